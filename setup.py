@@ -1,0 +1,41 @@
+"""Builds the Cython extensions of the fast path. All metadata is in pyproject.toml.
+
+`FASTPATH_DEBUG=1` builds with bounds checks, wraparound, line tracing and annotated HTML instead of full optimization.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("FASTPATH_DEBUG") == "1"
+RELEASE_FLAGS = ["-O3", "-fno-plt", "-fno-semantic-interposition"]
+DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG"]
+
+extensions = [
+    Extension(
+        f"fastpath.{source.stem}",
+        [str(source)],
+        extra_compile_args=DEBUG_FLAGS if DEBUG else RELEASE_FLAGS,
+        define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
+    )
+    for source in sorted(Path("fastpath").glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=os.cpu_count() or 1,
+        annotate=DEBUG,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": DEBUG,
+            "wraparound": DEBUG,
+            "initializedcheck": DEBUG,
+            "cdivision": not DEBUG,
+            "linetrace": DEBUG,
+            "embedsignature": True,
+        },
+    )
+)
