@@ -1,0 +1,201 @@
+"""Instruments and assets: names, numbers and the exact conversion between decimal text and integers.
+
+Outside, a price is a decimal string; inside, it is an int64 number of ticks. The conversion is exact both ways: a value
+that is no multiple of the tick or lot is refused, never rounded.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Context, Decimal, Inexact
+
+from server.errors import NotFound
+
+INT64_MAX = 2**63 - 1
+MONEY_SCALE = 8
+"""Decimals of an asset's smallest unit, unless its instruments need more."""
+
+_DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
+# Wide enough for any product of two wire decimals; a result that would need rounding raises instead.
+_EXACT = Context(prec=80, traps=[Inexact])
+
+
+class NotADecimal(ValueError):
+    """The text is no decimal number of the wire's form."""
+
+
+class OffGrid(ValueError):
+    """The value is no multiple of the grid (tick or lot)."""
+
+
+class OutOfRange(ValueError):
+    """The value does not fit the engine's 64-bit integers."""
+
+
+def parse_decimal(text: str) -> Decimal:
+    """The exact value of a wire decimal: `-?\\d{1,20}(\\.\\d{1,18})?`, no exponent. Raises NotADecimal."""
+    if not _DECIMAL.fullmatch(text):
+        raise NotADecimal(f"{text[:60]!r} is not a decimal number such as 123.45 (at most 20 digits, then 18 decimals)")
+    return Decimal(text)
+
+
+def format_decimal(value: Decimal) -> str:
+    """Canonical text: no exponent, no trailing zeros, no negative zero."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def to_units(value: Decimal, grid: Decimal) -> int:
+    """How many times `grid` fits into `value`. Raises OffGrid if no whole number of times, OutOfRange beyond int64."""
+    try:
+        units = _EXACT.divide(value, grid)
+    except Inexact:
+        raise OffGrid(f"{format_decimal(value)} is not a multiple of {format_decimal(grid)}") from None
+    if units != units.to_integral_value():
+        raise OffGrid(f"{format_decimal(value)} is not a multiple of {format_decimal(grid)}")
+    if abs(units) > INT64_MAX:
+        raise OutOfRange(f"{format_decimal(value)} is too large: at most {format_decimal(INT64_MAX * grid)}")
+    return int(units)
+
+
+def from_units(units: int, grid: Decimal) -> str:
+    """The canonical decimal text of `units` times `grid`."""
+    return format_decimal(_EXACT.multiply(Decimal(units), grid))
+
+
+class InstrumentKind(enum.IntEnum):
+    """What is traded; the numbers are those of the wire contract."""
+
+    SPOT = 1
+    PERPETUAL = 2
+    FUTURE = 3
+    OPTION = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A currency or coin. Money in it is an int64 count of units of 10**-scale."""
+
+    number: int
+    name: str
+    scale: int = MONEY_SCALE
+
+    @property
+    def unit(self) -> Decimal:
+        return Decimal(1).scaleb(-self.scale)
+
+    def units(self, text: str) -> int:
+        """Smallest units of a decimal text. Raises NotADecimal, OffGrid, OutOfRange."""
+        return to_units(parse_decimal(text), self.unit)
+
+    def text(self, units: int) -> str:
+        return from_units(units, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What can be traded or watched, named `venue:SYMBOL` (`binance:BTC/USDT`, `internal:BTC/USDT`).
+
+    `tick_size` is in quote currency per base unit, `lot_size` in base currency (contracts for derivatives).
+    `number` is dense, from 1; it is the engine's name for the instrument.
+    """
+
+    number: int
+    name: str
+    base: str
+    quote: str
+    kind: InstrumentKind
+    tick_size: Decimal
+    lot_size: Decimal
+    min_qty: int = 1
+    """Lots."""
+    max_qty: int = INT64_MAX
+    """Lots."""
+    min_notional: Decimal = Decimal(0)
+    """Quote currency."""
+    maker_fee_bps: Decimal = Decimal(0)
+    taker_fee_bps: Decimal = Decimal(0)
+    tradable: bool = False
+    """Whether orders are taken. Spot instruments are; derivatives are market data only until margin is modelled."""
+    contract_size: Decimal = Decimal(1)
+
+    @property
+    def venue(self) -> str:
+        return self.name.split(":", 1)[0]
+
+    @property
+    def symbol(self) -> str:
+        return self.name.split(":", 1)[1]
+
+    def ticks(self, text: str) -> int:
+        """Ticks of a decimal price text. Raises NotADecimal, OffGrid, OutOfRange."""
+        return to_units(parse_decimal(text), self.tick_size)
+
+    def lots(self, text: str) -> int:
+        """Lots of a decimal quantity text. Raises NotADecimal, OffGrid, OutOfRange."""
+        return to_units(parse_decimal(text), self.lot_size)
+
+    def price_text(self, ticks: int) -> str:
+        return from_units(ticks, self.tick_size)
+
+    def qty_text(self, lots: int) -> str:
+        return from_units(lots, self.lot_size)
+
+
+@dataclass(slots=True)
+class Registry:
+    """All assets, instruments and accounts by name and by number: the one place where names become numbers.
+
+    Filled from the engine's definition events, so that it is the same after a recovery.
+    """
+
+    _instruments: dict[str, Instrument] = field(default_factory=dict)
+    _by_number: dict[int, Instrument] = field(default_factory=dict)
+    _assets: dict[str, Asset] = field(default_factory=dict)
+    _asset_by_number: dict[int, Asset] = field(default_factory=dict)
+
+    def add_instrument(self, instrument: Instrument) -> None:
+        self._instruments[instrument.name] = instrument
+        self._by_number[instrument.number] = instrument
+
+    def add_asset(self, asset: Asset) -> None:
+        self._assets[asset.name] = asset
+        self._asset_by_number[asset.number] = asset
+
+    def instrument(self, name: str) -> Instrument:
+        """Raises NotFound."""
+        try:
+            return self._instruments[name]
+        except KeyError:
+            raise NotFound("instrument", name, hint="ListInstruments shows all of them") from None
+
+    def find_instrument(self, name: str) -> Instrument | None:
+        return self._instruments.get(name)
+
+    def instrument_by_number(self, number: int) -> Instrument:
+        return self._by_number[number]
+
+    def asset(self, name: str) -> Asset:
+        """Raises NotFound."""
+        try:
+            return self._assets[name]
+        except KeyError:
+            raise NotFound("asset", name) from None
+
+    def find_asset(self, name: str) -> Asset | None:
+        return self._assets.get(name)
+
+    def asset_by_number(self, number: int) -> Asset:
+        return self._asset_by_number[number]
+
+    def instruments(self) -> Iterator[Instrument]:
+        """In the order they were defined."""
+        return iter(self._instruments.values())
+
+    def assets(self) -> Iterable[Asset]:
+        return self._assets.values()
