@@ -1,0 +1,80 @@
+"""Generates the gRPC stubs `tradewind/v1` from the protos whenever the package is built. Metadata is in pyproject.toml.
+
+The stubs are written into the source tree (git-ignored), so an editable install, a wheel and an IDE see the same files.
+"""
+
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+import grpc_tools
+from grpc_tools import protoc
+from setuptools import Command, setup
+from setuptools.command.build import build
+from setuptools.command.sdist import sdist
+from setuptools.errors import ExecError
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = Path("tradewind", "v1")
+
+
+def proto_root() -> Path:
+    """The `proto` folder: beside this file in a source distribution, at the top of the repository otherwise."""
+    for root in (HERE / "proto", HERE.parent.parent / "proto"):
+        if (root / PACKAGE).is_dir():
+            return root
+    raise ExecError(f"no protos: neither {HERE / 'proto'} nor the repository's proto/ holds {PACKAGE}")
+
+
+def plugin(name: str) -> str:
+    """A protoc plugin of the environment that runs this build (which need not be on PATH)."""
+    found = shutil.which(name, path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
+    if found is None:
+        raise ExecError(f"{name} is missing: install mypy-protobuf (the `build` dependency group)")
+    return f"--plugin={name}={found}"
+
+
+class GenerateStubs(Command):
+    """Messages, their types, and typed service stubs. A command of its own: setuptools swallows failures of build_py."""
+
+    user_options = []
+    editable_mode = False
+
+    def initialize_options(self) -> None:
+        pass
+
+    def finalize_options(self) -> None:
+        pass
+
+    def run(self) -> None:
+        root = proto_root()
+        sources = [str(path.relative_to(root)) for path in sorted((root / PACKAGE).glob("*.proto"))]
+        includes = [f"-I{root}", f"-I{Path(grpc_tools.__file__).parent / '_proto'}"]
+        outputs = [f"--{kind}_out={HERE}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc")]
+        if protoc.main(["protoc", plugin("protoc-gen-mypy_grpc"), *includes, *outputs, *sources]) != 0:
+            raise ExecError("protoc failed: its message is above")
+
+    def get_source_files(self) -> list[str]:
+        return []
+
+    def get_outputs(self) -> list[str]:
+        return []
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {}
+
+
+class BuildWithStubs(build):
+    sub_commands = [("generate_stubs", None), *build.sub_commands]
+
+
+class SdistWithProtos(sdist):
+    """A source distribution carries the protos, so that it builds far from the repository."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        super().make_release_tree(base_dir, files)
+        shutil.copytree(proto_root() / PACKAGE, Path(base_dir, "proto") / PACKAGE, dirs_exist_ok=True)
+
+
+setup(cmdclass={"build": BuildWithStubs, "generate_stubs": GenerateStubs, "sdist": SdistWithProtos})

@@ -1,0 +1,1 @@
+"""Tradewind, a self-hosted trading backend, from Python."""
