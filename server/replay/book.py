@@ -44,17 +44,19 @@ class Book:
         """A copy with the best `depth` levels of each side."""
         return Book(self.bids(depth), self.asks(depth))
 
-    def changes_to(self, other: Book) -> tuple[list[Row], list[Row]]:
-        """The (bids, asks) rows which turn this book into `other`, removals first."""
-        return _changes(self._bids, other._bids), _changes(self._asks, other._asks)
+    def changes_to(self, other: Book, zero: str | None = None) -> tuple[list[Row], list[Row]]:
+        """The (bids, asks) rows which turn this book into `other`, removals first.
+
+        `zero` is how the venue writes the quantity of a removed level; None: with as many decimals as before.
+        """
+        return _changes(self._bids, other._bids, zero), _changes(self._asks, other._asks, zero)
 
 
-def _changes(old: dict[str, Row], new: dict[str, Row]) -> list[Row]:
-    removed = [[price, _zero_like(row[1])] for price, row in old.items() if price not in new]
+def _changes(old: dict[str, Row], new: dict[str, Row], zero: str | None) -> list[Row]:
+    removed = [[price, zero or _zero_like(row[1])] for price, row in old.items() if price not in new]
     return removed + [row for price, row in new.items() if old.get(price) != row]
 
 
 def _zero_like(qty: str) -> str:
-    """Zero written with as many decimals as `qty`, as a venue with fixed decimals does."""
-    whole, point, decimals = qty.partition(".")
+    _, point, decimals = qty.partition(".")
     return "0" + point + "0" * len(decimals)

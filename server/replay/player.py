@@ -97,17 +97,15 @@ class Player:
         return (self._stamp_ns(due_ns) - frame.time_ns) // 1_000_000
 
     async def _until(self, due_ns: int) -> None:
-        if not self._running.is_set():
-            await self._running.wait()
-        speed = self._pace.speed
-        if speed is not None:
-            delay_s = self._start_s + due_ns / 1e9 / speed - asyncio.get_running_loop().time()
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-                return
         if self.frames_played % _YIELD_EVERY == 0:
             await asyncio.sleep(0)
             await self._make_room()
+        if not self._running.is_set():
+            await self._running.wait()
+        if self._pace.speed is not None:
+            delay_s = self._start_s + due_ns / 1e9 / self._pace.speed - asyncio.get_running_loop().time()
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
 
     async def _make_room(self) -> None:
         for session in list(self.venue.sessions):

@@ -18,7 +18,11 @@ class Session:
     def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport | None, limit: int) -> None:
         self.topics: dict[str, str] = {}
         """Topic -> the name under which the client subscribed it."""
+        self.product = ""
+        """The venue's market (spot, linear, ...) this connection belongs to."""
+        self.connection_id = ""
         self.combined = False
+        """Binance: frames are wrapped with the name of their stream."""
         self._ws = ws
         self._transport = transport
         self._limit = limit

@@ -57,6 +57,10 @@ class Venue(ABC):
 
     # -- the recording ---------------------------------------------------------------------------------
 
+    @abstractmethod
+    def instruments(self) -> list[str]:
+        """What is recorded, in the venue's own names."""
+
     @property
     @abstractmethod
     def start_ns(self) -> int:
