@@ -69,7 +69,7 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/build-tools: $(STAMPS)/venv requirements.lock pyproject.toml
-	@$(UV) pip install --quiet --constraint requirements.lock --group build
+	@$(UV) pip install --quiet --constraint requirements.lock --group build --group tools
 	@touch $@
 
 # Both distributions are editable: Python changes need no rebuild, changed .pyx, .pxd and .proto files do.
