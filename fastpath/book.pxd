@@ -1,0 +1,96 @@
+# The order book of one instrument: four ladders of price levels, each level a queue in time order.
+#
+# Displayed and hidden orders rest on ladders of their own, so "hidden behind displayed at the same price" is the order in which
+# the ladders are asked, and everything displayed (depth, best, order-by-order view) never sees a hidden order.
+# The book moves records and keeps totals. It decides nothing (that is matching) and never takes or gives back an order's slot.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.ladder cimport ladder_t
+from fastpath.model cimport price_t, qty_t
+from fastpath.pool cimport NIL, level_t, order_t, pool_t
+
+cdef enum LadderIndex:
+    LADDER_BID = 0
+    LADDER_ASK = 1
+    LADDER_HIDDEN_BID = 2
+    LADDER_HIDDEN_ASK = 3
+    LADDERS = 4
+
+cdef struct book_t:
+    ladder_t ladders[4]           # by LadderIndex
+    pool_t*  pool
+    uint32_t number               # below 65,536, the owner's name for the book
+
+cdef struct depth_t:              # one displayed price level
+    price_t  price
+    qty_t    qty
+    uint32_t orders
+    uint32_t unused
+
+cdef struct resting_t:            # one resting order
+    price_t  price
+    qty_t    qty                  # displayed (an iceberg's slice); all of it for a hidden order
+    qty_t    reserve              # behind the slice
+    uint32_t slot
+    uint8_t  side                 # Side
+    uint8_t  hidden
+
+# The complement that turns a price of this ladder into its key and back.
+cdef inline price_t ladder_mask(uint32_t ladder) noexcept nogil:
+    return -<price_t>((ladder & 1) ^ 1)
+
+cdef inline uint32_t ladder_of(uint8_t side, bint hidden) noexcept nogil:
+    """LadderIndex of orders of `side` (SIDE_BUY 1, SIDE_SELL 2)."""
+    return (side - 1) + 2 * <uint32_t>hidden
+
+cdef inline price_t order_price(const pool_t* pool, uint32_t slot) noexcept nogil:
+    """Limit price of a resting order."""
+    cdef const level_t* level = &pool.levels[pool.orders[slot].level]
+    return level.key ^ ladder_mask(level.ladder)
+
+cdef inline uint8_t order_side(const pool_t* pool, uint32_t slot) noexcept nogil:
+    """Side of a resting order."""
+    return (pool.levels[pool.orders[slot].level].ladder & 1) + 1
+
+cdef inline bint order_hidden(const pool_t* pool, uint32_t slot) noexcept nogil:
+    return pool.levels[pool.orders[slot].level].ladder >= LADDER_HIDDEN_BID
+
+cdef inline bint book_best(const book_t* book, uint8_t side, price_t* price) noexcept nogil:
+    """Best displayed price of a side; False (price untouched) when the side is empty."""
+    cdef const ladder_t* ladder = &book.ladders[side - 1]
+    if ladder.best == NIL:
+        return False
+    price[0] = ladder.best_key ^ ladder_mask(side - 1)
+    return True
+
+cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil      # NULL: out of memory
+cdef void book_free(book_t* book) noexcept nogil                         # its orders must be gone (or the pool goes too)
+
+# True when an order of `qty` could be rested now: memory for one more level, and open_qty would not overflow.
+cdef bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil
+# Queue an order (slot taken, id and owner written) behind all others of its price. Only after book_can_rest said yes.
+# display: size of a slice, 0 or >= qty for an order that shows (or, hidden, hides) everything.
+cdef void book_rest(book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display) noexcept nogil
+# Take a resting order out. The slot stays the caller's: give it back to the pool.
+cdef void book_remove(book_t* book, uint32_t slot) noexcept nogil
+# Less open quantity at the same place in the queue (reserve first, then the slice); 0 < by < order_leaves.
+cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil
+
+# Trade `qty` (at most orders[slot].qty) of a resting order. Writes what stays open; 0: it has left the book.
+# Returns the size of the new slice if an iceberg's was used up (it went behind all others of its price), else 0.
+cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noexcept nogil
+
+cdef uint32_t book_depth(const book_t* book, uint8_t side, depth_t* out, uint32_t n) noexcept nogil    # levels written, best first
+cdef bint book_level(const book_t* book, uint8_t side, price_t price, depth_t* out) noexcept nogil    # displayed; False: no such level
+# Resting orders of a side in priority order, displayed ladder first, then hidden (only if asked). Orders written.
+cdef uint32_t book_orders(const book_t* book, uint8_t side, bint with_hidden, resting_t* out, uint32_t n) noexcept nogil
+
+# First order of the queue at the best price of a ladder, and the order after `slot` in priority order; NIL at the end.
+cdef uint32_t book_first(const book_t* book, uint32_t ladder) noexcept nogil
+cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil
+
+cdef uint64_t book_hash(const book_t* book, uint64_t seed) noexcept nogil   # of everything resting, in priority order; not of slots
+# Never crossed is matching's promise, not the book's: book_crossed() asks, over displayed and hidden orders.
+cdef bint book_crossed(const book_t* book) noexcept nogil
+cdef const char* book_validate(const book_t* book) noexcept nogil           # NULL: sound; else which invariant is broken (walks all)

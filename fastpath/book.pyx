@@ -1,0 +1,358 @@
+"""The order book of one instrument. See `book.pxd`."""
+
+from libc.stdint cimport INT64_MAX
+from libc.stdlib cimport calloc, free
+
+from fastpath.ladder cimport (
+    ladder_after,
+    ladder_close,
+    ladder_erase,
+    ladder_find,
+    ladder_init,
+    ladder_insert,
+    ladder_reserve,
+)
+from fastpath.pool cimport iceberg_t, order_leaves, pool_give_level, pool_take_level
+
+
+cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
+    cdef book_t* book = <book_t*>calloc(1, sizeof(book_t))
+    cdef uint32_t i
+    if book == NULL:
+        return NULL
+    book.pool = pool
+    book.number = number
+    for i in range(LADDERS):
+        ladder_init(&book.ladders[i])
+    return book
+
+
+cdef void book_free(book_t* book) noexcept nogil:
+    cdef uint32_t i
+    if book != NULL:
+        for i in range(LADDERS):
+            ladder_close(&book.ladders[i])
+        free(book)
+
+
+cdef bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil:
+    cdef ladder_t* ladder = &book.ladders[ladder_of(side, hidden)]
+    return qty <= INT64_MAX - ladder.open_qty and ladder_reserve(ladder)
+
+
+cdef inline void append(pool_t* pool, uint32_t slot, uint32_t handle) noexcept nogil:
+    """Link an order behind the youngest of its level; totals are the caller's."""
+    cdef level_t* level = &pool.levels[handle]
+    cdef order_t* order = &pool.orders[slot]
+    order.level = handle
+    order.next = NIL
+    order.prev = level.tail
+    if level.tail != NIL:
+        pool.orders[level.tail].next = slot
+    else:
+        level.head = slot
+    level.tail = slot
+
+
+cdef inline void unlink(pool_t* pool, uint32_t slot) noexcept nogil:
+    cdef order_t* order = &pool.orders[slot]
+    cdef level_t* level = &pool.levels[order.level]
+    if order.prev != NIL:
+        pool.orders[order.prev].next = order.next
+    else:
+        level.head = order.next
+    if order.next != NIL:
+        pool.orders[order.next].prev = order.prev
+    else:
+        level.tail = order.prev
+
+
+cdef inline uint64_t refills_of(const iceberg_t* iceberg) noexcept nogil:
+    if iceberg.reserve == 0:
+        return 0
+    return 1 + <uint64_t>(iceberg.reserve - 1) // <uint64_t>iceberg.display
+
+
+cdef inline uint32_t level_for(book_t* book, uint32_t index, price_t key) noexcept nogil:
+    """The level of `key`, made if there is none."""
+    cdef ladder_t* ladder = &book.ladders[index]
+    cdef uint32_t handle = ladder_find(ladder, key)
+    cdef level_t* level
+    if handle != NIL:
+        return handle
+    handle = pool_take_level(book.pool)
+    level = &book.pool.levels[handle]
+    level.key = key
+    level.qty = 0
+    level.head = level.tail = NIL
+    level.count = 0
+    level.book = <uint16_t>book.number
+    level.ladder = <uint8_t>index
+    level.iceberg = 0
+    ladder_insert(ladder, key, handle)
+    return handle
+
+
+cdef void book_rest(
+    book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display
+) noexcept nogil:
+    cdef uint32_t index = ladder_of(side, hidden)
+    cdef ladder_t* ladder = &book.ladders[index]
+    cdef uint32_t handle = level_for(book, index, price ^ ladder_mask(index))
+    cdef level_t* level = &book.pool.levels[handle]
+    cdef iceberg_t* iceberg
+    ladder.orders += 1
+    ladder.open_qty += qty
+    if 0 < display < qty and not hidden:
+        iceberg = &book.pool.icebergs[slot]
+        iceberg.display = display
+        iceberg.reserve = qty - display
+        ladder.refills += refills_of(iceberg)
+        level.iceberg = 1
+        qty = display
+    book.pool.orders[slot].qty = qty
+    level.qty += qty
+    level.count += 1
+    append(book.pool, slot, handle)
+
+
+cdef void book_remove(book_t* book, uint32_t slot) noexcept nogil:
+    cdef order_t* order = &book.pool.orders[slot]
+    cdef uint32_t handle = order.level
+    cdef level_t* level = &book.pool.levels[handle]
+    cdef ladder_t* ladder = &book.ladders[level.ladder]
+    cdef iceberg_t* iceberg
+    ladder.orders -= 1
+    ladder.open_qty -= order.qty
+    if level.iceberg:
+        iceberg = &book.pool.icebergs[slot]
+        ladder.open_qty -= iceberg.reserve
+        ladder.refills -= refills_of(iceberg)
+        iceberg.reserve = iceberg.display = 0
+    unlink(book.pool, slot)
+    order.level = NIL
+    level.qty -= order.qty
+    level.count -= 1
+    if level.count == 0:
+        ladder_erase(ladder, level.key)
+        pool_give_level(book.pool, handle)
+
+
+cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil:
+    cdef order_t* order = &book.pool.orders[slot]
+    cdef level_t* level = &book.pool.levels[order.level]
+    cdef ladder_t* ladder = &book.ladders[level.ladder]
+    cdef iceberg_t* iceberg
+    cdef qty_t from_reserve
+    ladder.open_qty -= by
+    if level.iceberg:
+        iceberg = &book.pool.icebergs[slot]
+        from_reserve = min(by, iceberg.reserve)
+        ladder.refills -= refills_of(iceberg)
+        iceberg.reserve -= from_reserve
+        ladder.refills += refills_of(iceberg)
+        by -= from_reserve
+    order.qty -= by
+    level.qty -= by
+
+
+cdef qty_t refill(book_t* book, uint32_t slot) noexcept nogil:
+    """Show the next slice of an iceberg, behind all others of its price. Its size, 0: nothing is left."""
+    cdef order_t* order = &book.pool.orders[slot]
+    cdef uint32_t handle = order.level
+    cdef level_t* level = &book.pool.levels[handle]
+    cdef iceberg_t* iceberg = &book.pool.icebergs[slot]
+    if iceberg.reserve == 0:
+        return 0
+    order.qty = min(iceberg.display, iceberg.reserve)
+    iceberg.reserve -= order.qty
+    level.qty += order.qty
+    book.ladders[level.ladder].refills -= 1
+    unlink(book.pool, slot)
+    append(book.pool, slot, handle)
+    return order.qty
+
+
+cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noexcept nogil:
+    cdef order_t* order = &book.pool.orders[slot]
+    cdef level_t* level = &book.pool.levels[order.level]
+    cdef qty_t refilled = 0
+    order.qty -= qty
+    level.qty -= qty
+    book.ladders[level.ladder].open_qty -= qty
+    if level.iceberg and order.qty == 0:
+        refilled = refill(book, slot)
+    leaves[0] = order_leaves(book.pool, slot)
+    if leaves[0] == 0:
+        book_remove(book, slot)
+    return refilled
+
+
+cdef void fill_depth(const level_t* level, uint32_t ladder, depth_t* out) noexcept nogil:
+    out.price = level.key ^ ladder_mask(ladder)
+    out.qty = level.qty
+    out.orders = level.count
+    out.unused = 0
+
+
+cdef uint32_t book_depth(const book_t* book, uint8_t side, depth_t* out, uint32_t n) noexcept nogil:
+    cdef const ladder_t* ladder = &book.ladders[side - 1]
+    cdef uint32_t handle = ladder.best
+    cdef uint32_t written = 0
+    while handle != NIL and written < n:
+        fill_depth(&book.pool.levels[handle], side - 1, &out[written])
+        written += 1
+        handle = ladder_after(ladder, book.pool.levels[handle].key)
+    return written
+
+
+cdef bint book_level(const book_t* book, uint8_t side, price_t price, depth_t* out) noexcept nogil:
+    cdef uint32_t handle = ladder_find(&book.ladders[side - 1], price ^ ladder_mask(side - 1))
+    if handle == NIL:
+        return False
+    fill_depth(&book.pool.levels[handle], side - 1, out)
+    return True
+
+
+cdef uint32_t book_first(const book_t* book, uint32_t ladder) noexcept nogil:
+    cdef uint32_t handle = book.ladders[ladder].best
+    return NIL if handle == NIL else book.pool.levels[handle].head
+
+
+cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil:
+    cdef const order_t* order = &book.pool.orders[slot]
+    cdef const level_t* level
+    cdef uint32_t handle
+    if order.next != NIL:
+        return order.next
+    level = &book.pool.levels[order.level]
+    handle = ladder_after(&book.ladders[level.ladder], level.key)
+    return NIL if handle == NIL else book.pool.levels[handle].head
+
+
+cdef uint32_t book_orders(
+    const book_t* book, uint8_t side, bint with_hidden, resting_t* out, uint32_t n
+) noexcept nogil:
+    cdef uint32_t written = 0
+    cdef uint32_t hidden, slot
+    for hidden in range(1 + <uint32_t>with_hidden):
+        slot = book_first(book, ladder_of(side, hidden))
+        while slot != NIL and written < n:
+            out[written].price = order_price(book.pool, slot)
+            out[written].qty = book.pool.orders[slot].qty
+            out[written].reserve = book.pool.icebergs[slot].reserve
+            out[written].slot = slot
+            out[written].side = side
+            out[written].hidden = <uint8_t>hidden
+            written += 1
+            slot = book_next(book, slot)
+    return written
+
+
+cdef inline uint64_t mix(uint64_t state, uint64_t value) noexcept nogil:
+    """One step of the state hash: xor, multiply, fold the high bits back (the FNV-1a prime on 64-bit words)."""
+    state = (state ^ value) * <uint64_t>1099511628211
+    return state ^ (state >> 29)
+
+
+cdef uint64_t book_hash(const book_t* book, uint64_t seed) noexcept nogil:
+    cdef uint64_t state = mix(seed, book.number)
+    cdef uint32_t index, slot
+    cdef const order_t* order
+    for index in range(LADDERS):
+        state = mix(state, book.ladders[index].orders)
+        slot = book_first(book, index)
+        while slot != NIL:
+            order = &book.pool.orders[slot]
+            state = mix(state, <uint64_t>order_price(book.pool, slot))
+            state = mix(state, order.id)
+            state = mix(state, <uint64_t>order.qty)
+            state = mix(state, <uint64_t>book.pool.icebergs[slot].reserve)
+            state = mix(state, <uint64_t>book.pool.icebergs[slot].display)
+            state = mix(state, order.owner)
+            slot = book_next(book, slot)
+    return state
+
+
+cdef const char* validate_level(
+    const book_t* book, uint32_t index, uint32_t handle, qty_t* open_qty, uint64_t* refills
+) noexcept nogil:
+    cdef const level_t* level = &book.pool.levels[handle]
+    cdef const order_t* order
+    cdef uint32_t slot = level.head
+    cdef uint32_t previous = NIL
+    cdef uint32_t count = 0
+    cdef qty_t qty = 0
+    if level.book != book.number or level.ladder != index:
+        return "a level belongs to another ladder"
+    if level.count == 0:
+        return "an empty level is kept"
+    while slot != NIL:
+        order = &book.pool.orders[slot]
+        if order.prev != previous or order.level != handle:
+            return "the links of a level's queue disagree"
+        if order.qty <= 0:
+            return "an order with nothing open rests"
+        if book.pool.icebergs[slot].reserve < 0 or (book.pool.icebergs[slot].reserve > 0 and not level.iceberg):
+            return "a reserve is negative or not announced on its level"
+        qty += order.qty
+        open_qty[0] += order.qty + book.pool.icebergs[slot].reserve
+        refills[0] += refills_of(&book.pool.icebergs[slot])
+        count += 1
+        previous = slot
+        slot = order.next
+    if level.tail != previous or level.count != count or level.qty != qty:
+        return "a level's totals differ from its orders"
+    return NULL
+
+
+cdef const char* validate_ladder(const book_t* book, uint32_t index) noexcept nogil:
+    cdef const ladder_t* ladder = &book.ladders[index]
+    cdef const level_t* level
+    cdef uint32_t handle = ladder.best
+    cdef uint32_t levels = 0
+    cdef uint32_t orders = 0
+    cdef qty_t open_qty = 0
+    cdef uint64_t refills = 0
+    cdef price_t previous = 0
+    cdef const char* broken
+    if handle != NIL and book.pool.levels[handle].key != ladder.best_key:
+        return "the cached best price differs from the best level"
+    while handle != NIL:
+        level = &book.pool.levels[handle]
+        if levels > 0 and level.key <= previous:
+            return "levels are out of order"
+        if ladder_find(ladder, level.key) != handle:
+            return "a level is not found by its price"
+        broken = validate_level(book, index, handle, &open_qty, &refills)
+        if broken != NULL:
+            return broken
+        previous = level.key
+        levels += 1
+        orders += level.count
+        handle = ladder_after(ladder, level.key)
+    if ladder.count != levels or ladder.orders != orders:
+        return "a side's counts differ from its levels"
+    if ladder.open_qty != open_qty or ladder.refills != refills:
+        return "a side's open quantity differs from its orders"
+    return NULL
+
+
+cdef const char* book_validate(const book_t* book) noexcept nogil:
+    cdef const char* broken
+    cdef uint32_t index
+    for index in range(LADDERS):
+        broken = validate_ladder(book, index)
+        if broken != NULL:
+            return broken
+    return NULL
+
+
+cdef bint book_crossed(const book_t* book) noexcept nogil:
+    cdef uint32_t bid, ask
+    for bid in range(LADDER_BID, LADDERS, 2):
+        for ask in range(LADDER_ASK, LADDERS, 2):
+            if (book.ladders[bid].best != NIL and book.ladders[ask].best != NIL
+                    and ~book.ladders[bid].best_key >= book.ladders[ask].best_key):
+                return True
+    return False

@@ -1,0 +1,154 @@
+# One arena of orders and price levels shared by the books of an engine, and a map from client ids to its slots.
+#
+# Design: an order or a level is a 32-byte record named by a dense 32-bit slot, never by a pointer. Links are slots too.
+# Slot 0 (NIL) is nobody. The arena is reserved once, at its full capacity; the operating system commits a page when it is
+# first touched, so memory grows with use up to the bound and records never move. Freed slots are reused last-in first-out,
+# which keeps the hot ones in cache. Levels cannot run out before orders do: a level exists only while an order rests on it.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.model cimport price_t, qty_t
+
+cdef enum:
+    NIL = 0
+
+cdef struct order_t:              # 32 bytes
+    uint64_t id                   # the owner of the pool writes it; the book only hands it on
+    qty_t    qty                  # open quantity that may trade now: an iceberg's current slice, else all that is open
+    uint32_t prev                 # neighbours in the level's queue (oldest first); next also links the free list
+    uint32_t next
+    uint32_t level                # the level it rests on; NIL while it rests nowhere
+    uint32_t owner                # self-trade prevention group; 0 never counts as oneself
+
+cdef struct level_t:              # 32 bytes
+    price_t  key                  # the price, complemented on the bid side: on both sides a smaller key is a better price
+    qty_t    qty                  # sum of the orders' qty
+    uint32_t head                 # oldest order
+    uint32_t tail                 # youngest order; also links the free list
+    uint32_t count                # orders
+    uint16_t book                 # number of the book
+    uint8_t  ladder               # LadderIndex within the book
+    uint8_t  iceberg              # 1 once an order with a reserve has rested here
+
+cdef struct iceberg_t:            # 16 bytes, touched for icebergs only; all 0 for other orders
+    qty_t reserve                 # open quantity behind the current slice
+    qty_t display                 # size of a full slice
+
+cdef struct pool_t:
+    order_t*   orders
+    level_t*   levels
+    iceberg_t* icebergs
+    uint32_t capacity             # orders
+    uint32_t count                # orders in use
+    uint32_t free_order           # head of the free list, NIL: take a fresh one
+    uint32_t fresh_order          # slots from here on were never used
+    uint32_t free_level
+    uint32_t fresh_level
+
+cdef pool_t* pool_new(uint32_t capacity) noexcept nogil      # NULL: out of memory
+cdef void pool_free(pool_t* pool) noexcept nogil             # NULL is allowed
+
+cdef inline uint32_t pool_take(pool_t* pool) noexcept nogil:
+    """A slot for one order, NIL when the pool is full."""
+    cdef uint32_t slot = pool.free_order
+    if slot != NIL:
+        pool.free_order = pool.orders[slot].next
+    elif pool.fresh_order <= pool.capacity:
+        slot = pool.fresh_order
+        pool.fresh_order += 1
+    else:
+        return NIL
+    pool.orders[slot].level = NIL
+    pool.count += 1
+    return slot
+
+cdef inline void pool_give(pool_t* pool, uint32_t slot) noexcept nogil:
+    """Give back the slot of an order that rests nowhere."""
+    pool.orders[slot].next = pool.free_order
+    pool.free_order = slot
+    pool.count -= 1
+
+cdef inline uint32_t pool_take_level(pool_t* pool) noexcept nogil:
+    cdef uint32_t handle = pool.free_level
+    if handle != NIL:
+        pool.free_level = pool.levels[handle].tail
+    else:
+        handle = pool.fresh_level
+        pool.fresh_level += 1
+    return handle
+
+cdef inline void pool_give_level(pool_t* pool, uint32_t handle) noexcept nogil:
+    pool.levels[handle].tail = pool.free_level
+    pool.free_level = handle
+
+cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil:
+    """All that is open of a resting order: the slice and the reserve behind it."""
+    cdef const order_t* order = &pool.orders[slot]
+    if pool.levels[order.level].iceberg:
+        return order.qty + pool.icebergs[slot].reserve
+    return order.qty
+
+
+# id_map: u64 id (not 0) -> u32 slot (not NIL). Open addressing with linear probing, at most half full, deletion by shifting
+# back (no tombstones, so it never decays). Eight neighbouring ids share a start region, since clients count upwards.
+
+cdef struct id_cell_t:
+    uint64_t id                   # 0: empty
+    uint32_t slot
+    uint32_t unused
+
+cdef struct id_map_t:
+    id_cell_t* cells
+    uint64_t mask                 # cells - 1
+    uint32_t shift                # 64 - log2(cells)
+    uint32_t count
+    uint32_t capacity
+
+cdef id_map_t* id_map_new(uint32_t capacity) noexcept nogil  # NULL: out of memory
+cdef void id_map_free(id_map_t* ids) noexcept nogil
+
+cdef inline uint64_t id_map_home(const id_map_t* ids, uint64_t id) noexcept nogil:
+    return ((((id >> 3) * <uint64_t>0x9E3779B97F4A7C15) >> ids.shift) + (id & 7)) & ids.mask
+
+cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """The slot of `id`, NIL when there is none."""
+    cdef uint64_t at = id_map_home(ids, id)
+    while ids.cells[at].id != id:
+        if ids.cells[at].id == 0:
+            return NIL
+        at = (at + 1) & ids.mask
+    return ids.cells[at].slot
+
+cdef inline bint id_map_put(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
+    """Add an id that is not in the map. False: it already is, or the map is full."""
+    cdef uint64_t at = id_map_home(ids, id)
+    if ids.count >= ids.capacity:
+        return False
+    while ids.cells[at].id != 0:
+        if ids.cells[at].id == id:
+            return False
+        at = (at + 1) & ids.mask
+    ids.cells[at].id = id
+    ids.cells[at].slot = slot
+    ids.count += 1
+    return True
+
+cdef inline void id_map_remove(id_map_t* ids, uint64_t id) noexcept nogil:
+    """Forget `id`, if it is there: whoever was pushed behind it moves up."""
+    cdef uint64_t at = id_map_home(ids, id)
+    cdef uint64_t probe, home
+    while ids.cells[at].id != id:
+        if ids.cells[at].id == 0:
+            return
+        at = (at + 1) & ids.mask
+    ids.count -= 1
+    probe = at
+    while True:
+        probe = (probe + 1) & ids.mask
+        if ids.cells[probe].id == 0:
+            break
+        home = id_map_home(ids, ids.cells[probe].id)
+        if ((probe - home) & ids.mask) >= ((probe - at) & ids.mask):
+            ids.cells[at] = ids.cells[probe]
+            at = probe
+    ids.cells[at].id = 0
