@@ -34,7 +34,7 @@ def run(
     if times not in stamped:
         raise typer.BadParameter(f"must be one of {', '.join(stamped)}", param_hint="--times")
     try:
-        pace = Pace(speed=speed or None, loop=loop, times=stamped[times])
+        pace = Pace(speed=speed or None, passes=None if loop else 1, times=stamped[times])
         config = ReplayConfig(
             venues=tuple(venue or VENUES),
             symbols=tuple(symbol) if symbol else None,
@@ -55,7 +55,9 @@ async def _serve(config: ReplayConfig, host: str, port: int) -> None:
     await exchange.start(host, port)
     try:
         speed = f"x{config.pace.speed:g}" if config.pace.speed else "as fast as clients take it"
-        typer.echo(f"Replaying {speed}, times {config.pace.times}, {'looping' if config.pace.loop else 'once'}:")
+        typer.echo(
+            f"Replaying {speed}, times {config.pace.times}, {'looping' if config.pace.passes is None else 'once'}:"
+        )
         for name in config.venues:
             typer.echo(f"  {name:<8} {exchange.base_url(name)}   {', '.join(exchange.instruments(name))}")
         typer.echo("Point ccxt at it with server.replay.redirect(exchange, url). Ctrl-C stops.")

@@ -24,18 +24,20 @@ class Pace:
     """How a recording is played.
 
     speed: recorded seconds per second; None plays as fast as the subscribers' sockets take it.
-    loop:  start again at the end, as one continuous history.
+    passes: how often the recording is played, as one continuous history; None: for ever.
     times: "now" stamps frames with the time at which they are due, "recorded" keeps the recorded times
            (later passes go on from the end of the one before).
     """
 
     speed: float | None = 1.0
-    loop: bool = True
+    passes: int | None = None
     times: Times = "now"
 
     def __post_init__(self) -> None:
         if self.speed is not None and not 0 < self.speed < float("inf"):
             raise ValueError("speed must be a positive number, or None to play as fast as possible")
+        if self.passes is not None and self.passes < 1:
+            raise ValueError("passes must be at least 1, or None to loop for ever")
 
 
 class Player:
@@ -62,14 +64,12 @@ class Player:
         self._running.set()
 
     async def run(self) -> None:
-        """Play until the end of the recording, or for ever when it loops."""
+        """Play the recording as often as the pace says."""
         self._start_s = asyncio.get_running_loop().time()
         self._origin_ns = self._clock.now_ns() if self._pace.times == "now" else self.venue.start_ns
         elapsed_ns = 0
-        while True:
+        while self.passes != self._pace.passes:
             elapsed_ns = await self._play_pass(self.passes, elapsed_ns)
-            if not self._pace.loop:
-                return
 
     async def _play_pass(self, number: int, begin_ns: int) -> int:
         """Play one pass which begins `begin_ns` after the start of the first; returns when the next begins."""
