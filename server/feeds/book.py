@@ -1,0 +1,87 @@
+"""A mirrored order book of one instrument, in integers."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+
+from server.feeds.model import Level
+
+MAX_LEVELS = 5_000
+"""Levels a side that are kept. A diff stream adds distant levels for ever; the worst ones go first."""
+
+
+class BookSide:
+    """One side. A level's key grows from the best level to the worst: the price for asks, its negative for bids."""
+
+    __slots__ = ("keys", "qty", "sign")
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+        """1 for asks, -1 for bids: key = sign * price."""
+        self.keys: list[int] = []
+        """Sorted, best first."""
+        self.qty: dict[int, int] = {}
+        """Lots by key."""
+
+    def apply(self, levels: Iterable[Level]) -> list[int]:
+        """Set levels; quantity 0 removes one. Returns the keys whose quantity is another one now."""
+        sign, keys, qty = self.sign, self.keys, self.qty
+        changed = []
+        for price, lots in levels:
+            key = sign * price
+            old = qty.get(key, 0)
+            if old == lots:
+                continue
+            changed.append(key)
+            if not lots:
+                del qty[key]
+                del keys[bisect_left(keys, key)]
+                continue
+            qty[key] = lots
+            if not old:
+                insort(keys, key)
+        if len(keys) > MAX_LEVELS:
+            for key in keys[MAX_LEVELS:]:
+                del qty[key]
+            del keys[MAX_LEVELS:]
+        return changed
+
+    def top(self, depth: int) -> tuple[Level, ...]:
+        """At most `depth` levels, best first."""
+        sign, qty = self.sign, self.qty
+        return tuple([(sign * key, qty[key]) for key in self.keys[:depth]])
+
+    def best(self) -> Level:
+        """The best level; (0, 0) if the side is empty."""
+        if not self.keys:
+            return (0, 0)
+        key = self.keys[0]
+        return (self.sign * key, self.qty[key])
+
+    def clear(self) -> None:
+        self.keys.clear()
+        self.qty.clear()
+
+
+class Book:
+    """Bids and asks of one instrument. Prices in ticks, quantities in lots."""
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(self) -> None:
+        self.bids = BookSide(-1)
+        self.asks = BookSide(1)
+
+    def reset(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
+        """Replace everything by a snapshot."""
+        self.bids.clear()
+        self.asks.clear()
+        self.bids.apply(bids)
+        self.asks.apply(asks)
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask, which no sane venue shows."""
+        bids, asks = self.bids.keys, self.asks.keys
+        return bool(bids and asks and -bids[0] >= asks[0])
