@@ -48,10 +48,11 @@ def _server(command: str, *arguments: str) -> str:
 def pytest_report_header() -> list[str]:
     packages = ("grpcio", "protobuf", "ccxt", "uvloop", "cython", "hypothesis")
     return [
-        f"tradewind: commit {_commit()}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores",
+        f"tradewind: commit {_commit()}",
+        f"machine:   Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores",
         "packages:  " + ", ".join(f"{name} {_version(name)}" for name in packages),
         f"servers:   {_server('prometheus', '--version')}",
-        f"data:      recorded data beside the project {'found' if SHARED.is_dir() else 'ABSENT: tests that need it skip'}",
+        f"data:      beside the project: {'found' if SHARED.is_dir() else 'ABSENT, tests that need it skip'}",
         f"soak:      x{SOAK_FACTOR} (TRADEWIND_SOAK)",
     ]
 

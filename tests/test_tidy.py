@@ -24,17 +24,35 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.engine": ("fastpath", "server.errors", "server.clock", "server.instruments", "server.storage.ports"),
     "server.storage": ("server.errors", "fastpath", "server.engine.commands", "server.engine.events"),
     "server.feeds": (
-        "server.errors", "server.clock", "server.instruments", "server.engine.commands", "server.engine.events",
-        "server.engine.fanout", "fastpath",
+        "server.errors",
+        "server.clock",
+        "server.instruments",
+        "server.engine.commands",
+        "server.engine.events",
+        "server.engine.fanout",
+        "fastpath",
     ),
     "server.venues": (
-        "server.errors", "server.clock", "server.instruments", "server.engine.commands", "server.engine.events",
-        "server.feeds.model", "fastpath",
+        "server.errors",
+        "server.clock",
+        "server.instruments",
+        "server.engine.commands",
+        "server.engine.events",
+        "server.feeds.model",
+        "fastpath",
     ),
     "server.replay": ("server.errors", "server.clock"),
     "server.rpc": (
-        "server.errors", "server.clock", "server.instruments", "server.engine", "server.feeds", "server.observability",
-        "server.lifecycle", "server.tokens", "fastpath.model", "tradewind.v1",
+        "server.errors",
+        "server.clock",
+        "server.instruments",
+        "server.engine",
+        "server.feeds",
+        "server.observability",
+        "server.lifecycle",
+        "server.tokens",
+        "fastpath.model",
+        "tradewind.v1",
     ),
     "server.config": ("server.errors", "server.instruments", "fastpath.model"),
     "server.observability": ("server.errors", "server.clock"),
@@ -55,7 +73,10 @@ GUIDE_LINES = 500
 def sources(*folders: str, suffix: str = ".py") -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *folders],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     return [ROOT / name for name in listed if name.endswith(suffix) and (ROOT / name).exists()]
 
@@ -118,7 +139,9 @@ def test_only_rpc_knows_grpc_and_the_wire_messages() -> None:
 
 
 CLOCK_CALLS = re.compile(r"\b(time\.time(_ns)?\(|datetime\.(now|utcnow|today)\(|date\.today\()")
-CHANCE = re.compile(r"^\s*(import (random|secrets|uuid)\b|from (random|secrets|uuid) import)|os\.urandom\(", re.MULTILINE)
+CHANCE = re.compile(
+    r"^\s*(import (random|secrets|uuid)\b|from (random|secrets|uuid) import)|os\.urandom\(", re.MULTILINE
+)
 
 
 @pytest.mark.once
@@ -130,7 +153,9 @@ def test_time_and_chance_come_as_arguments(what: str, pattern: re.Pattern[str]) 
         if path.relative_to(ROOT).as_posix() not in CLOCK_AND_CHANCE
         for match in pattern.finditer(path.read_text())
     ]
-    assert not broken, f"{what} used directly; take a server.clock.Clock or a source as an argument:\n" + "\n".join(broken)
+    assert not broken, f"{what} used directly; take a server.clock.Clock or a source as an argument:\n" + "\n".join(
+        broken
+    )
 
 
 @pytest.mark.once
@@ -140,13 +165,19 @@ def test_no_floats_where_money_is() -> None:
         name = path.relative_to(ROOT).as_posix()
         if not name.startswith(MONEY_PATH):
             continue
-        broken += [f"{name}:{number}" for number, line in enumerate(path.read_text().splitlines(), 1) if "float(" in line]
+        broken += [
+            f"{name}:{number}" for number, line in enumerate(path.read_text().splitlines(), 1) if "float(" in line
+        ]
     assert not broken, "money is integers and decimals: " + ", ".join(broken)
 
 
 @pytest.mark.once
 def test_every_compiled_module_has_its_types() -> None:
-    missing = [str(path.relative_to(ROOT)) for path in sources("fastpath", suffix=".pyx") if not path.with_suffix(".pyi").exists()]
+    missing = [
+        str(path.relative_to(ROOT))
+        for path in sources("fastpath", suffix=".pyx")
+        if not path.with_suffix(".pyi").exists()
+    ]
     assert not missing, f"no .pyi beside {missing}"
 
 
@@ -163,7 +194,10 @@ def test_files_stay_one_screen_of_thought() -> None:
 @pytest.mark.once
 def test_every_function_of_the_compiled_core_says_what_it_raises() -> None:
     """A bare `cdef` without `noexcept` or `except` costs 27 ns a call against 1.4 in nogil code."""
-    signature = re.compile(r"^\s*(?:cdef|cpdef)\s+(?!class|struct|enum|packed|extern|union|readonly|public)[^=\n]*\([^\n]*\)([^\n]*):\s*(?:#.*)?$", re.MULTILINE)
+    signature = re.compile(
+        r"^\s*(?:cdef|cpdef)\s+(?!class|struct|enum|packed|extern|union|readonly|public)[^=\n]*\([^\n]*\)([^\n]*):\s*(?:#.*)?$",
+        re.MULTILINE,
+    )
     broken = []
     for path in sources("fastpath", suffix=".pyx") + sources("fastpath", suffix=".pxd"):
         for match in signature.finditer(path.read_text()):
