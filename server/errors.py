@@ -13,6 +13,7 @@
     │   ├── QueueFull                 the engine has all the commands it can hold
     │   ├── SlowConsumer              a stream's reader fell too far behind
     │   └── QuotaExceeded             too many calls or streams for this token
+    ├── DeadlineExceeded          took longer than the server allows; it may have happened all the same
     ├── Unavailable               cannot be done now; a retry may succeed
     │   ├── JournalFailed             the journal refused a write: the engine stopped
     │   ├── JournalCorrupt            a stored row does not carry the checksum it was written with
@@ -34,6 +35,8 @@ class FieldViolation:
 
     field: str
     description: str
+    reason: str = ""
+    """A stable name of what is wrong, such as PRICE_NOT_ON_TICK; empty where the description says it all."""
 
 
 class TradewindError(Exception):
@@ -53,12 +56,13 @@ class InvalidRequest(TradewindError):
     def __init__(self, violations: Sequence[FieldViolation], *, reason: str | None = None) -> None:
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
         self.violations = tuple(violations)
-        self.specific_reason = reason
-        """A narrower stable reason than INVALID_REQUEST, such as PRICE_NOT_ON_TICK."""
+        reasons = {violation.reason for violation in violations}
+        self.specific_reason = reason or (reasons.pop() if len(reasons) == 1 else None) or None
+        """A narrower stable reason than INVALID_REQUEST, such as PRICE_NOT_ON_TICK, if all violations share it."""
 
     @classmethod
     def of(cls, field: str, description: str, *, reason: str | None = None) -> InvalidRequest:
-        return cls([FieldViolation(field, description)], reason=reason)
+        return cls([FieldViolation(field, description, reason or "")])
 
 
 class NotFound(TradewindError):
@@ -110,6 +114,10 @@ class SlowConsumer(ResourceExhausted):
 class QuotaExceeded(ResourceExhausted):
     reason = "QUOTA_EXCEEDED"
     retry_after_ms = 1000
+
+
+class DeadlineExceeded(TradewindError):
+    reason = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(TradewindError):

@@ -1,0 +1,237 @@
+"""Settings: a TOML file, environment variables TRADEWIND_SECTION__NAME and command line overrides.
+
+Precedence: overrides > environment > file > default. A setting nobody knows is refused with a suggestion, so that a
+typing mistake never runs as a silent default. `docs/configuration.md` lists every setting; a test keeps it complete.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from server.errors import ConfigError
+
+DEFAULT_FILE = Path("tradewind.toml")
+ENV_PREFIX = "TRADEWIND_"
+_DELIMITER = "__"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """The gRPC server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs `tls_cert` and `tls_key`.")
+    port: int = Field(50051, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    tls_cert: Path | None = Field(None, description="PEM file with the server's certificate chain.")
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    max_message_bytes: int = Field(
+        4 << 20, ge=1024, le=64 << 20, description="Largest request message, bytes."
+    )
+    max_connection_streams: int = Field(
+        1000, ge=1, description="Calls open at the same time on one connection."
+    )
+    max_token_streams: int = Field(100, ge=1, description="Streams open at the same time with one token.")
+    requests_per_second: int = Field(
+        20_000, ge=1, description="Calls a token may make, per second; as many may come in one burst."
+    )
+    unary_deadline_ms: int = Field(
+        10_000, ge=10, description="A call that is no stream is ended after this time, milliseconds."
+    )
+    stop_grace_ms: int = Field(
+        5_000, ge=0, description="How long a graceful stop waits for calls in progress, milliseconds."
+    )
+
+
+class MetricsSettings(_Section):
+    """Prometheus metrics over HTTP."""
+
+    enabled: bool = Field(True, description="Whether `/metrics` is served.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(9464, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+
+
+class EngineSettings(_Section):
+    """The engine and what it keeps in memory."""
+
+    queue_limit: int = Field(
+        65_536, ge=1, description="Commands waiting for the engine; beyond it calls are answered RESOURCE_EXHAUSTED."
+    )
+    orders_in_memory: int = Field(
+        1_000_000, ge=1000, description="Closed orders kept for queries, newest first; open ones are always kept."
+    )
+    stream_backlog: int = Field(
+        65_536, ge=16, description="Events kept for order and account streams to resume from, and how far a reader may fall behind."
+    )
+
+
+class FeedSettings(_Section):
+    """Market data."""
+
+    mode: Literal["replay", "live", "off"] = Field(
+        "replay", description="`replay` plays recorded data, `live` connects to the exchanges, `off` has the internal book only."
+    )
+    venues: dict[str, tuple[str, ...]] = Field(
+        {
+            "binance": ("BTC/USDT", "ETH/USDT"),
+            "okx": ("BTC/USDT",),
+            "bybit": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"),
+        },
+        description="Venues and the symbols followed there, in ccxt's unified form.",
+    )
+    replay_speed: float = Field(
+        1.0, ge=0, le=1000, description="Recorded seconds played in a second; 0 plays as fast as possible. Replay only."
+    )
+
+
+class AccountSettings(_Section):
+    """Accounts opened on the first start."""
+
+    demo: bool = Field(
+        True, description="Open the paper accounts `demo` and `maker` with play money, once, when the journal is empty."
+    )
+
+
+class LogSettings(_Section):
+    """Logs, to standard error."""
+
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`json`, one object a line; `console`, for people; `auto`: console on a terminal, else json."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least severe level shown.")
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=_DELIMITER, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(Path("var"), description="Where all state is kept; one running server a directory.")
+    server: ServerSettings = ServerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    engine: EngineSettings = EngineSettings()
+    feeds: FeedSettings = FeedSettings()
+    accounts: AccountSettings = AccountSettings()
+    logging: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The settings from `path` (default: `tradewind.toml` in the working directory, if there is one), the environment
+    and `overrides` (nested as the sections are; None values are ignored).
+
+    Raises ConfigError; its message says which setting is wrong and what to do.
+    """
+    if path is not None and not path.is_file():
+        raise ConfigError(f"configuration file {path} does not exist")
+    file = path or DEFAULT_FILE
+    _check_environment()
+    # The file's name is part of the class in pydantic-settings, hence a class for this file.
+    loaded = type("Config", (Config,), {"model_config": SettingsConfigDict(toml_file=file), "__module__": __name__})
+    try:
+        config: Config = loaded(**_without_none(overrides or {}))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+    except SettingsError as error:
+        raise ConfigError(f"{error}: lists and tables in environment variables are written as JSON") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error))) from None
+    _check_server(config.server)
+    return config
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def setting_names() -> list[str]:
+    """Every setting as `section.name`, in the order of the classes above."""
+    names = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names += [f"{name}.{inner}" for inner in section.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _check_server(server: ServerSettings) -> None:
+    if (server.tls_cert is None) != (server.tls_key is None):
+        raise ConfigError("server.tls_cert and server.tls_key go together: set both or none")
+    for name, file in (("tls_cert", server.tls_cert), ("tls_key", server.tls_key)):
+        if file is not None and not file.is_file():
+            raise ConfigError(f"server.{name}: {file} does not exist")
+    if not is_loopback(server.host) and server.tls_cert is None:
+        raise ConfigError(
+            f"server.host {server.host} can be reached from other machines, where tokens would travel unencrypted:"
+            " set server.tls_cert and server.tls_key, or listen on 127.0.0.1"
+        )
+
+
+def _check_environment() -> None:
+    """pydantic-settings ignores variables it does not know; a near miss of ours is a mistake."""
+    known = {ENV_PREFIX + name.replace(".", _DELIMITER).upper() for name in setting_names()}
+    sections = {ENV_PREFIX + name.upper() for name in Config.model_fields}
+    for variable in os.environ:
+        if not variable.upper().startswith(ENV_PREFIX) or variable.upper() in known | sections:
+            continue
+        if variable.upper().startswith(f"{ENV_PREFIX}FEEDS__VENUES__"):
+            continue
+        # Clients have variables of their own (TRADEWIND_TOKEN): only what looks like a setting is refused.
+        close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.85)
+        if close or _DELIMITER in variable:
+            raise ConfigError(f"environment variable {variable} is no setting" + _did_you_mean(close))
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            yield f"{name} is no setting" + _did_you_mean(difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.5))
+        else:
+            yield f"{name}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+def _did_you_mean(close: list[str]) -> str:
+    return f"; did you mean {close[0]}?" if close else "; docs/configuration.md lists all of them"
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
