@@ -39,11 +39,9 @@ class _Instrument:
         self.recording = recording
         self.name = recording.symbol.upper()
         self.ids = Renumbering((UPDATE, TRADE))
-        self.book = Book()
-        self.last_update_id = 0
         self.depth_time_ms = 0
-        self.stats = DayStats()
         self.quote: Frame | None = None
+        self.restart()
 
     def restart(self) -> None:
         """Put the book back to the recording's snapshot."""

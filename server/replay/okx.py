@@ -166,7 +166,8 @@ class Okx(Venue):
             self._requested(session, request["op"], argument)
 
     def _requested(self, session: Session, op: str, argument: Any) -> None:
-        channel, name = (str(argument.get(k)) for k in ("channel", "instId")) if argument else ("", "")
+        asked = argument if isinstance(argument, dict) else {}
+        channel, name = str(asked.get("channel", "")), str(asked.get("instId", ""))
         if channel not in (*_RECORDED, *_DERIVED_DEPTHS) or name not in self._instruments:
             session.push(
                 self._error(

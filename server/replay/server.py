@@ -152,6 +152,10 @@ class ReplayExchange:
         """What is recorded of a venue, in its own names, with the product where one name means several."""
         return self._venues[venue].instruments()
 
+    def sessions(self, venue: str) -> int:
+        """WebSocket connections open at a venue."""
+        return len(self._venues[venue].sessions)
+
     def frames_played(self, venue: str) -> int:
         return self._players[venue].frames_played
 

@@ -1,0 +1,153 @@
+"""The recordings read directly, without server/replay: what a client must have seen when all is played."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+FRAMES = Path(__file__).parents[2] / "server" / "replay" / "data" / "frames"
+
+Levels = dict[float, float]
+
+
+@dataclass
+class Truth:
+    """One instrument: its trades as recorded and its book before, and after, every recorded update."""
+
+    trades: list[dict[str, Any]] = field(default_factory=list)
+    first_bids: Levels = field(default_factory=dict)
+    first_asks: Levels = field(default_factory=dict)
+    bids: Levels = field(default_factory=dict)
+    asks: Levels = field(default_factory=dict)
+    book_updates: int = 0
+
+    def reset(self, bids: list[list[str]], asks: list[list[str]]) -> None:
+        self.bids, self.asks = {}, {}
+        self.update(bids, asks)
+        self.first_bids, self.first_asks = dict(self.bids), dict(self.asks)
+
+    def update(self, bids: list[list[str]], asks: list[list[str]]) -> None:
+        for side, rows in ((self.bids, bids), (self.asks, asks)):
+            for row in rows:
+                price, qty = float(row[0]), float(row[1])
+                if qty == 0:
+                    side.pop(price, None)
+                else:
+                    side[price] = qty
+
+    def top(self, depth: int) -> tuple[list[list[float]], list[list[float]]]:
+        return best(self.bids, self.asks, depth)
+
+    def first_top(self, depth: int) -> tuple[list[list[float]], list[list[float]]]:
+        return best(self.first_bids, self.first_asks, depth)
+
+
+def best(bids: Levels, asks: Levels, depth: int) -> tuple[list[list[float]], list[list[float]]]:
+    return (
+        [[p, bids[p]] for p in sorted(bids, reverse=True)[:depth]],
+        [[p, asks[p]] for p in sorted(asks)[:depth]],
+    )
+
+
+def binance(product: str, symbol: str) -> Truth:
+    """`product` spot or usdm, `symbol` such as btcusdt."""
+    truth = Truth()
+    depth, snapshot = [], None
+    with gzip.open(FRAMES / f"binance_{product}_{symbol}_20240808T2354.txt.gz", "rt") as lines:
+        for line in lines:
+            frame = json.loads(line.split(" ", 1)[1])
+            if "lastUpdateId" in frame:
+                snapshot = frame
+            elif frame["stream"].endswith("@trade"):
+                truth.trades.append(frame["data"])
+            elif "@depth" in frame["stream"]:
+                depth.append(frame["data"])
+    assert snapshot is not None
+    truth.reset(snapshot["bids"], snapshot["asks"])
+    for update in depth:
+        if update["u"] > snapshot["lastUpdateId"]:
+            truth.update(update["b"], update["a"])
+            truth.book_updates += 1
+    return truth
+
+
+def _received(exchange: str) -> list[tuple[str, dict[str, Any]]]:
+    addresses, frames = {}, []
+    with zstandard.open(FRAMES / f"cryptofeed_{exchange}.jsonl.zst", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            if record["t"] == "connect":
+                addresses[record["conn"]] = record["addr"]
+            if record["t"] == "recv":
+                frames.append((addresses[record["conn"]], json.loads(record["data"])))
+    return frames
+
+
+def bybit(product: str, symbol: str) -> Truth:
+    """`product` spot or linear, `symbol` such as BTCUSDT."""
+    truth = Truth()
+    for address, frame in _received("BYBIT"):
+        if not address.endswith("/" + product):
+            continue
+        if frame.get("topic") == f"publicTrade.{symbol}":
+            truth.trades += frame["data"]
+        elif frame.get("topic") == f"orderbook.200.{symbol}":
+            apply = truth.reset if frame["type"] == "snapshot" else truth.update
+            apply(frame["data"]["b"], frame["data"]["a"])
+            truth.book_updates += 1
+    return truth
+
+
+def okx(name: str) -> Truth:
+    """`name` such as BTC-USDT."""
+    truth = Truth()
+    for _, frame in _received("OKX"):
+        arg = frame.get("arg", {})
+        if arg.get("instId") != name or "data" not in frame:
+            continue
+        if arg["channel"] == "trades":
+            truth.trades += frame["data"]
+        elif arg["channel"] == "books":
+            data = frame["data"][0]
+            apply = truth.reset if frame["action"] == "snapshot" else truth.update
+            apply(data["bids"], data["asks"])
+            truth.book_updates += 1
+    return truth
+
+
+class StringBook:
+    """A book of the venue's own strings, for checksums and exact comparison."""
+
+    def __init__(self) -> None:
+        self.sides: dict[str, dict[str, list[str]]] = {"bids": {}, "asks": {}}
+
+    def apply(self, data: dict[str, Any], *, snapshot: bool, bids: str = "bids", asks: str = "asks") -> None:
+        for side, key in (("bids", bids), ("asks", asks)):
+            if snapshot:
+                self.sides[side] = {}
+            for row in data[key]:
+                if float(row[1]) == 0:
+                    self.sides[side].pop(row[0], None)
+                else:
+                    self.sides[side][row[0]] = row
+
+    def rows(self, side: str) -> list[list[str]]:
+        return sorted(self.sides[side].values(), key=lambda row: float(row[0]), reverse=side == "bids")
+
+    def top(self, depth: int) -> tuple[list[list[float]], list[list[float]]]:
+        sides = ([[float(r[0]), float(r[1])] for r in self.rows(side)[:depth]] for side in ("bids", "asks"))
+        bids, asks = sides
+        return bids, asks
+
+    def okx_checksum(self) -> int:
+        bids, asks, parts = self.rows("bids"), self.rows("asks"), []
+        for i in range(25):
+            parts += [":".join(rows[i][:2]) for rows in (bids, asks) if i < len(rows)]
+        value = zlib.crc32(":".join(parts).encode())
+        return value - 2**32 if value >= 2**31 else value

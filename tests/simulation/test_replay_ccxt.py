@@ -1,0 +1,172 @@
+"""Unmodified ccxt.pro against the replay exchange: what it is delivered is what was recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import ccxt
+import pytest
+
+from server.replay import Pace, ReplayConfig
+from tests.simulation import replay_truth as truth
+from tests.simulation.replay_clients import ccxt_client, replay, until
+
+# ccxt keeps 1,000 (Binance) or as many levels as asked for; the best ones must be exact.
+DEPTH = 50
+
+
+@dataclass(frozen=True)
+class Case:
+    venue: str
+    symbol: str
+    raw: truth.Truth
+    names: tuple[str, ...]
+    trade_keys: tuple[str, ...]
+
+
+BINANCE_KEYS = ("t", "p", "q", "m", "T")
+BYBIT_KEYS = ("i", "p", "v", "S", "T", "seq")
+OKX_KEYS = ("tradeId", "px", "sz", "side", "ts")
+
+
+@functools.cache
+def case(name: str) -> Case:
+    match name:
+        case "binance spot":
+            return Case("binance", "ETH/USDT", truth.binance("spot", "ethusdt"), ("ETHUSDT",), BINANCE_KEYS)
+        case "binance usdm":
+            raw = truth.binance("usdm", "btcusdt")
+            return Case("binance", "BTC/USDT:USDT", raw, ("BTCUSDT",), BINANCE_KEYS)
+        case "okx spot":
+            return Case("okx", "BTC/USDT", truth.okx("BTC-USDT"), ("BTC-USDT",), OKX_KEYS)
+        case "okx future":
+            raw = truth.okx("BTC-USD-220527")
+            return Case("okx", "BTC/USD:BTC-220527", raw, ("BTC-USD-220527",), OKX_KEYS)
+        case "okx swap":
+            return Case("okx", "UNI/USD:UNI", truth.okx("UNI-USD-SWAP"), ("UNI-USD-SWAP",), OKX_KEYS)
+        case "bybit spot":
+            return Case("bybit", "BTC/USDT", truth.bybit("spot", "BTCUSDT"), ("BTCUSDT",), BYBIT_KEYS)
+        case "bybit linear":
+            raw = truth.bybit("linear", "ETHUSDT")
+            return Case("bybit", "ETH/USDT:USDT", raw, ("ETHUSDT",), BYBIT_KEYS)
+    raise AssertionError(name)
+
+
+ALL = ["binance spot", "binance usdm", "okx spot", "okx future", "okx swap", "bybit spot", "bybit linear"]
+
+
+async def watch(client: Any, this: Case) -> None:
+    """Subscribe trades and book; the caches of ccxt go on filling when nobody waits."""
+    limit = 200 if this.venue == "bybit" else None
+    tasks = [
+        asyncio.create_task(client.watch_trades(this.symbol)),
+        asyncio.create_task(client.watch_order_book(this.symbol, limit)),
+    ]
+    await asyncio.wait_for(asyncio.gather(*tasks), 30)
+
+
+async def watch_book_for_ever(client: Any, symbol: str) -> None:
+    while True:
+        await asyncio.wait_for(client.watch_order_book(symbol), 20)
+
+
+def keyed(trades: list[dict[str, Any]], keys: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    return [tuple(trade[key] for key in keys) for trade in trades]
+
+
+def book_of(client: Any, symbol: str) -> tuple[list[Any], list[Any]]:
+    book = client.orderbooks[symbol]
+    return [list(row[:2]) for row in book["bids"][:DEPTH]], [list(row[:2]) for row in book["asks"][:DEPTH]]
+
+
+async def delivers_what_was_recorded(name: str, speed: float | None) -> None:
+    this = case(name)
+    config = ReplayConfig((this.venue,), this.names, Pace(speed, passes=1, times="recorded"), start_after=2)
+    async with replay(config) as exchange, ccxt_client(this.venue, exchange) as client:
+        await client.load_markets()
+        await watch(client, this)
+        await exchange.wait_finished()
+        await until(lambda: len(client.trades[this.symbol]) >= len(this.raw.trades), "every trade")
+        await until(lambda: book_of(client, this.symbol) == this.raw.top(DEPTH), "the final book")
+        delivered = [trade["info"] for trade in client.trades[this.symbol]]
+    assert keyed(delivered, this.trade_keys) == keyed(this.raw.trades, this.trade_keys)
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_flat_out_delivers_exactly_what_was_recorded(name: str) -> None:
+    await delivers_what_was_recorded(name, speed=None)
+
+
+async def test_at_real_pace_and_faster_nothing_is_lost_either() -> None:
+    speeds = {"okx spot": 1.0, "binance spot": 40.0, "bybit spot": 5.0, "bybit linear": 5.0}
+    await asyncio.gather(*(delivers_what_was_recorded(name, speed) for name, speed in speeds.items()))
+
+
+@pytest.mark.parametrize("name", ["binance spot", "okx spot", "bybit spot", "bybit linear"])
+async def test_two_passes_are_one_history(name: str) -> None:
+    this = case(name)
+    config = ReplayConfig((this.venue,), this.names, Pace(speed=None, passes=2), start_after=2)
+    async with replay(config) as exchange, ccxt_client(this.venue, exchange) as client:
+        await client.load_markets()
+        await watch(client, this)
+        await exchange.wait_finished()
+        # What a venue answers a subscription with (an older last trade) does not come again.
+        again = [t for t in this.raw.trades if this.venue != "okx" or t is not this.raw.trades[0]]
+        expected = len(this.raw.trades) + len(again)
+        await until(lambda: len(client.trades[this.symbol]) >= expected, "the trades of both passes")
+        await until(lambda: book_of(client, this.symbol) == this.raw.top(DEPTH), "the final book")
+        trades = list(client.trades[this.symbol])
+        assert len(trades) == expected
+        assert len({trade["id"] for trade in trades}) == expected
+        times = [trade["timestamp"] for trade in trades]
+        assert times[1:] == sorted(times[1:])
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_markets_tickers_and_best_quotes(name: str) -> None:
+    this = case(name)
+    config = ReplayConfig((this.venue,), this.names, Pace(speed=20.0))
+    async with replay(config) as exchange, ccxt_client(this.venue, exchange) as client:
+        markets = await client.load_markets()
+        assert markets[this.symbol]["precision"]["price"] > 0
+        ticker = await asyncio.wait_for(client.watch_ticker(this.symbol, {"name": "ticker"}), 20)
+        assert ticker["last"] > 0
+        quotes = await asyncio.wait_for(client.watch_bids_asks([this.symbol]), 20)
+        assert 0 < quotes[this.symbol]["bid"] < quotes[this.symbol]["ask"]
+
+
+async def test_binance_resynchronizes_after_a_gap_by_rest() -> None:
+    this = case("binance spot")
+    async with (
+        replay(ReplayConfig(("binance",), this.names, Pace(speed=10.0))) as exchange,
+        ccxt_client("binance", exchange) as client,
+    ):
+        await client.watch_order_book(this.symbol)
+        exchange.drop_depth("binance", 2)
+        with pytest.raises(ccxt.ChecksumError):
+            await watch_book_for_ever(client, this.symbol)
+        book = await asyncio.wait_for(client.watch_order_book(this.symbol), 20)
+        before = book["nonce"]
+        await until(lambda: client.orderbooks[this.symbol]["nonce"] > before, "updates after the gap")
+
+
+async def test_clients_see_a_broken_connection_and_come_back() -> None:
+    config = ReplayConfig(("bybit",), ("BTCUSDT",), Pace(speed=5.0))
+    async with replay(config) as exchange, ccxt_client("bybit", exchange) as client:
+        await client.watch_order_book("BTC/USDT")
+        exchange.disconnect("bybit")
+        with pytest.raises(ccxt.NetworkError):
+            await watch_book_for_ever(client, "BTC/USDT")
+        book = await asyncio.wait_for(client.watch_order_book("BTC/USDT"), 20)
+        assert book["bids"][0][0] < book["asks"][0][0]
+
+
+async def test_rest_can_be_refused() -> None:
+    async with replay(ReplayConfig(("okx",))) as exchange, ccxt_client("okx", exchange) as client:
+        exchange.refuse_rest(1)
+        with pytest.raises(ccxt.RateLimitExceeded):
+            await client.fetch_time()
+        assert await client.fetch_time() > 0
