@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 STAMPS := $(VENV)/stamps
 SOURCES := setup.py pyproject.toml $(wildcard fastpath/*.pyx fastpath/*.pxd)
-CONTRACT := $(wildcard proto/tradewind/v1/*.proto) clients/python/setup.py clients/python/pyproject.toml
+CONTRACT := $(wildcard proto/tradewind/v1/*.proto) $(wildcard clients/python/*.py clients/python/tradewind/_async/*.py) clients/python/pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help run stop build test lint unit bench soak lock clean

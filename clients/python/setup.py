@@ -1,12 +1,15 @@
-"""Generates the gRPC stubs `tradewind/v1` from the protos whenever the package is built. Metadata is in pyproject.toml.
+"""Generates code whenever the package is built: the stubs `tradewind/v1` and the blocking client `tradewind/_sync`.
 
-The stubs are written into the source tree (git-ignored), so an editable install, a wheel and an IDE see the same files.
+It is written into the source tree (git-ignored), so an editable install, a wheel and an IDE see the same files. All
+metadata is in pyproject.toml.
 """
 
 import os
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
+from typing import Any, ClassVar
 
 import grpc_tools
 from grpc_tools import protoc
@@ -16,6 +19,10 @@ from setuptools.command.sdist import sdist
 from setuptools.errors import ExecError
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # a build backend does not run in the folder of this file
+
+from blocking import generate  # noqa: E402
+
 PACKAGE = Path("tradewind", "v1")
 
 
@@ -35,10 +42,10 @@ def plugin(name: str) -> str:
     return f"--plugin={name}={found}"
 
 
-class GenerateStubs(Command):
-    """Messages, their types, and typed service stubs. A command of its own: setuptools swallows failures of build_py."""
+class GenerateCode(Command):
+    """Stubs and blocking client. A command of its own: setuptools swallows failures of build_py."""
 
-    user_options = []
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
     editable_mode = False
 
     def initialize_options(self) -> None:
@@ -54,6 +61,7 @@ class GenerateStubs(Command):
         outputs = [f"--{kind}_out={HERE}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc")]
         if protoc.main(["protoc", plugin("protoc-gen-mypy_grpc"), *includes, *outputs, *sources]) != 0:
             raise ExecError("protoc failed: its message is above")
+        generate(HERE / "tradewind")
 
     def get_source_files(self) -> list[str]:
         return []
@@ -65,8 +73,8 @@ class GenerateStubs(Command):
         return {}
 
 
-class BuildWithStubs(build):
-    sub_commands = [("generate_stubs", None), *build.sub_commands]
+class BuildGenerated(build):
+    sub_commands: ClassVar[list[tuple[str, Any]]] = [("generate_code", None), *build.sub_commands]
 
 
 class SdistWithProtos(sdist):
@@ -74,7 +82,8 @@ class SdistWithProtos(sdist):
 
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         super().make_release_tree(base_dir, files)
+        shutil.copy(HERE / "blocking.py", base_dir)
         shutil.copytree(proto_root() / PACKAGE, Path(base_dir, "proto") / PACKAGE, dirs_exist_ok=True)
 
 
-setup(cmdclass={"build": BuildWithStubs, "generate_stubs": GenerateStubs, "sdist": SdistWithProtos})
+setup(cmdclass={"build": BuildGenerated, "generate_code": GenerateCode, "sdist": SdistWithProtos})

@@ -1,1 +1,80 @@
-"""Tradewind, a self-hosted trading backend, from Python."""
+"""Tradewind, a self-hosted trading backend, from Python.
+
+    from tradewind import Client
+
+    with Client(account="demo") as client:
+        print(client.get_quote("binance:BTC/USDT"))
+        print(client.place_order("binance:BTC/USDT", "BUY", "0.01"))
+
+`AsyncClient` is the same with `await` and `async for`. Numbers are `Decimal`, times UTC, errors typed.
+"""
+
+from tradewind import errors
+from tradewind._async.client import AsyncClient
+from tradewind._async.watch import AsyncWatch
+from tradewind._sync.client import Client
+from tradewind._sync.watch import Watch
+from tradewind.errors import TradewindError
+from tradewind.models import (
+    Account,
+    AccountMode,
+    Balance,
+    Book,
+    FeedState,
+    Fill,
+    Instrument,
+    InstrumentKind,
+    Level,
+    Liquidity,
+    NewToken,
+    Order,
+    OrderStatus,
+    OrderType,
+    OrderUpdate,
+    Position,
+    Quote,
+    Scope,
+    ServerInfo,
+    ServiceState,
+    ServiceStatus,
+    Side,
+    TimeInForce,
+    Token,
+    Trade,
+    TradingStatus,
+)
+
+__all__ = [
+    "Account",
+    "AccountMode",
+    "AsyncClient",
+    "AsyncWatch",
+    "Balance",
+    "Book",
+    "Client",
+    "FeedState",
+    "Fill",
+    "Instrument",
+    "InstrumentKind",
+    "Level",
+    "Liquidity",
+    "NewToken",
+    "Order",
+    "OrderStatus",
+    "OrderType",
+    "OrderUpdate",
+    "Position",
+    "Quote",
+    "Scope",
+    "ServerInfo",
+    "ServiceState",
+    "ServiceStatus",
+    "Side",
+    "TimeInForce",
+    "Token",
+    "Trade",
+    "TradewindError",
+    "TradingStatus",
+    "Watch",
+    "errors",
+]
