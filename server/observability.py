@@ -1,0 +1,110 @@
+"""Logs, and metrics over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from importlib.metadata import version
+from typing import TextIO
+
+import structlog
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Gauge,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+from structlog.typing import EventDict, WrappedLogger
+
+from server.config import LogSettings, MetricsSettings
+from server.errors import ConfigError
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the call this task works for; on every log line it writes."""
+
+_LAG_INTERVAL_S = 0.1
+
+
+def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
+    """Send the logs of the whole process to `stream`."""
+    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _add_request_id,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if console else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries log through the standard library: only what needs a look.
+    logging.basicConfig(stream=stream, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s")
+
+
+def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if request_id := REQUEST_ID.get():
+        event["request_id"] = request_id
+    return event
+
+
+def new_registry() -> CollectorRegistry:
+    """A metrics registry with the process, the interpreter and the build in it."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    build = Gauge("tradewind_build_info", "Always 1; the labels say what runs.", ("version", "python", "grpcio"), registry=registry)  # fmt: skip
+    build.labels(version("tradewind-server"), platform.python_version(), version("grpcio")).set(1)
+    return registry
+
+
+@contextlib.contextmanager
+def serve_metrics(settings: MetricsSettings, registry: CollectorRegistry) -> Iterator[str]:
+    """Serve `/metrics` on a thread of its own while the context lasts; gives its URL. Raises ConfigError."""
+    try:
+        server, thread = start_http_server(settings.port, settings.host, registry)
+    except OSError as error:
+        raise ConfigError(
+            f"metrics cannot be served on {settings.host}:{settings.port} ({error.strerror}):"
+            " choose another metrics.port, or set metrics.enabled to false"
+        ) from None
+    try:
+        yield f"http://{settings.host}:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextlib.asynccontextmanager
+async def measure_loop_lag(registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Watch how late the event loop runs what is due: when it is late, everything is."""
+    lag = Gauge("tradewind_event_loop_lag_seconds", "How late the last timer of the event loop ran.", registry=registry)
+    total = Counter("tradewind_event_loop_late_seconds", "Sum of all lateness of timers.", registry=registry)
+    loop = asyncio.get_running_loop()
+
+    async def measure() -> None:
+        while True:
+            due_s = loop.time() + _LAG_INTERVAL_S
+            await asyncio.sleep(_LAG_INTERVAL_S)
+            late_s = max(0.0, loop.time() - due_s)
+            lag.set(late_s)
+            total.inc(late_s)
+
+    task = asyncio.create_task(measure())
+    try:
+        yield
+    finally:
+        task.cancel()

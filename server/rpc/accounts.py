@@ -1,0 +1,91 @@
+"""AccountService over the engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from tradewind.v1 import accounts_pb2 as pb
+
+from server.engine import fanout
+from server.engine.events import BalanceView, PositionView
+from server.engine.trading import Trading
+from server.rpc import convert
+from server.rpc.boundary import Call
+from server.rpc.fields import Fields, found
+from server.rpc.streams import engine_envelope, engine_position
+
+
+class AccountService:
+    def __init__(self, trading: Trading) -> None:
+        self._trading = trading
+
+    async def CreateAccount(self, request: pb.CreateAccountRequest, call: Call) -> pb.CreateAccountResponse:
+        fields = Fields()
+        name = fields.name("name", request.name)
+        mode = fields.choice("mode", request.mode, pb.AccountMode)
+        if mode == pb.ACCOUNT_MODE_LIVE:
+            fields.wrong("mode", "must be PAPER or SIMULATION: orders are not sent to exchanges yet", "NOT_ALLOWED")
+        fields.check()
+        account = await self._trading.create_account(name, mode)
+        return pb.CreateAccountResponse(account=convert.account(account))
+
+    async def ListAccounts(self, request: pb.ListAccountsRequest, call: Call) -> pb.ListAccountsResponse:
+        fields = Fields()
+        page_size = fields.page_size(request.page_size)
+        page_token = fields.page_token(request.page_token)
+        fields.check()
+        page = self._trading.list_accounts(page_size=page_size, page_token=page_token, visible=call.caller.may_use)
+        return pb.ListAccountsResponse(
+            accounts=map(convert.account, page.items), next_page_token=page.next_page_token
+        )
+
+    async def AdjustBalance(self, request: pb.AdjustBalanceRequest, call: Call) -> pb.AdjustBalanceResponse:
+        fields = Fields()
+        registry = self._trading.registry
+        account = fields.name("account", request.account)
+        asset = fields.asset("asset", request.asset, registry)
+        amount = fields.amount("amount", request.amount, asset)
+        request_id = fields.name("request_id", request.request_id)
+        fields.check()
+        registry.account(account)
+        known = found("asset", request.asset, asset)
+        balance, replayed = await self._trading.adjust_balance(account, known.name, amount, request_id)
+        return pb.AdjustBalanceResponse(balance=convert.balance(balance), replayed=replayed)
+
+    async def ListBalances(self, request: pb.ListBalancesRequest, call: Call) -> pb.ListBalancesResponse:
+        balances = self._trading.list_balances(_account(request.account))
+        return pb.ListBalancesResponse(balances=map(convert.balance, balances))
+
+    async def ListPositions(self, request: pb.ListPositionsRequest, call: Call) -> pb.ListPositionsResponse:
+        positions = self._trading.list_positions(_account(request.account))
+        return pb.ListPositionsResponse(positions=map(convert.position, positions))
+
+    async def SubscribeAccount(
+        self, request: pb.SubscribeAccountRequest, call: Call
+    ) -> AsyncIterator[pb.SubscribeAccountResponse]:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        resume_from = engine_position(fields, request)
+        fields.check()
+        with contextlib.closing(self._trading.subscribe_account(account, resume_from)) as stream:
+            async for item in stream:
+                message = engine_envelope(pb.SubscribeAccountResponse, item)
+                match item.event:
+                    case fanout.AccountSnapshot(balances, positions, is_last):
+                        message.snapshot.balances.extend(map(convert.balance, balances))
+                        message.snapshot.positions.extend(map(convert.position, positions))
+                        message.snapshot.is_last = is_last
+                        message.snapshot.SetInParent()
+                    case BalanceView():
+                        message.update.balance.CopyFrom(convert.balance(item.event))
+                    case PositionView():
+                        message.update.position.CopyFrom(convert.position(item.event))
+                yield message
+
+
+def _account(name: str) -> str:
+    fields = Fields()
+    fields.name("account", name)
+    fields.check()
+    return name

@@ -1,0 +1,203 @@
+"""Between the server's integers and the contract's messages: exact decimal text, UTC times, no floats."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
+
+from server.engine.events import BalanceView, FillView, OrderView, PositionView
+from server.feeds import model
+from server.instruments import Account, Asset, Instrument, format_decimal
+from server.lifecycle import ServiceStatus
+from server.tokens import Token
+
+_NS = 1_000_000_000
+_AVERAGE_GRID = Decimal(1).scaleb(-18)
+_WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
+
+
+def timestamp(ns: int) -> Timestamp:
+    return Timestamp(seconds=ns // _NS, nanos=ns % _NS)
+
+
+def average_price(cost: int, quote: Asset, qty: int, instrument: Instrument) -> str:
+    """Quote money per base unit, rounded half even to 18 decimals. `qty` must not be 0."""
+    money = _WIDE.multiply(Decimal(cost), quote.unit)
+    base = _WIDE.multiply(Decimal(qty), instrument.lot_size)
+    return format_decimal(_WIDE.quantize(_WIDE.divide(money, base), _AVERAGE_GRID))
+
+
+# -- orders and accounts -------------------------------------------------------------------------------------
+
+
+def order(view: OrderView) -> orders_pb2.Order:
+    instrument, quote = view.instrument, view.quote
+    return orders_pb2.Order(
+        order_id=str(view.order_id),
+        client_order_id=view.client_order_id,
+        account=view.account,
+        instrument=instrument.name,
+        side=view.side,
+        type=view.order_type,
+        time_in_force=view.time_in_force,
+        price=instrument.price_text(view.price) if view.price else None,
+        qty=instrument.qty_text(view.qty),
+        cum_qty=instrument.qty_text(view.cum_qty),
+        leaves_qty=instrument.qty_text(view.leaves_qty),
+        avg_price=average_price(view.cum_notional, quote, view.cum_qty, instrument) if view.cum_qty else None,
+        cum_notional=quote.text(view.cum_notional),
+        cum_fee=quote.text(view.cum_fee),
+        status=view.status,
+        reject_reason=view.reject_reason,
+        reject_message=_reject_message(view.reject_reason),
+        cancel_reason=view.cancel_reason,
+        post_only=view.post_only,
+        create_time=timestamp(view.create_ns) if view.create_ns else None,
+        update_time=timestamp(view.update_ns),
+    )
+
+
+def _reject_message(reason: int) -> str:
+    if not reason:
+        return ""
+    name = orders_pb2.RejectReason.Name(reason)
+    return "refused: " + name.removeprefix("REJECT_REASON_").replace("_", " ").lower()
+
+
+def fill(view: FillView) -> orders_pb2.Fill:
+    return orders_pb2.Fill(
+        trade_id=str(view.trade_id),
+        order_id=str(view.order_id),
+        client_order_id=view.client_order_id,
+        account=view.account,
+        instrument=view.instrument.name,
+        side=view.side,
+        price=view.instrument.price_text(view.price),
+        qty=view.instrument.qty_text(view.qty),
+        liquidity=view.liquidity,
+        fee=view.quote.text(view.fee),
+        fee_asset=view.quote.name,
+        time=timestamp(view.time_ns),
+    )
+
+
+def account(known: Account) -> accounts_pb2.Account:
+    return accounts_pb2.Account(name=known.name, mode=known.mode, create_time=timestamp(known.create_ns))
+
+
+def balance(view: BalanceView) -> accounts_pb2.Balance:
+    text = view.asset.text
+    return accounts_pb2.Balance(
+        account=view.account,
+        asset=view.asset.name,
+        total=text(view.total),
+        reserved=text(view.reserved),
+        free=text(view.free),
+    )
+
+
+def position(view: PositionView) -> accounts_pb2.Position:
+    instrument, quote = view.instrument, view.quote
+    return accounts_pb2.Position(
+        account=view.account,
+        instrument=instrument.name,
+        qty=instrument.qty_text(view.qty),
+        avg_price=average_price(view.cost, quote, view.qty, instrument) if view.qty else None,
+        cost=quote.text(view.cost),
+        realized_pnl=quote.text(view.realized_pnl),
+    )
+
+
+# -- market data ---------------------------------------------------------------------------------------------
+
+
+def instrument(known: Instrument, trading_status: int) -> market_data_pb2.Instrument:
+    return market_data_pb2.Instrument(
+        name=known.name,
+        venue=known.venue,
+        symbol=known.symbol,
+        kind=known.kind,
+        base_asset=known.base,
+        quote_asset=known.quote,
+        tick_size=format_decimal(known.tick_size),
+        lot_size=format_decimal(known.lot_size),
+        min_qty=known.qty_text(known.min_qty),
+        max_qty=known.qty_text(known.max_qty),
+        min_notional=format_decimal(known.min_notional),
+        maker_fee_bps=format_decimal(known.maker_fee_bps),
+        taker_fee_bps=format_decimal(known.taker_fee_bps),
+        tradable=known.tradable,
+        trading_status=trading_status,
+        contract_size=format_decimal(known.contract_size),
+    )
+
+
+def quote(known: model.Quote, now_ns: int) -> market_data_pb2.Quote:
+    instrument = known.instrument
+    return market_data_pb2.Quote(
+        instrument=instrument.name,
+        bid_price=instrument.price_text(known.bid_price) if known.bid_qty else None,
+        bid_qty=instrument.qty_text(known.bid_qty) if known.bid_qty else None,
+        ask_price=instrument.price_text(known.ask_price) if known.ask_qty else None,
+        ask_qty=instrument.qty_text(known.ask_qty) if known.ask_qty else None,
+        venue_time=_optional_time(known.venue_time_ns),
+        receive_time=timestamp(known.receive_time_ns),
+        publish_time=timestamp(now_ns),
+    )
+
+
+def trade(known: model.Trade, now_ns: int) -> market_data_pb2.Trade:
+    return market_data_pb2.Trade(
+        instrument=known.instrument.name,
+        trade_id=known.trade_id,
+        price=known.instrument.price_text(known.price),
+        qty=known.instrument.qty_text(known.qty),
+        aggressor_side=known.aggressor_side,
+        venue_time=_optional_time(known.venue_time_ns),
+        receive_time=timestamp(known.receive_time_ns),
+        publish_time=timestamp(now_ns),
+    )
+
+
+def book(known: model.BookUpdate, now_ns: int) -> market_data_pb2.Book:
+    return market_data_pb2.Book(
+        instrument=known.instrument.name,
+        bids=_levels(known.instrument, known.bids),
+        asks=_levels(known.instrument, known.asks),
+        state=known.state,
+        venue_sequence=known.venue_sequence,
+        venue_time=_optional_time(known.venue_time_ns),
+        receive_time=timestamp(known.receive_time_ns),
+        publish_time=timestamp(now_ns),
+    )
+
+
+def _levels(instrument: Instrument, levels: tuple[model.Level, ...]) -> list[market_data_pb2.BookLevel]:
+    price, qty = instrument.price_text, instrument.qty_text
+    return [market_data_pb2.BookLevel(price=price(level[0]), qty=qty(level[1])) for level in levels]
+
+
+def _optional_time(ns: int | None) -> Timestamp | None:
+    return None if ns is None else timestamp(ns)
+
+
+# -- system --------------------------------------------------------------------------------------------------
+
+
+def service_status(status: ServiceStatus) -> system_pb2.ServiceStatus:
+    return system_pb2.ServiceStatus(
+        name=status.name, state=status.state, detail=status.detail, since=timestamp(status.since_ns)
+    )
+
+
+def token(known: Token) -> system_pb2.Token:
+    return system_pb2.Token(
+        token_id=known.token_id,
+        description=known.description,
+        scopes=known.scopes,
+        accounts=sorted(known.accounts or ()),
+        expire_time=_optional_time(known.expire_ns),
+        create_time=timestamp(known.create_ns),
+    )

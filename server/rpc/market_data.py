@@ -1,0 +1,215 @@
+"""MarketDataService over the market data hub."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from tradewind.v1 import common_pb2
+from tradewind.v1 import market_data_pb2 as pb
+
+from server.clock import Clock
+from server.errors import MarketDataStale
+from server.feeds import subscription as hub
+from server.feeds.hub import MarketData
+from server.feeds.model import BookUpdate, MarketUpdate, Quote, Trade
+from server.instruments import Instrument, Registry
+from server.rpc import convert
+from server.rpc.boundary import Call
+from server.rpc.fields import Fields, found, page_of
+from server.rpc.streams import MAX_EPOCH_CHARS
+
+MAX_SUBSCRIPTIONS = 500
+_DEFAULT_DEPTH = 20
+_MAX_VENUE_CHARS = 32
+_MAX_SUBSCRIPTION_ID_CHARS = 100
+
+
+class MarketDataService:
+    def __init__(
+        self,
+        market_data: MarketData,
+        registry: Registry,
+        trading_status: Callable[[Instrument], int],
+        clock: Clock,
+    ) -> None:
+        """`trading_status` says whether the engine takes orders of an instrument now."""
+        self._market_data = market_data
+        self._registry = registry
+        self._trading_status = trading_status
+        self._clock = clock
+
+    async def ListInstruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
+        fields = Fields()
+        venue = fields.text("venue", request.venue, _MAX_VENUE_CHARS, required=False)
+        page_size = fields.page_size(request.page_size)
+        page_token = fields.page_token(request.page_token)
+        fields.check()
+        chosen = [
+            instrument
+            for instrument in self._registry.instruments()
+            if (not venue or instrument.venue == venue) and (instrument.tradable or not request.tradable_only)
+        ]
+        chosen.sort(key=_name)
+        page, next_page_token = page_of(chosen, _name, page_size, page_token)
+        return pb.ListInstrumentsResponse(instruments=map(self._instrument, page), next_page_token=next_page_token)
+
+    async def GetInstrument(self, request: pb.GetInstrumentRequest, call: Call) -> pb.GetInstrumentResponse:
+        return pb.GetInstrumentResponse(instrument=self._instrument(self._named(Fields(), request.instrument)))
+
+    async def GetQuote(self, request: pb.GetQuoteRequest, call: Call) -> pb.GetQuoteResponse:
+        instrument = self._named(Fields(), request.instrument)
+        quote = self._market_data.quote(instrument.name)
+        if quote is None:
+            state = self._market_data.state(instrument.name)
+            raise MarketDataStale(
+                f"there is no trustworthy price of {instrument.name} now: its feed is {state.name}",
+                metadata={"instrument": instrument.name, "feed_state": state.name},
+            )
+        return pb.GetQuoteResponse(quote=convert.quote(quote, self._clock.now_ns()))
+
+    async def GetBook(self, request: pb.GetBookRequest, call: Call) -> pb.GetBookResponse:
+        fields = Fields()
+        depth = fields.between("depth", request.depth, 0, hub.MAX_DEPTH) or _DEFAULT_DEPTH
+        instrument = self._named(fields, request.instrument)
+        book = self._market_data.book(instrument.name, depth)
+        if book is None:
+            return pb.GetBookResponse(book=pb.Book(instrument=instrument.name, state=pb.FEED_STATE_SYNCING))
+        return pb.GetBookResponse(book=convert.book(book, self._clock.now_ns()))
+
+    async def ListTrades(self, request: pb.ListTradesRequest, call: Call) -> pb.ListTradesResponse:
+        fields = Fields()
+        page_size = fields.page_size(request.page_size)
+        instrument = self._named(fields, request.instrument)
+        now_ns = self._clock.now_ns()
+        trades = self._market_data.trades(instrument.name, page_size)
+        return pb.ListTradesResponse(trades=[convert.trade(trade, now_ns) for trade in trades])
+
+    async def SubscribeMarketData(
+        self, request: pb.SubscribeMarketDataRequest, call: Call
+    ) -> AsyncIterator[pb.SubscribeMarketDataResponse]:
+        with contextlib.closing(self._market_data.subscribe(self._subscriptions(request))) as stream:
+            async for item in stream:
+                yield self._message(item)
+
+    # -- requests --------------------------------------------------------------------------------------
+
+    def _named(self, fields: Fields, name: str) -> Instrument:
+        instrument = fields.instrument("instrument", name, self._registry)
+        fields.check()
+        return found("instrument", name, instrument)
+
+    def _subscriptions(self, request: pb.SubscribeMarketDataRequest) -> list[hub.Subscription]:
+        fields = Fields()
+        wanted = request.subscriptions
+        if not 1 <= len(wanted) <= MAX_SUBSCRIPTIONS:
+            fields.wrong("subscriptions", f"must be 1 to {MAX_SUBSCRIPTIONS}, not {len(wanted)}", "OUT_OF_RANGE")
+            fields.check()
+        instruments = [
+            _check_subscription(fields, f"subscriptions[{index}]", each, self._registry)
+            for index, each in enumerate(wanted)
+        ]
+        ids = [_subscription_id(each) for each in wanted]
+        seen: set[str] = set()
+        for index, subscription_id in enumerate(ids):
+            if subscription_id in seen:
+                fields.wrong(f"subscriptions[{index}].subscription_id", "is used twice", "DUPLICATE")
+            seen.add(subscription_id)
+        fields.check()
+        return [
+            _subscription(each, subscription_id, found("instrument", each.instrument, instrument))
+            for each, subscription_id, instrument in zip(wanted, ids, instruments, strict=True)
+        ]
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    def _instrument(self, instrument: Instrument) -> pb.Instrument:
+        return convert.instrument(instrument, self._trading_status(instrument))
+
+    def _message(self, item: hub.StreamItem) -> pb.SubscribeMarketDataResponse:
+        message = pb.SubscribeMarketDataResponse(
+            stream_epoch=item.epoch,
+            sequence=item.sequence,
+            prev_sequence=item.prev_sequence,
+            subscription_id=item.subscription_id,
+        )
+        now_ns = self._clock.now_ns()
+        match item.event:
+            case hub.Update(data, conflated_count):
+                message.update.conflated_count = conflated_count
+                _put(message.update, data, now_ns)
+            case hub.Snapshot(data, is_last):
+                message.snapshot.is_last = is_last
+                if data is not None:
+                    _put(message.snapshot, data, now_ns)
+            case hub.Ack(resumed):
+                message.ack.subscription_id = item.subscription_id
+                message.ack.resumed = resumed
+            case hub.Heartbeat():
+                message.heartbeat.time.CopyFrom(convert.timestamp(now_ns))
+            case hub.Gap(from_sequence, to_sequence, reason):
+                message.gap.from_sequence = from_sequence
+                message.gap.to_sequence = to_sequence
+                message.gap.reason = reason
+            case hub.Notice(text):
+                message.notice.code = common_pb2.StreamNotice.CODE_GOING_AWAY
+                message.notice.message = text
+        return message
+
+
+def _name(instrument: Instrument) -> str:
+    return instrument.name
+
+
+def _check_subscription(
+    fields: Fields, path: str, wanted: pb.MarketDataSubscription, registry: Registry
+) -> Instrument | None:
+    fields.text(f"{path}.subscription_id", wanted.subscription_id, _MAX_SUBSCRIPTION_ID_CHARS, required=False)
+    instrument = fields.instrument(f"{path}.instrument", wanted.instrument, registry)
+    channel = fields.choice(f"{path}.channel", wanted.channel, pb.Channel)
+    delivery = fields.choice(f"{path}.delivery", wanted.delivery, pb.Delivery, required=False)
+    if channel == pb.CHANNEL_BOOK:
+        fields.between(f"{path}.depth", wanted.depth, 0, hub.MAX_DEPTH)
+    elif wanted.depth:
+        fields.wrong(f"{path}.depth", "is for books only", "NOT_ALLOWED")
+    if channel == pb.CHANNEL_TRADE and delivery not in (pb.DELIVERY_UNSPECIFIED, pb.DELIVERY_ALL):
+        fields.wrong(f"{path}.delivery", "trades cannot be merged: use DELIVERY_ALL", "NOT_ALLOWED")
+    if delivery == pb.DELIVERY_INTERVAL:
+        fields.between(f"{path}.interval_ms", wanted.interval_ms, 10, 60_000)
+    elif wanted.interval_ms:
+        fields.wrong(f"{path}.interval_ms", "is for DELIVERY_INTERVAL only", "NOT_ALLOWED")
+    if wanted.HasField("resume_from"):
+        fields.text(f"{path}.resume_from.epoch", wanted.resume_from.epoch, MAX_EPOCH_CHARS)
+    return instrument
+
+
+def _subscription_id(wanted: pb.MarketDataSubscription) -> str:
+    if wanted.subscription_id or wanted.channel not in pb.Channel.values():
+        return wanted.subscription_id
+    channel = pb.Channel.Name(wanted.channel).removeprefix("CHANNEL_").lower()
+    return f"{wanted.instrument}#{channel}"
+
+
+def _subscription(wanted: pb.MarketDataSubscription, subscription_id: str, instrument: Instrument) -> hub.Subscription:
+    channel = hub.Channel(wanted.channel)
+    default = hub.Delivery.ALL if channel is hub.Channel.TRADE else hub.Delivery.LATEST
+    resume = wanted.resume_from
+    return hub.Subscription(
+        subscription_id=subscription_id,
+        instrument=instrument,
+        channel=channel,
+        delivery=hub.Delivery(wanted.delivery) if wanted.delivery else default,
+        depth=wanted.depth or _DEFAULT_DEPTH,
+        interval_ms=wanted.interval_ms,
+        resume_from=hub.StreamPosition(resume.epoch, resume.sequence) if wanted.HasField("resume_from") else None,
+    )
+
+
+def _put(target: pb.MarketDataUpdate | pb.MarketDataSnapshot, data: MarketUpdate, now_ns: int) -> None:
+    match data:
+        case Quote():
+            target.quote.CopyFrom(convert.quote(data, now_ns))
+        case Trade():
+            target.trade.CopyFrom(convert.trade(data, now_ns))
+        case BookUpdate():
+            target.book.CopyFrom(convert.book(data, now_ns))

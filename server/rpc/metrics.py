@@ -1,0 +1,45 @@
+"""What is counted of every RPC, under the names that gRPC dashboards expect."""
+
+from __future__ import annotations
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LABELS = ("grpc_service", "grpc_method", "grpc_type")
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+CODES = {code: "".join(word.title() for word in code.name.split("_")) for code in grpc.StatusCode} | {
+    grpc.StatusCode.OK: "OK"
+}
+"""Codes spelled as label values: OK, InvalidArgument, NotFound ..."""
+
+
+class RpcMetrics:
+    """The families; `of` gives the counters of one method."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.started = Counter("grpc_server_started", "RPCs started.", _LABELS, registry=registry)
+        self.handled = Counter("grpc_server_handled", "RPCs ended, by status code.", (*_LABELS, "grpc_code"), registry=registry)  # fmt: skip
+        self.seconds = Histogram(
+            "grpc_server_handling_seconds", "Time from the request to the end of the answer, streams to their end.",
+            _LABELS, buckets=_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self.streams = Gauge("tradewind_streams_open", "Streams open now.", ("grpc_service", "grpc_method"), registry=registry)  # fmt: skip
+
+    def of(self, service: str, method: str, kind: str) -> MethodMetrics:
+        return MethodMetrics(self, service, method, kind)
+
+
+class MethodMetrics:
+    """Of one method, with its labels resolved once."""
+
+    def __init__(self, families: RpcMetrics, service: str, method: str, kind: str) -> None:
+        self._handled = {
+            code: families.handled.labels(service, method, kind, label) for code, label in CODES.items()
+        }
+        self.started = families.started.labels(service, method, kind)
+        self._seconds = families.seconds.labels(service, method, kind)
+        self.streams = families.streams.labels(service, method) if kind != "unary" else None
+
+    def ended(self, code: grpc.StatusCode, seconds: float) -> None:
+        self._handled[code].inc()
+        self._seconds.observe(seconds)

@@ -1,0 +1,69 @@
+"""What each RPC needs: the one table of scopes and accounts. An RPC that is not in it cannot be registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from server.tokens import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may make a call."""
+
+    scope: Scope | None
+    """None: anybody, without a token."""
+    account: Callable[[Any], str] | None = None
+    """The account a request is about: the token must allow it too."""
+    open_on_loopback: bool = False
+    """No token is needed if the server can be reached from this machine only."""
+
+
+_OPEN = Policy(None)
+_READ = Policy(Scope.READ)
+_READ_ACCOUNT = Policy(Scope.READ, attrgetter("account"))
+_ADMIN = Policy(Scope.ADMIN)
+_ADMIN_ACCOUNT = Policy(Scope.ADMIN, attrgetter("account"))
+_OPERATOR = Policy(Scope.ADMIN, open_on_loopback=True)
+_REFLECTION = Policy(Scope.READ, open_on_loopback=True)
+
+POLICIES: dict[str, Policy] = {
+    "/tradewind.v1.SystemService/GetInfo": _READ,
+    "/tradewind.v1.SystemService/ListServices": _READ,
+    "/tradewind.v1.SystemService/CreateToken": _ADMIN,
+    "/tradewind.v1.SystemService/ListTokens": _ADMIN,
+    "/tradewind.v1.SystemService/RevokeToken": _ADMIN,
+    "/tradewind.v1.MarketDataService/ListInstruments": _READ,
+    "/tradewind.v1.MarketDataService/GetInstrument": _READ,
+    "/tradewind.v1.MarketDataService/GetQuote": _READ,
+    "/tradewind.v1.MarketDataService/GetBook": _READ,
+    "/tradewind.v1.MarketDataService/ListTrades": _READ,
+    "/tradewind.v1.MarketDataService/SubscribeMarketData": _READ,
+    "/tradewind.v1.OrderService/PlaceOrder": Policy(Scope.TRADE, attrgetter("account")),
+    "/tradewind.v1.OrderService/CancelOrder": Policy(Scope.TRADE, attrgetter("order.account")),
+    "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, attrgetter("order.account")),
+    "/tradewind.v1.OrderService/ListOrders": _READ_ACCOUNT,
+    "/tradewind.v1.OrderService/ListFills": _READ_ACCOUNT,
+    "/tradewind.v1.OrderService/SubscribeOrders": _READ_ACCOUNT,
+    "/tradewind.v1.AccountService/CreateAccount": Policy(Scope.ADMIN, attrgetter("name")),
+    "/tradewind.v1.AccountService/ListAccounts": _READ,
+    "/tradewind.v1.AccountService/AdjustBalance": _ADMIN_ACCOUNT,
+    "/tradewind.v1.AccountService/ListBalances": _READ_ACCOUNT,
+    "/tradewind.v1.AccountService/ListPositions": _READ_ACCOUNT,
+    "/tradewind.v1.AccountService/SubscribeAccount": _READ_ACCOUNT,
+    "/grpc.health.v1.Health/Check": _OPEN,
+    "/grpc.health.v1.Health/List": _OPEN,
+    "/grpc.health.v1.Health/Watch": _OPEN,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _REFLECTION,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _REFLECTION,
+    "/grpc.channelz.v1.Channelz/GetTopChannels": _OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetServers": _OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetServer": _OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetServerSockets": _OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetChannel": _OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetSubchannel": _OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetSocket": _OPERATOR,
+}

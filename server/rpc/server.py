@@ -1,0 +1,105 @@
+"""The gRPC server: which services, with what options, on which address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
+
+from server.config import ServerSettings, is_loopback
+from server.errors import ConfigError
+from server.lifecycle import StatusBoard
+from server.rpc.accounts import AccountService
+from server.rpc.boundary import Boundary
+from server.rpc.health import Health
+from server.rpc.market_data import MarketDataService
+from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, channelz, reflection, reflection_v1
+from server.rpc.orders import OrderService
+from server.rpc.system import SystemService
+
+SYSTEM: ServiceDescriptor = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
+MARKET_DATA: ServiceDescriptor = market_data_pb2.DESCRIPTOR.services_by_name["MarketDataService"]
+ORDERS: ServiceDescriptor = orders_pb2.DESCRIPTOR.services_by_name["OrderService"]
+ACCOUNTS: ServiceDescriptor = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"]
+HEALTH: ServiceDescriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
+PUBLIC = (SYSTEM, MARKET_DATA, ORDERS, ACCOUNTS)
+
+# A message above the configured limit is refused with a reason by the boundary; above this multiple of it grpc itself
+# ends the call (RESOURCE_EXHAUSTED) without taking it in.
+_HARD_LIMIT_FACTOR = 4
+_PING_INTERVAL_MS = 30_000
+_PING_TIMEOUT_MS = 10_000
+_CLIENT_PING_INTERVAL_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What implements the public services."""
+
+    system: SystemService
+    market_data: MarketDataService
+    orders: OrderService
+    accounts: AccountService
+
+
+def build_server(settings: ServerSettings, boundary: Boundary, services: Services, board: StatusBoard) -> grpc.aio.Server:
+    """A server with everything registered, not listening yet."""
+    loopback = is_loopback(settings.host)
+    offered: list[tuple[ServiceDescriptor, object]] = [
+        (SYSTEM, services.system),
+        (MARKET_DATA, services.market_data),
+        (ORDERS, services.orders),
+        (ACCOUNTS, services.accounts),
+        (HEALTH, Health(board, tuple(service.full_name for service in PUBLIC))),
+    ]
+    if loopback:
+        offered.append((CHANNELZ, channelz()))
+    reflection_services = (reflection_v1(), REFLECTION_V1ALPHA)
+    names = [service.full_name for service, _ in offered] + [service.full_name for service in reflection_services]
+    offered += [(service, reflection(names)) for service in reflection_services]
+    server = grpc.aio.server(options=_options(settings, channelz=loopback))
+    server.add_generic_rpc_handlers([boundary.service(service, implementation) for service, implementation in offered])
+    return server
+
+
+def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
+    """Take the port, before `server.start()`. Returns host:port. Raises ConfigError."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.port}"
+    try:
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            port = server.add_secure_port(address, _credentials(settings.tls_cert, settings.tls_key))
+        else:
+            port = server.add_insecure_port(address)
+    except RuntimeError:
+        raise ConfigError(
+            f"cannot listen on {address}: something else uses the port, or the address is not of this machine;"
+            " choose another with server.port and server.host, or stop what runs there"
+        ) from None
+    return f"{host}:{port}"
+
+
+def _options(settings: ServerSettings, *, channelz: bool) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes * _HARD_LIMIT_FACTOR),
+        ("grpc.max_concurrent_streams", settings.max_connection_streams),
+        ("grpc.keepalive_time_ms", _PING_INTERVAL_MS),
+        ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # The default of 5 minutes ends clients that ping to keep their connection alive.
+        ("grpc.http2.min_ping_interval_without_data_ms", _CLIENT_PING_INTERVAL_MS),
+        # A second server on the same port is a mistake, not load balancing.
+        ("grpc.so_reuseport", 0),
+        ("grpc.enable_channelz", int(channelz)),
+    ]
+
+
+def _credentials(cert: Path, key: Path) -> grpc.ServerCredentials:
+    try:
+        return grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+    except OSError as error:
+        raise ConfigError(f"server.tls_cert and server.tls_key cannot be read: {error}") from None
