@@ -1,0 +1,25 @@
+"""How long to wait before trying again."""
+
+from __future__ import annotations
+
+from random import Random
+
+
+class Backoff:
+    """Exponential with jitter: each delay is between half of and the whole of a bound that doubles up to `limit_s`."""
+
+    def __init__(self, random: Random, *, first_s: float = 0.1, limit_s: float = 30.0) -> None:
+        self._random = random
+        self._first_s = first_s
+        self._limit_s = limit_s
+        self._bound_s = first_s
+
+    def next_s(self) -> float:
+        """Seconds to wait now."""
+        bound_s = self._bound_s
+        self._bound_s = min(bound_s * 2, self._limit_s)
+        return bound_s * self._random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """It worked: start small the next time."""
+        self._bound_s = self._first_s

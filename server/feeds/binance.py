@@ -1,0 +1,88 @@
+"""Binance: spot and USD-margined futures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from server.feeds.dialect import Dialect, Message
+from server.feeds.frames import BUY, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, ns
+from server.feeds.specs import Rules
+
+_SNAPSHOT_DEPTH = 1_000
+
+
+class Binance(Dialect):
+    """A spot delta covers the update ids `U` to `u` and follows `U - 1`; a futures delta says that it follows `pu`."""
+
+    ccxt_id = "binance"
+    snapshot_by_rest = True
+    subscriptions_per_request = 100
+
+    def options(self, symbols: Sequence[str]) -> dict[str, Any]:
+        products = sorted({"linear" if ":" in symbol else "spot" for symbol in symbols})
+        return {"fetchMarkets": {"types": products}}
+
+    def product(self, url: str) -> str:
+        return "linear" if "fstream" in url else "spot"
+
+    def key(self, market: dict[str, Any]) -> str:
+        return f"{'linear' if market['contract'] else 'spot'}:{market['id']}"
+
+    def rules(self, market: dict[str, Any]) -> Rules:
+        filters = {each["filterType"]: each for each in market["info"]["filters"]}
+        lot = filters["LOT_SIZE"]
+        notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
+        return Rules(
+            tick_size=filters["PRICE_FILTER"]["tickSize"],
+            lot_size=lot["stepSize"],
+            min_qty=lot["minQty"],
+            max_qty=lot["maxQty"],
+            min_notional=notional.get("minNotional") or notional.get("notional") or "",
+        )
+
+    def parse(self, message: Message, product: str) -> Sequence[Frame] | None:
+        if "stream" in message:
+            message = message["data"]
+        event = message.get("e")
+        if event == "depthUpdate":
+            return (_depth(message, product),)
+        if event == "trade":
+            # Futures also report what is no trade of the market, such as insurance fund transfers.
+            return (_trade(message, product),) if message.get("X", "MARKET") == "MARKET" else ()
+        if event == "bookTicker" or (event is None and "B" in message and "A" in message):
+            venue_time_ns = ns(message["T"]) if "T" in message else None
+            bid, ask = (message["b"], message["B"]), (message["a"], message["A"])
+            return (QuoteFrame(f"{product}:{message['s']}", bid, ask, venue_time_ns),)
+        return None
+
+    async def fetch_snapshot(self, exchange: Any, market: dict[str, Any]) -> DepthFrame:
+        # The raw answer: ccxt's own book holds floats.
+        endpoint = exchange.fapiPublicGetDepth if market["contract"] else exchange.publicGetDepth
+        book = await endpoint({"symbol": market["id"], "limit": _SNAPSHOT_DEPTH})
+        venue_time_ns = ns(book["T"]) if "T" in book else None
+        last = int(book["lastUpdateId"])
+        return DepthFrame(self.key(market), True, book["bids"], book["asks"], last, last, venue_time_ns)
+
+
+def _depth(message: Message, product: str) -> DepthFrame:
+    return DepthFrame(
+        market=f"{product}:{message['s']}",
+        is_snapshot=False,
+        bids=message["b"],
+        asks=message["a"],
+        prev_sequence=message["pu"] if "pu" in message else message["U"] - 1,
+        sequence=message["u"],
+        venue_time_ns=ns(message.get("T") or message["E"]),
+    )
+
+
+def _trade(message: Message, product: str) -> TradeFrame:
+    return TradeFrame(
+        market=f"{product}:{message['s']}",
+        trade_id=str(message["t"]),
+        price=message["p"],
+        qty=message["q"],
+        aggressor_side=SELL if message["m"] else BUY,
+        venue_time_ns=ns(message["T"]),
+    )

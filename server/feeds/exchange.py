@@ -1,0 +1,56 @@
+"""The ccxt exchange of a venue, with its messages tapped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ccxt.pro
+
+Tap = Callable[[Any, Any], bool]
+"""Called with (client, message); True if the message was market data and is dealt with."""
+
+_log = logging.getLogger(__name__)
+
+
+def tapped_exchange(ccxt_id: str, config: Mapping[str, Any], tap: Tap) -> Any:
+    """A ccxt.pro exchange that hands market data to `tap` and keeps everything else.
+
+    ccxt connects, subscribes, answers pings, reads acknowledgements and errors and knows the REST endpoints. Market
+    data does not reach its own caches: they hold floats, cost more than all of our processing, and some of its books
+    go on after a missing message.
+    """
+    base: Any = getattr(ccxt.pro, ccxt_id)
+
+    def handle_message(self: Any, client: Any, message: Any) -> None:
+        # An exception here would end ccxt's receive loop without a word: the connection is dropped instead, which
+        # tells all who wait on it.
+        try:
+            if not tap(client, message):
+                base.handle_message(self, client, message)
+        except Exception as error:
+            _log.exception("%s: a message could not be handled; reconnecting", ccxt_id)
+            drop(client, f"a message could not be handled: {error}")
+
+    def no_snapshot(self: Any, client: Any, message: Any, subscription: Any) -> None:
+        """ccxt would fetch a snapshot for its own Binance book here; ours is fetched by the sequence guard's rules."""
+
+    methods = {"handle_message": handle_message, "handle_order_book_subscription": no_snapshot}
+    return type(f"Tapped{ccxt_id.capitalize()}", (base,), methods)(dict(config))
+
+
+def drop(client: Any, reason: str) -> None:
+    """Close one of ccxt's connections; all who wait on it get a NetworkError."""
+    client.on_error(ccxt.NetworkError(reason))
+
+
+async def close(exchange: Any) -> None:
+    """Close all connections of an exchange."""
+    for client in list(exchange.clients.values()):
+        # ccxt cancels the futures of those who wait; they have been cancelled by us before.
+        client.futures.clear()
+    await exchange.close()
+    # aiohttp closes its transports in callbacks of the loop's next turn.
+    await asyncio.sleep(0)

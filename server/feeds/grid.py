@@ -1,0 +1,56 @@
+"""Exact and fast conversion of decimal texts to a whole number of ticks or lots."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from server.instruments import OffGrid, to_units
+
+_CACHE_LIMIT = 65_536
+
+
+class Grid:
+    """Counts how many times `step` fits into a decimal text.
+
+    As exact as `server.instruments.to_units`, and several times faster: a feed converts tens of thousands of levels a
+    second, most of them prices it has seen before.
+    """
+
+    __slots__ = ("_cache", "_decimals", "_factor", "step")
+
+    def __init__(self, step: Decimal) -> None:
+        self.step = step
+        exponent = step.normalize().as_tuple().exponent
+        assert isinstance(exponent, int)
+        self._decimals = max(-exponent, 0)
+        self._factor = int(step.scaleb(self._decimals))
+        self._cache: dict[str, int] = {}
+
+    def units(self, text: str) -> int:
+        """Raises OffGrid if `text` is no multiple of the step, ValueError if it is no decimal number."""
+        units = self._cache.get(text)
+        if units is None:
+            units = self._parse(text)
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            self._cache[text] = units
+        return units
+
+    def _parse(self, text: str) -> int:
+        whole, _, fraction = text.partition(".")
+        excess = len(fraction) - self._decimals
+        if excess > 0:
+            if fraction.strip("0123456789"):
+                raise ValueError(f"{text[:40]!r} is not a decimal number")
+            if fraction[self._decimals :].strip("0"):
+                raise OffGrid(f"{text[:40]} is not a multiple of {self.step}")
+            digits = whole + fraction[: self._decimals]
+        else:
+            digits = whole + fraction + "0" * -excess
+        if not digits.isdecimal():
+            # Not the plain form that venues send; let the strict converter judge.
+            return to_units(Decimal(text), self.step)
+        units, rest = divmod(int(digits), self._factor)
+        if rest:
+            raise OffGrid(f"{text[:40]} is not a multiple of {self.step}")
+        return units

@@ -1,0 +1,39 @@
+"""Prometheus metrics of the feeds."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+
+class FeedMetrics:
+    """One set for all venues; made once, by whoever owns the registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.messages = Counter(
+            "tradewind_feed_messages", "Market data frames received.", ("venue", "channel"), registry=registry
+        )
+        self.gaps = Counter(
+            "tradewind_feed_gaps", "Books that had to be taken anew because a frame was missing or wrong.",
+            ("venue",), registry=registry,
+        )  # fmt: skip
+        self.refused = Counter(
+            "tradewind_feed_refused", "Quotes and trades left out because they are off the instrument's tick or lot.",
+            ("venue",), registry=registry,
+        )  # fmt: skip
+        self.reconnects = Counter(
+            "tradewind_feed_reconnects", "Subscriptions that were lost and begun again.", ("venue",), registry=registry
+        )
+        self.state = Gauge(
+            "tradewind_feed_state", "State of an instrument's book: 1 SYNCING, 2 LIVE, 3 GAP, 4 STALE.",
+            ("venue", "instrument"), registry=registry,
+        )  # fmt: skip
+        self.last_message_age = Gauge(
+            "tradewind_feed_last_message_age_seconds", "Time since the last frame of a venue.",
+            ("venue",), registry=registry,
+        )  # fmt: skip
+        self.lag = Histogram(
+            "tradewind_feed_lag_seconds", "From the venue's time of a frame to its receipt here.",
+            ("venue",), buckets=_LAG_BUCKETS_S, registry=registry,
+        )  # fmt: skip

@@ -1,0 +1,75 @@
+"""OKX v5: spot, perpetuals and futures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from server.feeds.dialect import Dialect, Message
+from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, ns
+from server.feeds.specs import Rules
+
+
+class Okx(Dialect):
+    """A delta names the one before it (`prevSeqId`); messages from before these ids existed carry a checksum."""
+
+    ccxt_id = "okx"
+    snapshot_by_rest = False
+    subscriptions_per_request = 50
+
+    def options(self, symbols: Sequence[str]) -> dict[str, Any]:
+        return {"fetchMarkets": {"types": sorted({_type(symbol) for symbol in symbols})}}
+
+    def product(self, url: str) -> str:
+        return ""
+
+    def key(self, market: dict[str, Any]) -> str:
+        return str(market["id"])
+
+    def rules(self, market: dict[str, Any]) -> Rules:
+        info = market["info"]
+        return Rules(info["tickSz"], info["lotSz"], info["minSz"], info.get("maxLmtSz", ""))
+
+    def parse(self, message: Message, product: str) -> Sequence[Frame] | None:
+        if "data" not in message or "arg" not in message:
+            return None
+        channel, market = message["arg"]["channel"], message["arg"]["instId"]
+        if channel == "books":
+            is_snapshot = message["action"] == "snapshot"
+            return [_depth(market, book, is_snapshot=is_snapshot) for book in message["data"]]
+        if channel == "trades":
+            return [_trade(market, trade) for trade in message["data"]]
+        if channel == "bbo-tbt":
+            return [_quote(market, top) for top in message["data"]]
+        return ()
+
+
+def _type(symbol: str) -> str:
+    settled = symbol.partition(":")[2]
+    if not settled:
+        return "spot"
+    return {0: "swap", 1: "future"}.get(settled.count("-"), "option")
+
+
+def _depth(market: str, book: Message, *, is_snapshot: bool) -> DepthFrame:
+    return DepthFrame(
+        market=market,
+        is_snapshot=is_snapshot,
+        bids=book["bids"],
+        asks=book["asks"],
+        prev_sequence=book.get("prevSeqId", 0),
+        sequence=book.get("seqId", 0),
+        venue_time_ns=ns(book["ts"]),
+        checksum=book.get("checksum"),
+    )
+
+
+def _trade(market: str, trade: Message) -> TradeFrame:
+    side = BUY if trade["side"] == "buy" else SELL
+    return TradeFrame(market, trade["tradeId"], trade["px"], trade["sz"], side, ns(trade["ts"]))
+
+
+def _quote(market: str, top: Message) -> QuoteFrame:
+    bid = top["bids"][0] if top["bids"] else EMPTY_SIDE
+    ask = top["asks"][0] if top["asks"] else EMPTY_SIDE
+    return QuoteFrame(market, bid, ask, ns(top["ts"]))

@@ -1,0 +1,384 @@
+"""The market data feed of one venue: connections kept up, books kept right, everything published into the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from random import Random
+from typing import Any
+
+import ccxt.pro
+
+from server.clock import Clock
+from server.errors import ConfigError, Unavailable
+from server.feeds.backoff import Backoff
+from server.feeds.binance import Binance
+from server.feeds.bybit import Bybit
+from server.feeds.dialect import Dialect
+from server.feeds.exchange import close, drop, tapped_exchange
+from server.feeds.frames import DepthFrame, QuoteFrame
+from server.feeds.hub import MarketData
+from server.feeds.market import Market
+from server.feeds.metrics import FeedMetrics
+from server.feeds.model import FeedState
+from server.feeds.okx import Okx
+from server.feeds.specs import InstrumentSpec, spec
+from server.instruments import Instrument
+
+DIALECTS: Mapping[str, type[Dialect]] = {"binance": Binance, "okx": Okx, "bybit": Bybit}
+
+_SNAPSHOTS_AT_ONCE = 2
+_RESUBSCRIBE_TIMEOUT_S = 5.0
+_RESYNC_LIMIT_S = 10.0
+# From the state that needs attention most to the one that needs none.
+_WORST_FIRST = (FeedState.STALE, FeedState.GAP, FeedState.SYNCING, FeedState.LIVE)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class VenueConfig:
+    """What to watch at a venue.
+
+    venue:         one of DIALECTS.
+    symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
+    redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
+    stale_after_s: a book is STALE, and its connection taken anew, when the connection was silent for so long.
+    keepalive_s:   time between two pings; a connection that misses two is taken anew.
+    ccxt:          further configuration for ccxt.
+    """
+
+    venue: str
+    symbols: tuple[str, ...]
+    redirect: Callable[[Any], None] | None = None
+    stale_after_s: float = 10.0
+    keepalive_s: float = 10.0
+    ccxt: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.venue not in DIALECTS:
+            raise ConfigError(f"there is no feed for venue {self.venue!r}; there are {', '.join(DIALECTS)}")
+        if not self.symbols:
+            raise ConfigError(f"{self.venue}: no symbols to watch")
+
+
+@dataclass(slots=True)
+class VenueStatus:
+    """How a venue's feed is. `state` is that of its worst instrument, which `detail` names."""
+
+    venue: str
+    state: FeedState
+    detail: str
+    since_ns: int
+    messages: int = 0
+    gaps: int = 0
+    reconnects: int = 0
+    last_message_ns: int = 0
+    """0 before the first."""
+
+
+class VenueFeed:
+    """Life: `load`, `start`, `stop`. A failure at the venue shows in `status`; it never raises after `start`."""
+
+    def __init__(
+        self,
+        config: VenueConfig,
+        hub: MarketData,
+        clock: Clock,
+        random: Random,
+        metrics: FeedMetrics,
+        on_status: Callable[[VenueStatus], None] = lambda status: None,
+    ) -> None:
+        """`random` jitters reconnects. `on_status` is called on each change of state."""
+        self._config = config
+        self._hub = hub
+        self._clock = clock
+        self._random = random
+        self._on_status = on_status
+        self._dialect = DIALECTS[config.venue]()
+        self._exchange = self._open()
+        self._markets: dict[str, Market] = {}
+        """By the key that frames carry."""
+        self._last_seen: dict[Any, float] = {}
+        """Loop time of the last market data frame, by ccxt connection."""
+        self._products: dict[str, str] = {}
+        """By WebSocket URL."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._resyncs: dict[Market, asyncio.Task[None]] = {}
+        self._refusing: set[Market] = set()
+        self._snapshots = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
+        self._metrics = metrics
+        self._message_counters = {
+            channel: metrics.messages.labels(config.venue, channel) for channel in ("book", "quote", "trade")
+        }
+        self._lag = metrics.lag.labels(config.venue)
+        self.status = VenueStatus(config.venue, FeedState.SYNCING, "not started", clock.now_ns())
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def load(self) -> list[InstrumentSpec]:
+        """Ask the venue for its markets. Returns the specs of the configured symbols, in their order.
+
+        Raises Unavailable if the venue does not answer, ConfigError if it has no such symbol.
+        """
+        venue = self._config.venue
+        try:
+            markets = await self._exchange.load_markets()
+        except ccxt.BaseError as error:
+            raise Unavailable(f"{venue} did not tell its markets: {_text(error)}") from error
+        for symbol in self._config.symbols:
+            if symbol not in markets:
+                close = get_close_matches(symbol, markets, n=3)
+                hint = f"; there is {', '.join(close)}" if close else ""
+                raise ConfigError(f"{venue} has no market {symbol!r}{hint}")
+        return [spec(venue, markets[s], self._dialect.rules(markets[s])) for s in self._config.symbols]
+
+    async def start(self, instruments: Sequence[Instrument]) -> None:
+        """Begin to watch. `instruments` are the loaded specs with their numbers."""
+        buffers = self._dialect.snapshot_by_rest
+        for instrument in instruments:
+            ccxt_market = self._exchange.market(instrument.symbol)
+            market = Market(instrument, self._hub, ccxt_market, buffers=buffers)
+            self._markets[self._dialect.key(ccxt_market)] = market
+        self._metrics.last_message_age.labels(self._config.venue).set_function(self._last_message_age_s)
+        self._changed()
+        for markets in self._groups():
+            if buffers:
+                self._spawn(self._keep_book(markets))
+            else:
+                # Each on its own: a new snapshot is had by leaving and subscribing again.
+                for market in markets:
+                    self._spawn(self._keep_book([market]))
+            self._spawn(self._keep_quotes(markets))
+            self._spawn(self._keep_trades(markets))
+        self._spawn(self._watch_silence())
+
+    async def stop(self) -> None:
+        """Close the connections. Books become STALE. Does nothing the second time."""
+        tasks = [*self._tasks, *self._resyncs.values()]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await close(self._exchange)
+        self._disconnected(list(self._markets.values()), "the feed is stopped")
+
+    def _open(self) -> Any:
+        config = self._config
+        streaming = {"keepAlive": int(config.keepalive_s * 1_000)}
+        settings = {"options": self._dialect.options(config.symbols), "streaming": streaming, **config.ccxt}
+        exchange = tapped_exchange(self._dialect.ccxt_id, settings, self._tap)
+        if config.redirect is not None:
+            config.redirect(exchange)
+        return exchange
+
+    def _groups(self) -> Iterator[list[Market]]:
+        """Markets that can be subscribed together: one product, no more than the venue allows."""
+        products: dict[tuple[object, ...], list[Market]] = {}
+        for market in self._markets.values():
+            info = market.ccxt_market
+            products.setdefault((info["type"], info["linear"], info["inverse"]), []).append(market)
+        size = self._dialect.subscriptions_per_request
+        for markets in products.values():
+            for i in range(0, len(markets), size):
+                yield markets[i : i + size]
+
+    def _spawn(self, work: Any) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    # -- subscriptions -------------------------------------------------------------------------------------
+
+    async def _keep_book(self, markets: list[Market]) -> None:
+        symbols, params = [market.symbol for market in markets], self._dialect.book_params()
+        await self._keep(
+            lambda: self._exchange.watch_order_book_for_symbols(symbols, **params),
+            lambda reason: self._disconnected(markets, reason),
+        )
+
+    async def _keep_quotes(self, markets: list[Market]) -> None:
+        def lost(reason: str) -> None:
+            for market in markets:
+                market.withdraw_quote(self._clock.now_ns())
+
+        symbols = [market.symbol for market in markets]
+        await self._keep(lambda: self._exchange.watch_bids_asks(symbols), lost)
+
+    async def _keep_trades(self, markets: list[Market]) -> None:
+        symbols = [market.symbol for market in markets]
+        await self._keep(lambda: self._exchange.watch_trades_for_symbols(symbols), lambda reason: None)
+
+    async def _keep(self, watch: Callable[[], Awaitable[object]], lost: Callable[[str], None]) -> None:
+        """Subscribe, and again whenever the subscription is lost.
+
+        The messages are tapped before ccxt sees them, so its `watch` methods subscribe and then wait for an error.
+        """
+        backoff = Backoff(self._random)
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await watch()
+                reason = "the subscription ended"
+            except ccxt.UnsubscribeError:
+                continue  # our own doing, see _resubscribe
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                reason = "the connection was closed"  # ccxt cancels those who wait on a connection it closes
+            except ccxt.BaseError as error:
+                reason = _text(error)
+            except Exception as error:
+                _log.exception("%s: watching failed", self._config.venue)
+                reason = _text(error)
+            self.status.reconnects += 1
+            self._metrics.reconnects.labels(self._config.venue).inc()
+            lost(reason)
+            if loop.time() - began > self._config.stale_after_s:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_s())
+
+    async def _watch_silence(self) -> None:
+        """Take connections anew over which no market data has come for too long."""
+        limit_s = self._config.stale_after_s
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(limit_s / 4)
+            silent = {client for client, seen in self._last_seen.items() if loop.time() - seen > limit_s}
+            books = {market.book_client for market in self._markets.values()}
+            for client in silent:
+                del self._last_seen[client]
+                if client in books:  # trades alone may well be rare; for those connections the pings must do
+                    drop(client, f"nothing received for {limit_s:g} s")
+
+    # -- frames --------------------------------------------------------------------------------------------
+
+    def _tap(self, client: Any, message: Any) -> bool:
+        receive_time_ns = self._clock.now_ns()
+        if not isinstance(message, dict):
+            return False
+        product = self._products.get(client.url)
+        if product is None:
+            product = self._products[client.url] = self._dialect.product(client.url)
+        frames = self._dialect.parse(message, product)
+        if frames is None:
+            return False
+        status = self.status
+        status.messages += 1
+        status.last_message_ns = receive_time_ns
+        self._last_seen[client] = asyncio.get_running_loop().time()
+        for frame in frames:
+            market = self._markets.get(frame.market)
+            if market is None:
+                continue
+            if frame.venue_time_ns is not None:
+                self._lag.observe((receive_time_ns - frame.venue_time_ns) / 1e9)
+            if isinstance(frame, DepthFrame):
+                self._message_counters["book"].inc()
+                market.book_client = client
+                changed = market.depth(frame, receive_time_ns)
+                if changed or market.guard.needs_snapshot:
+                    self._book_changed(market)
+                continue
+            try:
+                if isinstance(frame, QuoteFrame):
+                    self._message_counters["quote"].inc()
+                    market.quote(frame, receive_time_ns)
+                else:
+                    self._message_counters["trade"].inc()
+                    market.trade(frame, receive_time_ns)
+            except (ValueError, ArithmeticError) as error:
+                self._refused(market, error)
+        return True
+
+    def _refused(self, market: Market, error: Exception) -> None:
+        """A price or quantity is off the instrument's grid. Never rounded: it is left out, and said once a market."""
+        self._metrics.refused.labels(self._config.venue).inc()
+        if market not in self._refusing:
+            self._refusing.add(market)
+            _log.error("%s: %s; has the venue changed its tick or lot size?", market.instrument.name, error)
+
+    # -- books ---------------------------------------------------------------------------------------------
+
+    def _book_changed(self, market: Market) -> None:
+        """The state of a book changed, or it waits for a snapshot."""
+        if market.guard.needs_snapshot and market not in self._resyncs:
+            task = asyncio.create_task(self._resync(market))
+            self._resyncs[market] = task
+            task.add_done_callback(lambda _: self._resyncs.pop(market, None))
+        self._changed()
+
+    async def _resync(self, market: Market) -> None:
+        """Get a new snapshot, as often as it takes."""
+        backoff = Backoff(self._random, limit_s=_RESYNC_LIMIT_S)
+        while market.guard.needs_snapshot:
+            try:
+                if self._dialect.snapshot_by_rest:
+                    await self._fetch_snapshot(market)
+                else:
+                    await self._resubscribe(market)
+            except ccxt.BaseError as error:
+                _log.warning("%s: no snapshot yet: %s", market.instrument.name, _text(error))
+            except Exception:
+                _log.exception("%s: taking a snapshot failed", market.instrument.name)
+            if market.guard.needs_snapshot:
+                await asyncio.sleep(backoff.next_s())
+
+    async def _fetch_snapshot(self, market: Market) -> None:
+        async with self._snapshots:
+            frame = await self._dialect.fetch_snapshot(self._exchange, market.ccxt_market)
+        if market.snapshot(frame, self._clock.now_ns()):
+            self._changed()
+
+    async def _resubscribe(self, market: Market) -> None:
+        """Leave the book's channel; `_keep` subscribes again and the stream begins with a snapshot."""
+        params = self._dialect.unwatch_params()
+        try:
+            async with asyncio.timeout(_RESUBSCRIBE_TIMEOUT_S):
+                await self._exchange.un_watch_order_book_for_symbols([market.symbol], params)
+                await market.live.wait()
+        except TimeoutError:
+            drop(market.book_client, f"{market.symbol}: no snapshot after subscribing again")
+
+    def _disconnected(self, markets: list[Market], reason: str) -> None:
+        """The books' connection is gone. What comes over the next one begins, or asks for, a new snapshot."""
+        now_ns = self._clock.now_ns()
+        for market in markets:
+            resync = self._resyncs.get(market)
+            if resync is not None:
+                resync.cancel()
+            market.disconnected(reason, now_ns)
+        self._changed()
+
+    # -- status --------------------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        """Bring `status` up to date; tell if its state or detail is another one."""
+        markets, status = self._markets.values(), self.status
+        gaps = sum(market.guard.gaps for market in markets)
+        self._metrics.gaps.labels(self._config.venue).inc(gaps - status.gaps)
+        status.gaps = gaps
+        for market in markets:
+            self._metrics.state.labels(self._config.venue, market.instrument.name).set(market.guard.state)
+        worst = min(markets, key=lambda market: _WORST_FIRST.index(market.guard.state))
+        state, detail = worst.guard.state, ""
+        if state is not FeedState.LIVE:
+            detail = f"{worst.symbol}: {worst.guard.reason}"
+        if (state, detail) == (status.state, status.detail):
+            return
+        if state is not status.state:
+            status.since_ns = self._clock.now_ns()
+        status.state, status.detail = state, detail
+        self._on_status(status)
+
+    def _last_message_age_s(self) -> float:
+        last_ns = self.status.last_message_ns
+        return (self._clock.now_ns() - last_ns) / 1e9 if last_ns else 0.0
+
+
+def _text(error: Exception) -> str:
+    """An exception as one short line."""
+    return " ".join(f"{type(error).__name__} {error}".split())[:200]
