@@ -17,9 +17,9 @@ import orjson
 from server.clock import Clock
 from server.replay.binance_recording import TRADE, UPDATE, BinanceRecording
 from server.replay.book import Book
-from server.replay.daystats import DayStats
 from server.replay.frame import TIME, Frame, Renumbering
 from server.replay.session import Session
+from server.replay.tradestats import TradeStats
 from server.replay.venue import Reply, Venue, dumps, market_file, ok
 
 _EXCHANGE_INFO = {
@@ -48,7 +48,7 @@ class _Instrument:
         snapshot = self.recording.snapshot
         self.book = Book(snapshot.bids, snapshot.asks)
         self.last_update_id = snapshot.last_update_id + self.ids.shift[UPDATE]
-        self.stats = DayStats()
+        self.stats = TradeStats()
 
 
 class Binance(Venue):
@@ -155,26 +155,22 @@ class Binance(Venue):
         try:
             request = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            session.push(dumps({"error": {"code": 3, "msg": f"Invalid JSON: {error}"}}))
+            session.push(_refusal(3, f"Invalid JSON: {error}"))
             return
         if not isinstance(request, dict):
-            session.push(dumps({"error": {"code": 2, "msg": "Invalid request: expected an object"}}))
+            session.push(_refusal(2, "Invalid request: expected an object"))
             return
-        request_id, method = request.get("id"), request.get("method")
-        names = request.get("params", [])
+        request_id, method, names = request.get("id"), request.get("method"), request.get("params", [])
         if method == "LIST_SUBSCRIPTIONS":
             session.push(dumps({"result": list(session.topics.values()), "id": request_id}))
             return
         if method not in ("SUBSCRIBE", "UNSUBSCRIBE") or not isinstance(names, list):
-            refusal = {"code": 2, "msg": "Invalid request: method must be SUBSCRIBE, UNSUBSCRIBE or "
-                       "LIST_SUBSCRIPTIONS and params a list of streams"}  # fmt: skip
-            session.push(dumps({"error": refusal, "id": request_id}))
+            session.push(_refusal(2, "Invalid request: unknown method, or params is no list", request_id))
             return
-        topics = {name: self._topic(session, name) for name in names if isinstance(name, str)}
-        unknown = [name for name in names if not topics.get(name)]
+        topics = {str(name): self._topic(session, str(name)) for name in names}
+        unknown = [name for name, topic in topics.items() if not topic]
         if unknown:
-            refusal = {"code": 2, "msg": f"Invalid request: invalid stream, not recorded here: {unknown}"}
-            session.push(dumps({"error": refusal, "id": request_id}))
+            session.push(_refusal(2, f"Invalid request: streams not recorded here: {unknown}", request_id))
             return
         session.push(dumps({"result": None, "id": request_id}))
         for name, topic in topics.items():
@@ -232,6 +228,10 @@ class Binance(Venue):
 
     def too_many_requests(self) -> Reply:
         return Reply(429, orjson.dumps({"code": -1003, "msg": "Too many requests; please use the websocket."}))
+
+
+def _refusal(code: int, message: str, request_id: object = None) -> str:
+    return dumps({"error": {"code": code, "msg": message}, "id": request_id})
 
 
 def _quote(instrument: _Instrument) -> dict[str, str]:

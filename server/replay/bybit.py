@@ -1,12 +1,13 @@
 """Bybit v5: spot and linear.
 
 Spoken: subscribe, unsubscribe and ping; topics `orderbook.200` as recorded, `orderbook.50` and `orderbook.1`
-derived from it, `publicTrade` and `tickers`; REST time, instruments-info and orderbook.
+derived from it, `publicTrade`, `tickers`, and `kline.1` built from the replayed trades; REST time,
+instruments-info and orderbook.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from server.replay.book import Book, Row
 from server.replay.capture import captured_frames
 from server.replay.frame import TIME, Frame, Renumbering, Splitter
 from server.replay.session import Session
+from server.replay.tradestats import MINUTE_MS, MinuteCandle
 from server.replay.venue import Reply, Venue, dumps, market_file, ok
 
 _INSTRUMENTS = {
@@ -52,6 +54,7 @@ class _Instrument:
         self.book_ids: dict[str, int] = {"u": 0, "seq": 0}
         self.book_times: dict[str, int] = {"ts": 0, "cts": 0}
         self.ticker: dict[str, Any] = {}
+        self.candle = MinuteCandle()
         self.views = {depth: _View(depth) for depth in _DERIVED_DEPTHS}
 
     def topic(self, channel: str) -> str:
@@ -90,7 +93,7 @@ class Bybit(Venue):
         if instrument is None:
             instrument = self._instruments[product, symbol] = _Instrument(product, symbol)
             depths = (_RECORDED_DEPTH, *_DERIVED_DEPTHS)
-            for channel in ("publicTrade", "tickers", *(f"orderbook.{depth}" for depth in depths)):
+            for channel in ("publicTrade", "tickers", "kline.1", *(f"orderbook.{depth}" for depth in depths)):
                 self._by_topic[instrument.topic(channel)] = instrument
         return instrument
 
@@ -117,37 +120,40 @@ class Bybit(Venue):
         ids = instrument.ids
         ids.shift[TIME] = shift_ms
         ids.note(frame.template)
+        now_ms = frame.time_ns // 1_000_000 + shift_ms
         channel = frame.topic.partition(":")[2].partition(".")[0]
-        depth = channel == "orderbook"
-        if frame.topic in self.subscribers:
-            self.publish(frame.topic, frame.template.render(ids.shift), depth=depth)
-        if channel == "publicTrade":
-            return
-        message = orjson.loads(frame.text)
-        if depth:
-            self._play_book(instrument, message, shift_ms)
-        elif message["type"] == "snapshot":
-            instrument.ticker = orjson.loads(frame.template.render(ids.shift))
-        else:
-            fresh = orjson.loads(frame.template.render(ids.shift))
-            instrument.ticker["data"] |= fresh["data"]
-            instrument.ticker |= {"cs": fresh["cs"], "ts": fresh["ts"]}
+        text = frame.template.render(ids.shift)
+        self.publish(frame.topic, text, depth=channel == "orderbook")
+        message = orjson.loads(text)
+        if channel == "orderbook":
+            self._play_book(instrument, message)
+        elif channel == "tickers":
+            _merge_ticker(instrument, message)
+        self._play_candle(instrument, message["data"] if channel == "publicTrade" else (), now_ms)
 
-    def _play_book(self, instrument: _Instrument, message: dict[str, Any], shift_ms: int) -> None:
-        data, ids = message["data"], instrument.ids
-        instrument.book_ids = {
-            "u": data["u"] + ids.shift["update"],
-            "seq": data["seq"] + ids.shift["sequence"],
-        }
-        instrument.book_times = {"ts": message["ts"] + shift_ms, "cts": message["cts"] + shift_ms}
-        if message["type"] == "snapshot" or instrument.book is None:
+    def _play_book(self, instrument: _Instrument, message: dict[str, Any]) -> None:
+        data = message["data"]
+        instrument.book_ids = {"u": data["u"], "seq": data["seq"]}
+        instrument.book_times = {"ts": message["ts"], "cts": message["cts"]}
+        restart = message["type"] == "snapshot"
+        if restart or instrument.book is None:
             instrument.book = Book(data["b"], data["a"])
         else:
             instrument.book.apply(data["b"], data["a"])
         for view in instrument.views.values():
             topic = instrument.topic(f"orderbook.{view.depth}")
             if topic in self.subscribers:
-                self._update_view(instrument, view, topic, restart=message["type"] == "snapshot")
+                self._update_view(instrument, view, topic, restart=restart)
+
+    def _play_candle(self, instrument: _Instrument, trades: Iterable[dict[str, Any]], now_ms: int) -> None:
+        candle, topic = instrument.candle, instrument.topic("kline.1")
+        if candle.is_over(now_ms):
+            self.publish(topic, _candle_text(instrument, now_ms, confirm=True))
+            candle.stats = None
+        for trade in trades:
+            candle.add(trade["p"], trade["v"], now_ms)
+        if trades:
+            self.publish(topic, _candle_text(instrument, now_ms, confirm=False))
 
     def _update_view(self, instrument: _Instrument, view: _View, topic: str, *, restart: bool) -> None:
         assert instrument.book is not None
@@ -260,3 +266,23 @@ class Bybit(Venue):
 
     def too_many_requests(self) -> Reply:
         return Reply(429, orjson.dumps({"retCode": 10006, "retMsg": "Too many visits!", "result": {}}))
+
+
+def _merge_ticker(instrument: _Instrument, message: dict[str, Any]) -> None:
+    """A ticker delta has only the fields which changed; keep them all for those who join later."""
+    if message["type"] == "snapshot":
+        instrument.ticker = message
+    else:
+        merged = instrument.ticker["data"] | message["data"]
+        instrument.ticker = instrument.ticker | {"cs": message["cs"], "ts": message["ts"], "data": merged}
+
+
+def _candle_text(instrument: _Instrument, now_ms: int, *, confirm: bool) -> str:
+    start_ms, stats = instrument.candle.start_ms, instrument.candle.stats
+    assert stats is not None
+    candle: dict[str, Any] = {"start": start_ms, "end": start_ms + MINUTE_MS - 1, "interval": "1"}
+    candle |= {"open": stats.open, "close": stats.last, "high": str(stats.high), "low": str(stats.low)}
+    candle |= {"volume": str(stats.volume), "turnover": str(stats.quote_volume)}
+    candle |= {"confirm": confirm, "timestamp": now_ms}
+    topic = f"kline.1.{instrument.symbol}"
+    return dumps({"topic": topic, "data": [candle], "ts": now_ms, "type": "snapshot"})

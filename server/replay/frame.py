@@ -42,32 +42,26 @@ class Frame:
 
 
 class Splitter:
-    """Makes templates: `counters` says which JSON field belongs to which counter."""
+    """Makes templates: `counters` says which JSON field belongs to which counter; UUIDs belong to `PASS`."""
 
     def __init__(self, counters: Mapping[str, str]) -> None:
-        self._counters = dict(counters)
-        names = "|".join(sorted(counters, key=len, reverse=True))
+        names = "|".join(counters)
         self._pattern = re.compile(
-            rf'(?P<key>"(?P<name>{names})":"?)(?P<number>\d+)(?=[,}}"])'
-            r'|(?P<uuid>"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-)(?P<node>[0-9a-f]{12})(?=")'
+            rf'("(?:{names})":"?(?=\d+[,}}"])|"[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-(?=[0-9a-f]{{12}}"))([0-9a-f]+)'
         )
+        self._counters = {f'"{name}":{quote}': counter for name, counter in counters.items() for quote in ("", '"')}
 
     def split(self, text: str) -> Template:
+        # No venue sends a per cent sign in a frame, but a format must never meet a stray one.
+        parts = self._pattern.split(text.replace("%", "%%") if "%" in text else text)
         values: list[int] = []
         counters: list[str] = []
-
-        def take(match: re.Match[str]) -> str:
-            if match["key"]:
-                values.append(int(match["number"]))
-                counters.append(self._counters[match["name"]])
-                return match["key"] + "%d"
-            values.append(int(match["node"], 16))
-            counters.append(PASS)
-            return match["uuid"] + "%012x"
-
-        # No venue sends a per cent sign in a frame, but a format must never meet a stray one.
-        form = self._pattern.sub(take, text.replace("%", "%%") if "%" in text else text)
-        return Template(form, tuple(values), tuple(counters))
+        for i in range(1, len(parts), 3):
+            counter = self._counters.get(parts[i], PASS)
+            values.append(int(parts[i + 1], 16 if counter is PASS else 10))
+            counters.append(counter)
+            parts[i + 1] = "%012x" if counter is PASS else "%d"
+        return Template("".join(parts), tuple(values), tuple(counters))
 
 
 class Renumbering:

@@ -16,6 +16,9 @@ PASS_GAP_NS = 100_000_000
 _YIELD_EVERY = 32
 """Frames between two chances for other tasks when the replay is behind its time or not paced at all."""
 
+_GRACE_S = 1.0
+"""How long a replay at a set speed waits for a full outbox: long enough for a burst, not for a dead reader."""
+
 Times = Literal["now", "recorded"]
 
 
@@ -109,9 +112,13 @@ class Player:
 
     async def _make_room(self) -> None:
         for session in list(self.venue.sessions):
-            if session.full:
-                if self._pace.speed is None:
-                    await session.room()
-                else:
-                    # A live venue cuts off a reader which falls this far behind; others must not wait for it.
-                    session.abort()
+            if not session.full:
+                continue
+            if self._pace.speed is None:
+                await session.room()
+                continue
+            try:
+                await asyncio.wait_for(session.room(), _GRACE_S)
+            except TimeoutError:
+                # A live venue cuts off a reader which falls this far behind; others must not wait for it.
+                session.abort()

@@ -95,8 +95,11 @@ class ReplayExchange:
         app.router.add_get("/{venue}/{host}/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
         bound_host, bound_port = self._runner.addresses[0][:2]
         self._address = f"http://{bound_host}:{bound_port}"
         self._check_gate()

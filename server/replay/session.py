@@ -28,6 +28,7 @@ class Session:
         self._limit = limit
         self._outbox: deque[str] = deque()
         self._wake = asyncio.Event()
+        self._closed = False
         self._room = asyncio.Event()
         self._drained = asyncio.Event()
         self._room.set()
@@ -38,6 +39,9 @@ class Session:
         return len(self._outbox) >= self._limit
 
     def push(self, text: str) -> None:
+        """Queue `text` to be sent; nothing when the connection has ended."""
+        if self._closed:
+            return
         self._outbox.append(text)
         if self._drained.is_set():
             self._drained.clear()
@@ -67,6 +71,7 @@ class Session:
         except ConnectionError:
             pass
         finally:
+            self._closed = True
             self._outbox.clear()
             self._room.set()
             self._drained.set()

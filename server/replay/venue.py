@@ -6,7 +6,6 @@ import gzip
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -32,7 +31,6 @@ def dumps(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-@lru_cache(maxsize=16)
 def market_file(path: Path) -> bytes:
     """A recorded REST body with market metadata."""
     return gzip.decompress(path.read_bytes())

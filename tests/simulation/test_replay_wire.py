@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,24 @@ async def test_okx_checksums_and_sequence_ids_hold_over_the_boundary() -> None:
         assert tops[name] == [[row[:2] for row in books[name].rows(side)[:1]] for side in ("bids", "asks")]
 
 
+async def test_bybit_candles_hold_every_trade_of_their_minute() -> None:
+    config = ReplayConfig(("bybit",), ("BTCUSDT",), Pace(None, passes=4, times="recorded"), start_after=1)
+    candles: dict[int, dict[str, Any]] = {}
+    async with replay(config) as exchange, wire(exchange, "bybit", BYBIT + "linear") as client:
+        await client.send({"op": "subscribe", "args": ["kline.1.BTCUSDT"]})
+        await client.read()
+        async for message in played(exchange, client):
+            (candle,) = message["data"]
+            assert not candles.get(candle["start"], {}).get("confirm"), "a closed candle changes no more"
+            candles[candle["start"]] = candle
+    starts = sorted(candles)
+    assert len(starts) >= 3
+    assert all(start % 60_000 == 0 for start in starts)
+    assert all(candles[start]["confirm"] for start in starts[:-1])
+    traded = 4 * sum(Decimal(trade["v"]) for trade in truth.bybit("linear", "BTCUSDT").trades)
+    assert sum(Decimal(candle["volume"]) for candle in candles.values()) == traded
+
+
 # -- times -----------------------------------------------------------------------------------------------
 
 
@@ -282,6 +301,9 @@ async def test_what_is_not_recorded_is_refused_in_the_words_of_the_venue() -> No
             assert (answer["id"], answer["error"]["code"]) == (5, 2)
             await client.send("{nonsense")
             assert (await client.read())["error"]["code"] == 3
+            for request in ("[1]", {"method": "SUBSCRIBE", "params": [{}], "id": 1}, {"method": "X"}):
+                await client.send(request)
+                assert (await client.read())["error"]["code"] == 2
             await client.send("[1]")
             assert (await client.read())["error"]["code"] == 2
         async with wire(exchange, "bybit", BYBIT + "spot") as client:

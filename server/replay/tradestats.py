@@ -1,4 +1,4 @@
-"""Trade statistics of an instrument since the pass began: what a ticker push needs."""
+"""Statistics over replayed trades: what ticker and candle pushes are made of."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _PERCENT = Decimal("0.001")
 _PRICE = Decimal("0.00000001")
 
 
-class DayStats:
-    """Open, high, low, last, volumes and trade ids, exact, from the venue's own strings."""
+class TradeStats:
+    """Open, high, low, last, volumes and trade ids over a span, exact, from the venue's own strings."""
 
     def __init__(self) -> None:
         self.open = self.last = self.last_qty = "0"
@@ -38,3 +38,23 @@ class DayStats:
     def average(self) -> str:
         """Volume-weighted average price."""
         return str((self.quote_volume / self.volume).quantize(_PRICE)) if self.volume else "0"
+
+
+MINUTE_MS = 60_000
+
+
+class MinuteCandle:
+    """The candle of the running minute. A trade belongs to the minute in which it was pushed."""
+
+    def __init__(self) -> None:
+        self.start_ms = 0
+        self.stats: TradeStats | None = None
+
+    def add(self, price: str, qty: str, now_ms: int) -> None:
+        if self.stats is None:
+            self.start_ms, self.stats = now_ms - now_ms % MINUTE_MS, TradeStats()
+        self.stats.add(price, qty, 0, now_ms)
+
+    def is_over(self, now_ms: int) -> bool:
+        """There is a candle and its minute has passed."""
+        return self.stats is not None and now_ms >= self.start_ms + MINUTE_MS
