@@ -103,12 +103,12 @@ class Player:
         if self.frames_played % _YIELD_EVERY == 0:
             await asyncio.sleep(0)
             await self._make_room()
-        if not self._running.is_set():
-            await self._running.wait()
         if self._pace.speed is not None:
             delay_s = self._start_s + due_ns / 1e9 / self._pace.speed - asyncio.get_running_loop().time()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
+        if not self._running.is_set():
+            await self._running.wait()
 
     async def _make_room(self) -> None:
         for session in list(self.venue.sessions):
