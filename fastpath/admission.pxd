@@ -1,0 +1,11 @@
+# Whether a new order may come in: everything that is decided before it meets a book.
+
+from libc.stdint cimport uint8_t
+
+from fastpath.matching cimport taker_t
+from fastpath.orders cimport order_record_t
+from fastpath.state cimport instrument_t, state_t
+
+# The reason to refuse the order, 0 if there is none. Fills `taker`, but for its slot, as the book is to see it.
+cdef uint8_t admit(state_t* state, instrument_t* instrument, const order_record_t* order,
+                   taker_t* taker) noexcept nogil

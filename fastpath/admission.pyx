@@ -1,0 +1,266 @@
+"""Admission of orders. The checks run from the cheap and static to the dear and moving; the first reason found counts."""
+
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
+
+from fastpath.arith cimport fee_of, product
+from fastpath.ledger cimport ledger_can_move, ledger_free_amount
+from fastpath.matching cimport (
+    TAKER_HIDDEN,
+    TAKER_MARKET,
+    TAKER_MARKET_TO_LIMIT,
+    TAKER_POST_ONLY,
+    TAKER_SLIDE,
+    match_cost,
+    taker_t,
+)
+from fastpath.mirror cimport mirror_cost
+from fastpath.model cimport (
+    ACCOUNT_MODE_LIVE,
+    MIRROR_LIVE,
+    ORDER_FLAG_CANCEL_ON_DISCONNECT,
+    ORDER_FLAG_POST_ONLY,
+    ORDER_FLAG_POST_ONLY_SLIDE,
+    ORDER_FLAG_PROTECTED,
+    ORDER_TYPE_HIDDEN,
+    ORDER_TYPE_ICEBERG,
+    ORDER_TYPE_LIMIT,
+    ORDER_TYPE_MARKET,
+    ORDER_TYPE_MARKET_TO_LIMIT,
+    REJECT_REASON_ACCOUNT_MODE,
+    REJECT_REASON_AMOUNT_OVERFLOW,
+    REJECT_REASON_INSTRUMENT_NOT_TRADING,
+    REJECT_REASON_INSUFFICIENT_BALANCE,
+    REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_NOTIONAL_BELOW_MIN,
+    REJECT_REASON_NO_LIQUIDITY,
+    REJECT_REASON_QTY_ABOVE_MAX,
+    REJECT_REASON_QTY_BELOW_MIN,
+    REJECT_REASON_SLIPPAGE_LIMIT,
+    REJECT_REASON_STALE_MARKET_DATA,
+    REJECT_REASON_TRADING_CANCEL_ONLY,
+    REJECT_REASON_TRADING_HALTED,
+    REJECT_REASON_TRADING_REDUCE_ONLY,
+    REJECT_REASON_UNSUPPORTED_ORDER_TYPE,
+    REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE,
+    REJECT_REASON_WOULD_TAKE_LIQUIDITY,
+    SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL,
+    SELF_TRADE_PREVENTION_NONE,
+    SIDE_BUY,
+    SIDE_SELL,
+    TIME_IN_FORCE_FOK,
+    TIME_IN_FORCE_GTC,
+    TIME_IN_FORCE_IOC,
+    TRADING_STATUS_CANCEL_ONLY,
+    TRADING_STATUS_HALTED,
+    TRADING_STATUS_OPEN,
+    TRADING_STATUS_REDUCE_ONLY,
+    instrument_def_t,
+    money_t,
+    price_t,
+    qty_t,
+)
+from fastpath.settlement cimport required_amount, reserved_row
+
+cdef enum:
+    POST_ONLY_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE
+    SUPPORTED_FLAGS = POST_ONLY_FLAGS | ORDER_FLAG_PROTECTED | ORDER_FLAG_CANCEL_ON_DISCONNECT
+    GROUP_OWNER = 0x80000000      # an owner key made from a group, not an account
+
+
+cdef inline bint is_market(const order_record_t* order) noexcept nogil:
+    """Whether it takes at any price (within its protection)."""
+    return order.order_type == ORDER_TYPE_MARKET or order.order_type == ORDER_TYPE_MARKET_TO_LIMIT
+
+
+cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
+    """Type, time in force and flags must exist and go together."""
+    if (order.order_type not in (ORDER_TYPE_LIMIT, ORDER_TYPE_MARKET, ORDER_TYPE_MARKET_TO_LIMIT,
+                                 ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN)):
+        return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
+    if instrument.mirror != NULL and order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN):
+        return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
+    if order.time_in_force not in (TIME_IN_FORCE_GTC, TIME_IN_FORCE_IOC, TIME_IN_FORCE_FOK):
+        return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
+    if order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN) and order.time_in_force != TIME_IN_FORCE_GTC:
+        return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
+    if (order.side != SIDE_BUY and order.side != SIDE_SELL) or order.flags & ~<uint32_t>SUPPORTED_FLAGS:
+        return REJECT_REASON_INVALID_COMMAND
+    if order.flags & POST_ONLY_FLAGS and (is_market(order) or order.time_in_force != TIME_IN_FORCE_GTC
+                                          or order.min_qty != 0):
+        return REJECT_REASON_INVALID_COMMAND
+    if order.flags & ORDER_FLAG_PROTECTED and not is_market(order):
+        return REJECT_REASON_INVALID_COMMAND
+    if order.stp_mode > SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL or order.stp_group >= <uint32_t>GROUP_OWNER:
+        return REJECT_REASON_INVALID_COMMAND
+    return 0
+
+
+cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* order) noexcept nogil:
+    """Price and quantities are in their domains and within the instrument's limits."""
+    cdef bint priced = not is_market(order) or order.flags & ORDER_FLAG_PROTECTED
+    cdef money_t amount
+    if (order.qty <= 0 or (order.price <= 0 if priced else order.price != 0)
+            or not 0 <= order.min_qty <= order.qty
+            or (not 0 < order.display_qty <= order.qty if order.order_type == ORDER_TYPE_ICEBERG
+                else order.display_qty != 0)):
+        return REJECT_REASON_INVALID_COMMAND
+    if order.qty < rules.min_qty:
+        return REJECT_REASON_QTY_BELOW_MIN
+    if rules.max_qty != 0 and order.qty > rules.max_qty:
+        return REJECT_REASON_QTY_ABOVE_MAX
+    if not product(order.qty, rules.base_per_lot, 1, &amount):
+        return REJECT_REASON_AMOUNT_OVERFLOW
+    if priced:
+        if not product(order.price, order.qty, rules.quote_per_tick_lot, &amount):
+            return REJECT_REASON_AMOUNT_OVERFLOW
+        if amount < rules.min_notional:
+            return REJECT_REASON_NOTIONAL_BELOW_MIN
+    return 0
+
+
+cdef uint8_t status_reason(uint8_t status) noexcept nogil:
+    if status == TRADING_STATUS_OPEN:
+        return 0
+    if status == TRADING_STATUS_HALTED:
+        return REJECT_REASON_TRADING_HALTED
+    if status == TRADING_STATUS_CANCEL_ONLY:
+        return REJECT_REASON_TRADING_CANCEL_ONLY
+    if status == TRADING_STATUS_REDUCE_ONLY:
+        return REJECT_REASON_TRADING_REDUCE_ONLY
+    return REJECT_REASON_INSTRUMENT_NOT_TRADING
+
+
+cdef uint8_t check_market_state(const state_t* state, const instrument_t* instrument,
+                                const order_record_t* order) noexcept nogil:
+    cdef uint8_t reason = status_reason(state.trading_status)
+    if reason == 0:
+        reason = status_reason(instrument.definition.status)
+    if reason == 0 and instrument.mirror != NULL:
+        if state.accounts[order.account].mode == ACCOUNT_MODE_LIVE:
+            return REJECT_REASON_ACCOUNT_MODE
+        if instrument.mirror.state != MIRROR_LIVE:
+            return REJECT_REASON_STALE_MARKET_DATA
+    return reason
+
+
+cdef bint walk(const instrument_t* instrument, uint8_t side, price_t limit, qty_t qty,
+               qty_t* found, int64_t* cost, price_t* worst) noexcept nogil:
+    """match_cost on whatever the instrument trades against."""
+    if instrument.mirror != NULL:
+        return mirror_cost(instrument.mirror, side, limit, qty, found, cost, worst)
+    return match_cost(instrument.book, side, limit, qty, found, cost, worst)
+
+
+cdef uint8_t price_market_order(const instrument_t* instrument, const order_record_t* order, taker_t* taker,
+                                money_t* needed) noexcept nogil:
+    """Bound a market order by the worst price it meets now, so that its cost is known before anything moves."""
+    cdef const instrument_def_t* rules = &instrument.definition
+    cdef int32_t fee_carry = 0
+    cdef qty_t found = 0
+    cdef int64_t cost = 0
+    cdef price_t worst = 0
+    cdef money_t notional
+    if not walk(instrument, order.side, taker.price, order.qty, &found, &cost, &worst):
+        return REJECT_REASON_AMOUNT_OVERFLOW
+    if found == 0:
+        if order.flags & ORDER_FLAG_PROTECTED and walk(instrument, order.side,
+                                                       INT64_MAX if order.side == SIDE_BUY else INT64_MIN, 1,
+                                                       &found, &cost, &worst) and found > 0:
+            return REJECT_REASON_SLIPPAGE_LIMIT
+        return REJECT_REASON_NO_LIQUIDITY
+    if not product(cost, 1, rules.quote_per_tick_lot, &notional):
+        return REJECT_REASON_AMOUNT_OVERFLOW
+    if notional < rules.min_notional:
+        return REJECT_REASON_NOTIONAL_BELOW_MIN
+    # A remainder may rest at up to the worst price, and own orders skipped by self-trade prevention may push the taker up to it.
+    if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT or order.stp_mode > SELF_TRADE_PREVENTION_NONE:
+        if not product(worst, order.qty, rules.quote_per_tick_lot, &notional):
+            return REJECT_REASON_AMOUNT_OVERFLOW
+    taker.price = worst
+    if order.side == SIDE_BUY:
+        needed[0] = notional + fee_of(notional, max(order.maker_fee_ppm, order.taker_fee_ppm), &fee_carry)
+    else:
+        needed[0] = order.qty * rules.base_per_lot
+    return 0
+
+
+cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, const order_record_t* order,
+                            price_t limit) noexcept nogil:
+    """Against a mirror the outside world pays: what it gives must fit the books whatever price is met."""
+    cdef const instrument_def_t* rules = &instrument.definition
+    cdef qty_t found = 0
+    cdef int64_t best = 0
+    cdef price_t worst = 0
+    cdef money_t amount
+    if order.side == SIDE_BUY:
+        if not ledger_can_move(&state.ledger, instrument.outside_base_row,
+                               state.ledger.positions[order.position_row].base_row,
+                               order.qty * rules.base_per_lot):
+            return REJECT_REASON_AMOUNT_OVERFLOW
+        return 0
+    walk(instrument, SIDE_SELL, limit, 1, &found, &best, &worst)
+    if not product(max(best, limit), order.qty, rules.quote_per_tick_lot, &amount):
+        return REJECT_REASON_AMOUNT_OVERFLOW
+    if not ledger_can_move(&state.ledger, instrument.outside_quote_row,
+                           state.ledger.positions[order.position_row].quote_row, amount):
+        return REJECT_REASON_AMOUNT_OVERFLOW
+    return 0
+
+
+cdef bint slides_to_nothing(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
+    """A buyer that would slide below the lowest price there is."""
+    cdef qty_t found = 0
+    cdef int64_t cost = 0
+    cdef price_t worst = 0
+    if not order.flags & ORDER_FLAG_POST_ONLY_SLIDE or order.side != SIDE_BUY:
+        return False
+    walk(instrument, SIDE_BUY, order.price, 1, &found, &cost, &worst)
+    return found > 0 and worst <= 1
+
+
+cdef void shape_taker(const order_record_t* order, taker_t* taker) noexcept nogil:
+    taker.owner = <uint32_t>GROUP_OWNER | order.stp_group if order.stp_group != 0 else order.account
+    taker.side = order.side
+    taker.time_in_force = order.time_in_force
+    taker.stp_mode = order.stp_mode
+    taker.price = order.price
+    taker.qty = order.qty - order.cum_qty
+    taker.min_qty = order.min_qty
+    taker.display_qty = order.display_qty
+    taker.flags = 0
+    if order.flags & ORDER_FLAG_POST_ONLY:
+        taker.flags |= TAKER_POST_ONLY
+    if order.flags & ORDER_FLAG_POST_ONLY_SLIDE:
+        taker.flags |= TAKER_POST_ONLY | TAKER_SLIDE
+    if order.order_type == ORDER_TYPE_HIDDEN:
+        taker.flags |= TAKER_HIDDEN
+    if order.order_type == ORDER_TYPE_MARKET:
+        taker.flags |= TAKER_MARKET
+    if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT:
+        taker.flags |= TAKER_MARKET_TO_LIMIT
+    if is_market(order) and not order.flags & ORDER_FLAG_PROTECTED:
+        taker.price = INT64_MAX if order.side == SIDE_BUY else INT64_MIN
+
+
+cdef uint8_t admit(state_t* state, instrument_t* instrument, const order_record_t* order,
+                   taker_t* taker) noexcept nogil:
+    cdef money_t needed = 0
+    cdef uint8_t reason = check_kind(instrument, order)
+    if reason == 0:
+        reason = check_numbers(&instrument.definition, order)
+    if reason == 0:
+        reason = check_market_state(state, instrument, order)
+    if reason != 0:
+        return reason
+    shape_taker(order, taker)
+    if is_market(order):
+        reason = price_market_order(instrument, order, taker, &needed)
+    else:
+        needed = required_amount(instrument, order, order.price, order.qty)
+        if slides_to_nothing(instrument, order):
+            reason = REJECT_REASON_WOULD_TAKE_LIQUIDITY
+    if reason == 0 and ledger_free_amount(&state.ledger, reserved_row(state, order)) < needed:
+        reason = REJECT_REASON_INSUFFICIENT_BALANCE
+    if reason == 0 and instrument.mirror != NULL:
+        reason = check_proceeds(state, instrument, order, taker.price)
+    return reason

@@ -1,0 +1,154 @@
+"""Definitions and trading status.
+
+A definition sent again may change what is a rule (limits, fees, status) and nothing that is identity (assets, units, name,
+mode): orders and balances depend on those for ever.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp
+
+from fastpath.arith cimport MAX_MONEY
+from fastpath.book cimport book_new
+from fastpath.events cimport events_next, events_reject_command
+from fastpath.index cimport NO_ROW
+from fastpath.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, ledger_balance
+from fastpath.mirror cimport mirror_new
+from fastpath.model cimport (
+    ACCOUNT_MODE_LIVE,
+    ACCOUNT_MODE_SIMULATION,
+    EVENT_ACCOUNT_DEFINED,
+    EVENT_ASSET_DEFINED,
+    EVENT_INSTRUMENT_DEFINED,
+    EVENT_TRADING_STATUS_CHANGED,
+    REJECT_REASON_ASSET_NOT_FOUND,
+    REJECT_REASON_CAPACITY,
+    REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INVALID_COMMAND,
+    TRADING_STATUS_OPEN,
+    TRADING_STATUS_REDUCE_ONLY,
+    account_def_t,
+    asset_def_t,
+    command_t,
+    event_t,
+    instrument_def_t,
+)
+from fastpath.state cimport asset_is_defined, find_instrument, instrument_t, state_t
+
+cdef enum:
+    MAX_FEE_PPM = 1_000_000       # the whole notional
+
+
+cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
+    cdef asset_def_t* known
+    cdef event_t* event
+    if asset.asset == 0:
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    if asset.asset > state.bounds.max_assets:
+        events_reject_command(&state.events, REJECT_REASON_CAPACITY)
+        return
+    known = &state.assets[asset.asset]
+    if known.kind != 0 and (known.scale != asset.scale or memcmp(known.name, asset.name, sizeof(asset.name)) != 0):
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    known[0] = asset[0]
+    event = events_next(&state.events, EVENT_ASSET_DEFINED)
+    event.asset = asset.asset
+
+
+cdef void define_account(state_t* state, const account_def_t* account) noexcept nogil:
+    cdef account_def_t* known
+    cdef event_t* event
+    if account.account == 0 or not ACCOUNT_MODE_LIVE <= account.mode <= ACCOUNT_MODE_SIMULATION:
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    if account.account > state.bounds.max_accounts:
+        events_reject_command(&state.events, REJECT_REASON_CAPACITY)
+        return
+    known = &state.accounts[account.account]
+    if known.kind != 0 and (known.mode != account.mode or memcmp(known.name, account.name, sizeof(account.name)) != 0):
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    known[0] = account[0]
+    event = events_next(&state.events, EVENT_ACCOUNT_DEFINED)
+    event.account = account.account
+    event.flags = account.mode
+
+
+cdef bint same_instrument(const instrument_def_t* known, const instrument_def_t* new) noexcept nogil:
+    """Whether a redefinition leaves the identity alone."""
+    return (known.mirrored == new.mirrored and known.base_asset == new.base_asset
+            and known.quote_asset == new.quote_asset and known.base_per_lot == new.base_per_lot
+            and known.quote_per_tick_lot == new.quote_per_tick_lot
+            and memcmp(known.name, new.name, sizeof(new.name)) == 0
+            and memcmp(known.tick_size, new.tick_size, sizeof(new.tick_size)) == 0
+            and memcmp(known.lot_size, new.lot_size, sizeof(new.lot_size)) == 0)
+
+
+cdef uint8_t check_instrument(const state_t* state, const instrument_def_t* new) noexcept nogil:
+    """The reason to refuse the definition, 0 if there is none."""
+    if new.instrument > state.bounds.max_instruments:
+        return REJECT_REASON_CAPACITY
+    if not asset_is_defined(state, new.base_asset) or not asset_is_defined(state, new.quote_asset):
+        return REJECT_REASON_ASSET_NOT_FOUND
+    if (new.instrument == 0 or new.base_asset == new.quote_asset or new.mirrored > 1
+            or not TRADING_STATUS_OPEN <= new.status <= TRADING_STATUS_REDUCE_ONLY
+            or not 1 <= new.base_per_lot <= MAX_MONEY or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
+            or new.min_qty < 1 or (new.max_qty != 0 and new.max_qty < new.min_qty) or new.min_notional < 0):
+        return REJECT_REASON_INVALID_COMMAND
+    # A rebate may not exceed the taker's fee, or each trade would drain the fee account.
+    if (not 0 <= new.taker_fee_ppm <= MAX_FEE_PPM or not -new.taker_fee_ppm <= new.maker_fee_ppm <= MAX_FEE_PPM):
+        return REJECT_REASON_INVALID_COMMAND
+    if (state.instruments[new.instrument].definition.kind != 0
+            and not same_instrument(&state.instruments[new.instrument].definition, new)):
+        return REJECT_REASON_INVALID_COMMAND
+    return 0
+
+
+cdef bint open_instrument(state_t* state, const instrument_def_t* new) noexcept nogil:
+    """Everything a new instrument needs. False: no memory or no room, and nothing is left behind that counts."""
+    cdef instrument_t* instrument = &state.instruments[new.instrument]
+    instrument.outside_base_row = ledger_balance(&state.ledger, OUTSIDE_ACCOUNT, new.base_asset)
+    instrument.outside_quote_row = ledger_balance(&state.ledger, OUTSIDE_ACCOUNT, new.quote_asset)
+    instrument.fee_row = ledger_balance(&state.ledger, FEE_ACCOUNT, new.quote_asset)
+    if instrument.outside_base_row == NO_ROW or instrument.outside_quote_row == NO_ROW or instrument.fee_row == NO_ROW:
+        return False
+    if new.mirrored:
+        instrument.mirror = mirror_new(state.pool, new.instrument)
+        instrument.book = instrument.mirror.resting if instrument.mirror != NULL else NULL
+    else:
+        instrument.book = book_new(state.pool, new.instrument)
+    return instrument.book != NULL
+
+
+cdef void define_instrument(state_t* state, const instrument_def_t* new) noexcept nogil:
+    cdef uint8_t reason = check_instrument(state, new)
+    cdef event_t* event
+    if reason == 0 and state.instruments[new.instrument].definition.kind == 0 and not open_instrument(state, new):
+        reason = REJECT_REASON_CAPACITY
+    if reason != 0:
+        events_reject_command(&state.events, reason)
+        return
+    state.instruments[new.instrument].definition = new[0]
+    event = events_next(&state.events, EVENT_INSTRUMENT_DEFINED)
+    event.instrument = new.instrument
+    event.flags = new.status
+
+
+cdef void set_trading_status(state_t* state, const command_t* command) noexcept nogil:
+    """Of one instrument, or (instrument 0) of the whole exchange."""
+    cdef instrument_t* instrument = find_instrument(state, command.instrument)
+    cdef event_t* event
+    if not TRADING_STATUS_OPEN <= command.flags <= TRADING_STATUS_REDUCE_ONLY:
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    if command.instrument == 0:
+        state.trading_status = <uint8_t>command.flags
+    elif instrument != NULL:
+        instrument.definition.status = <uint8_t>command.flags
+    else:
+        events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
+        return
+    event = events_next(&state.events, EVENT_TRADING_STATUS_CHANGED)
+    event.instrument = command.instrument
+    event.flags = command.flags

@@ -1,0 +1,46 @@
+"""Growing hash index over rows that hold their own keys. Described in index.pxd."""
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
+
+cdef enum:
+    FIRST_CELLS = 1024
+
+
+cdef bint index_init(index_t* index) noexcept nogil:
+    index.cells = <index_cell_t*>calloc(FIRST_CELLS, sizeof(index_cell_t))
+    index.mask = FIRST_CELLS - 1
+    index.count = 0
+    return index.cells != NULL
+
+
+cdef void index_free(index_t* index) noexcept nogil:
+    free(index.cells)
+    index.cells = NULL
+
+
+cdef void index_insert(index_t* index, uint32_t hash, uint32_t row) noexcept nogil:
+    cdef uint32_t at = hash & index.mask
+    while index.cells[at].row != 0:
+        at = (at + 1) & index.mask
+    index.cells[at].hash = hash
+    index.cells[at].row = row + 1
+    index.count += 1
+
+
+cdef bint index_reserve(index_t* index) noexcept nogil:
+    cdef index_t larger
+    cdef uint32_t at
+    if index.count * 2 <= index.mask:                   # at most half full
+        return True
+    larger.mask = index.mask * 2 + 1
+    larger.count = 0
+    larger.cells = <index_cell_t*>calloc(<size_t>larger.mask + 1, sizeof(index_cell_t))
+    if larger.cells == NULL:
+        return False
+    for at in range(index.mask + 1):
+        if index.cells[at].row != 0:
+            index_insert(&larger, index.cells[at].hash, index.cells[at].row - 1)
+    free(index.cells)
+    index[0] = larger
+    return True

@@ -1,0 +1,105 @@
+# Double-entry books of account in int64: balances per (account, asset), positions per (account, instrument).
+#
+# Every amount that enters one balance leaves another, so each asset sums to exactly 0 over all accounts, always. Two
+# accounts belong to nobody: OUTSIDE (the world: where deposits come from, withdrawals go to, and who trades with us at a
+# mirrored venue; its balances are negative as a rule) and FEES (what traders paid; negative only if rebates exceed fees).
+# Rows are made before an order is accepted and never die, so a fill moves money by row number: no lookup, no failure.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastpath.index cimport NO_ROW, index_t
+from fastpath.model cimport money_t, qty_t
+
+cdef enum:
+    OUTSIDE_ACCOUNT = 0
+    FEE_ACCOUNT = 0xFFFFFFFF
+
+cdef struct balance_t:
+    uint32_t account
+    uint32_t asset
+    money_t total
+    money_t reserved             # of total: what open orders may need
+    # bookkeeping of the running command, and layout; not trading state
+    money_t total_before
+    money_t reserved_before
+    uint32_t next_of_account     # chain of the account's rows
+    uint32_t touched
+
+cdef struct position_t:
+    uint32_t account
+    uint32_t instrument
+    qty_t qty                    # lots, signed: bought minus sold through fills
+    money_t cost                 # quote units paid for the open quantity (average cost), signed as qty
+    money_t realized_pnl         # quote units since ever, before fees
+    # layout; not trading state
+    uint32_t base_row            # the account's balance in the instrument's base asset
+    uint32_t quote_row
+    uint32_t next_of_account
+    uint32_t touched
+
+cdef struct account_rows_t:      # first row of an account's chains, NO_ROW: none
+    uint32_t balance
+    uint32_t position
+
+cdef struct ledger_t:
+    balance_t* balances
+    position_t* positions
+    account_rows_t* first_rows   # by account number, FEE_ACCOUNT last
+    uint32_t* touched_balances   # rows the running command has changed, in order of first touch
+    uint32_t* touched_positions
+    index_t balance_index        # by (account, asset)
+    index_t position_index       # by (account, instrument)
+    uint32_t balance_count
+    uint32_t position_count
+    uint32_t touched_balance_count
+    uint32_t touched_position_count
+    uint32_t max_accounts
+    uint32_t max_rows            # of each kind
+
+# Memory for all rows is reserved at once; the operating system commits a page when it is first touched. False: out of memory.
+cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows) noexcept nogil
+cdef void ledger_close(ledger_t* ledger) noexcept nogil
+
+# Find or make a row. NO_ROW if the ledger is full. The account number is in bounds, OUTSIDE_ACCOUNT or FEE_ACCOUNT.
+cdef uint32_t ledger_balance(ledger_t* ledger, uint32_t account, uint32_t asset) noexcept nogil
+cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instrument,
+                              uint32_t base_asset, uint32_t quote_asset) noexcept nogil
+cdef account_rows_t ledger_first_rows(const ledger_t* ledger, uint32_t account) noexcept nogil
+
+# Whether `amount` (>= 0) can leave OUTSIDE (or FEES) for somebody without any total passing MAX_MONEY.
+cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil
+
+# An execution of `lots` for `notional` quote units changes the position. Average cost; a reduction realizes
+# `notional of the closed lots - share(cost)`, the share rounded toward zero; the last lot takes what is left.
+cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t notional) noexcept nogil
+
+cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil
+
+
+cdef inline void ledger_touch(ledger_t* ledger, uint32_t row) noexcept nogil:
+    cdef balance_t* balance = &ledger.balances[row]
+    if not balance.touched:
+        balance.touched = 1
+        balance.total_before = balance.total
+        balance.reserved_before = balance.reserved
+        ledger.touched_balances[ledger.touched_balance_count] = row
+        ledger.touched_balance_count += 1
+
+
+cdef inline void ledger_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil:
+    """The one way money moves."""
+    ledger_touch(ledger, source)
+    ledger_touch(ledger, target)
+    ledger.balances[source].total -= amount
+    ledger.balances[target].total += amount
+
+
+cdef inline void ledger_reserve(ledger_t* ledger, uint32_t row, money_t amount) noexcept nogil:
+    """Reserve `amount` more (or, negative, less) of a balance for open orders."""
+    if amount != 0:
+        ledger_touch(ledger, row)
+        ledger.balances[row].reserved += amount
+
+
+cdef inline money_t ledger_free_amount(const ledger_t* ledger, uint32_t row) noexcept nogil:
+    return ledger.balances[row].total - ledger.balances[row].reserved

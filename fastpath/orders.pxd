@@ -1,0 +1,98 @@
+# Every order ever placed, open or closed: what it is, how far it came, and how to find it.
+#
+# Records are appended in order of order_id and never leave: a client order id stays taken for ever. Memory for all of them is
+# reserved at once and committed by the operating system when first touched. An order that rests also holds a slot of the
+# pool, whose id field leads back here (the record number). Open orders form a chain per account in order of acceptance.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from fastpath.index cimport NO_ROW, index_t
+from fastpath.model cimport command_t, money_t, price_t, qty_t, ts_t
+
+cdef enum:
+    CLIENT_ORDER_ID_SIZE = 36
+
+cdef struct order_record_t:
+    # Trading state, hashed as a block of words up to `slot`
+    uint64_t order_id
+    char     client_order_id[36]
+    uint32_t account
+    uint32_t instrument
+    uint32_t flags                # OrderFlag set
+    uint8_t  side
+    uint8_t  order_type
+    uint8_t  time_in_force
+    uint8_t  status               # OrderStatus
+    uint8_t  reject_reason
+    uint8_t  cancel_reason
+    uint8_t  stp_mode
+    uint8_t  trigger_source
+    price_t  price
+    qty_t    qty
+    qty_t    cum_qty
+    money_t  cum_notional
+    money_t  cum_fee
+    uint64_t body_digest          # of all the trader said in PLACE, for telling a repetition from a conflict
+    ts_t     placed_ns
+    ts_t     changed_ns           # last change
+    qty_t    display_qty
+    qty_t    min_qty
+    price_t  trigger_price
+    ts_t     expire_ns
+    uint64_t link_id
+    money_t  amount
+    int64_t  trailing_offset
+    qty_t    queue_ahead          # paper: displayed quantity at its price that trades first; -1: not known yet
+    uint32_t session
+    uint32_t stp_group
+    int32_t  maker_fee_ppm        # the rates of its acceptance hold for its life
+    int32_t  taker_fee_ppm
+    int32_t  fee_carry            # see arith.fee_of
+    uint8_t  trailing_unit
+    uint8_t  link_type
+    uint8_t  unused[2]
+    # Layout; not trading state
+    uint32_t slot                 # of the pool while it rests, else NIL
+    uint32_t position_row         # of the ledger; it knows the rows of both balances
+    uint32_t previous_open        # the account's chain of open orders
+    uint32_t next_open
+
+cdef struct open_chain_t:
+    uint32_t first                # NO_ROW: none
+    uint32_t last
+
+cdef struct order_store_t:
+    order_record_t* records
+    open_chain_t* open_chains     # by account
+    index_t by_order_id
+    index_t by_client_order_id
+    uint32_t count
+    uint32_t open_count
+    uint32_t max_orders
+
+cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil
+cdef void orders_close(order_store_t* orders) noexcept nogil
+
+# Record number, or NO_ROW.
+cdef uint32_t orders_find(const order_store_t* orders, uint64_t order_id) noexcept nogil
+cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account,
+                                 const char* client_order_id) noexcept nogil
+
+# A new record filled from a PLACE command, status NEW, not yet open. NO_ROW: the bound or the memory is reached.
+cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest) noexcept nogil
+
+# An order joins or leaves its account's chain of open orders.
+cdef void orders_open(order_store_t* orders, uint32_t number) noexcept nogil
+cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil
+
+cdef uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil
+cdef uint64_t body_digest(const command_t* command) noexcept nogil
+cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil
+
+
+cdef inline bint order_is_open(const order_record_t* order) noexcept nogil:
+    return order.status == 1 or order.status == 2             # NEW, PARTIALLY_FILLED
+
+
+cdef inline qty_t order_leaves_qty(const order_record_t* order) noexcept nogil:
+    return order.qty - order.cum_qty if order_is_open(order) else 0

@@ -1,0 +1,169 @@
+"""The store of all orders. Described in orders.pxd."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from fastpath.arith cimport mix
+from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
+from fastpath.model cimport ORDER_STATUS_NEW, command_t
+
+
+cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil:
+    cdef size_t chains_size = (<size_t>max_accounts + 1) * sizeof(open_chain_t)
+    memset(orders, 0, sizeof(order_store_t))
+    orders.max_orders = max_orders
+    orders.records = <order_record_t*>calloc(max_orders, sizeof(order_record_t))
+    orders.open_chains = <open_chain_t*>malloc(chains_size)
+    if (orders.records == NULL or orders.open_chains == NULL
+            or not index_init(&orders.by_order_id) or not index_init(&orders.by_client_order_id)):
+        return False
+    memset(orders.open_chains, 0xFF, chains_size)           # NO_ROW everywhere
+    return True
+
+
+cdef void orders_close(order_store_t* orders) noexcept nogil:
+    free(orders.records)
+    free(orders.open_chains)
+    index_free(&orders.by_order_id)
+    index_free(&orders.by_client_order_id)
+    memset(orders, 0, sizeof(order_store_t))
+
+
+cdef inline uint32_t order_id_hash(uint64_t order_id) noexcept nogil:
+    return <uint32_t>mix(0, order_id)
+
+
+cdef uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil:
+    cdef uint64_t words[5]
+    cdef uint64_t h
+    words[4] = account
+    memcpy(words, client_order_id, 32)
+    memcpy(<char*>words + 36, client_order_id + 32, 4)      # the upper half of the account's word
+    h = mix(mix(mix(0, words[0]), words[1]), words[2])
+    return <uint32_t>mix(mix(h, words[3]), words[4])
+
+
+cdef uint32_t orders_find(const order_store_t* orders, uint64_t order_id) noexcept nogil:
+    cdef uint32_t hash = order_id_hash(order_id)
+    cdef uint32_t cursor = index_start(&orders.by_order_id, hash)
+    cdef uint32_t number
+    while True:
+        number = index_next(&orders.by_order_id, hash, &cursor)
+        if number == NO_ROW or orders.records[number].order_id == order_id:
+            return number
+
+
+cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account,
+                                 const char* client_order_id) noexcept nogil:
+    cdef uint32_t hash = client_order_id_hash(account, client_order_id)
+    cdef uint32_t cursor = index_start(&orders.by_client_order_id, hash)
+    cdef const order_record_t* order
+    cdef uint32_t number
+    while True:
+        number = index_next(&orders.by_client_order_id, hash, &cursor)
+        if number == NO_ROW:
+            return NO_ROW
+        order = &orders.records[number]
+        if (order.account == account
+                and memcmp(order.client_order_id, client_order_id, CLIENT_ORDER_ID_SIZE) == 0):
+            return number
+
+
+cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest) noexcept nogil:
+    cdef uint32_t number = orders.count
+    cdef order_record_t* order
+    if (number == orders.max_orders or not index_reserve(&orders.by_order_id)
+            or not index_reserve(&orders.by_client_order_id)):
+        return NO_ROW
+    orders.count += 1
+    order = &orders.records[number]
+    order.order_id = command.seq
+    order.placed_ns = order.changed_ns = command.ts_ns
+    memcpy(order.client_order_id, command.client_order_id, CLIENT_ORDER_ID_SIZE)
+    order.account = command.account
+    order.instrument = command.instrument
+    order.flags = command.flags
+    order.side = command.side
+    order.order_type = command.order_type
+    order.time_in_force = command.time_in_force
+    order.status = ORDER_STATUS_NEW
+    order.stp_mode = command.stp_mode
+    order.stp_group = command.stp_group
+    order.trigger_source = command.trigger_source
+    order.price = command.price
+    order.qty = command.qty
+    order.trigger_price = command.trigger_price
+    order.display_qty = command.display_qty
+    order.min_qty = command.min_qty
+    order.amount = command.amount
+    order.expire_ns = command.expire_ns
+    order.trailing_offset = command.trailing_offset
+    order.trailing_unit = command.trailing_unit
+    order.link_id = command.link_id
+    order.link_type = command.link_type
+    order.session = command.session
+    order.body_digest = body_digest
+    index_insert(&orders.by_order_id, order_id_hash(order.order_id), number)
+    index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
+    return number
+
+
+cdef void orders_open(order_store_t* orders, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &orders.records[number]
+    cdef open_chain_t* chain = &orders.open_chains[order.account]
+    order.previous_open = chain.last
+    order.next_open = NO_ROW
+    if chain.last == NO_ROW:
+        chain.first = number
+    else:
+        orders.records[chain.last].next_open = number
+    chain.last = number
+    orders.open_count += 1
+
+
+cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &orders.records[number]
+    cdef open_chain_t* chain = &orders.open_chains[order.account]
+    if order.previous_open == NO_ROW:
+        chain.first = order.next_open
+    else:
+        orders.records[order.previous_open].next_open = order.next_open
+    if order.next_open == NO_ROW:
+        chain.last = order.previous_open
+    else:
+        orders.records[order.next_open].previous_open = order.previous_open
+    orders.open_count -= 1
+
+
+cdef uint64_t body_digest(const command_t* command) noexcept nogil:
+    cdef uint64_t kinds = (command.side | <uint64_t>command.order_type << 8 | <uint64_t>command.time_in_force << 16
+                           | <uint64_t>command.stp_mode << 24 | <uint64_t>command.trigger_source << 32
+                           | <uint64_t>command.trailing_unit << 40 | <uint64_t>command.link_type << 48)
+    cdef uint64_t h = mix(kinds, <uint64_t>command.instrument << 32 | command.flags)
+    h = mix(h, <uint64_t>command.price)
+    h = mix(h, <uint64_t>command.qty)
+    h = mix(h, <uint64_t>command.trigger_price)
+    h = mix(h, <uint64_t>command.display_qty)
+    h = mix(h, <uint64_t>command.min_qty)
+    h = mix(h, <uint64_t>command.amount)
+    h = mix(h, <uint64_t>command.expire_ns)
+    h = mix(h, <uint64_t>command.trailing_offset)
+    h = mix(h, command.link_id)
+    return mix(h, command.stp_group)
+
+
+cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil:
+    cdef uint64_t total = 0, h
+    cdef const order_record_t* order
+    cdef const uint64_t* words
+    cdef uint32_t number
+    cdef size_t word
+    for number in range(orders.count):
+        order = &orders.records[number]
+        words = <const uint64_t*>order
+        h = 3
+        for word in range((<size_t>&order.slot - <size_t>order) // sizeof(uint64_t)):
+            h = mix(h, words[word])
+        total += h
+    return total

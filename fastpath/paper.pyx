@@ -1,0 +1,149 @@
+"""Fills of resting paper orders. The rules, as docs/orders.md tells them to traders:
+
+- A picture whose opposite side reaches an order's price fills it, at its own price, up to what is displayed there and not
+  consumed yet. Better prices first, then older orders.
+- A print at a price strictly worse for the aggressor than the order's has traded through it: it fills.
+- A print at the order's price first works off the quantity that was displayed there when the order came; what is
+  printed beyond that fills it. An order deeper than the picture showed starts with what the picture shows at its first print.
+- A print's quantity is shared in price-time order and never used twice; it advances every queue at its price.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpath.arith cimport product
+from fastpath.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take, order_price
+from fastpath.events cimport events_reject_command
+from fastpath.ledger cimport ledger_can_move
+from fastpath.mirror cimport (
+    mirror_begin,
+    mirror_consume,
+    mirror_displayed,
+    mirror_end,
+    mirror_level,
+    mirror_t,
+    worse,
+)
+from fastpath.model cimport (
+    COMMAND_MIRROR_BEGIN,
+    COMMAND_MIRROR_END,
+    COMMAND_MIRROR_LEVEL,
+    MIRROR_LIVE,
+    REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INVALID_COMMAND,
+    SIDE_BUY,
+    SIDE_SELL,
+    command_t,
+    money_t,
+    price_t,
+    qty_t,
+)
+from fastpath.orders cimport order_record_t
+from fastpath.pool cimport NIL
+from fastpath.settlement cimport VENUE, settle_trade
+from fastpath.state cimport find_instrument, instrument_t
+
+
+cdef void mirror_command(state_t* state, const command_t* command) noexcept nogil:
+    cdef instrument_t* instrument = find_instrument(state, command.instrument)
+    cdef bint valid = True
+    if instrument == NULL or instrument.mirror == NULL:
+        events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
+        return
+    if command.kind == COMMAND_MIRROR_BEGIN:
+        mirror_begin(instrument.mirror, <uint8_t>command.flags)
+    elif command.kind == COMMAND_MIRROR_LEVEL:
+        valid = mirror_level(instrument.mirror, command.side, command.price, command.qty)
+    elif command.kind == COMMAND_MIRROR_END:
+        valid = mirror_end(instrument.mirror)
+        if instrument.mirror.state == MIRROR_LIVE:
+            fill_crossed(state, instrument, SIDE_BUY)
+            fill_crossed(state, instrument, SIDE_SELL)
+    elif command.price <= 0 or command.qty <= 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
+        valid = False
+    elif instrument.mirror.state == MIRROR_LIVE:
+        fill_printed(state, instrument, command)
+    if not valid:
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+
+
+cdef inline uint32_t first_resting(const instrument_t* instrument, uint8_t side) noexcept nogil:
+    return book_first(instrument.book, LADDER_BID if side == SIDE_BUY else LADDER_ASK)
+
+
+cdef bint can_pay(state_t* state, const instrument_t* instrument, const order_record_t* order, qty_t qty) noexcept nogil:
+    """Whether the outside world can be the other side without leaving the books' number range."""
+    cdef money_t amount
+    if order.side == SIDE_BUY:
+        return ledger_can_move(&state.ledger, instrument.outside_base_row,
+                               state.ledger.positions[order.position_row].base_row,
+                               qty * instrument.definition.base_per_lot)
+    return (product(order.price, qty, instrument.definition.quote_per_tick_lot, &amount)
+            and ledger_can_move(&state.ledger, instrument.outside_quote_row,
+                                state.ledger.positions[order.position_row].quote_row, amount))
+
+
+cdef void fill_maker(state_t* state, instrument_t* instrument, uint32_t slot, qty_t qty) noexcept nogil:
+    """Fill so many lots of a resting paper order, at its own price."""
+    cdef uint32_t number = <uint32_t>state.pool.orders[slot].id
+    cdef qty_t leaves
+    book_take(instrument.book, slot, qty, &leaves)
+    settle_trade(state, instrument, number, VENUE, state.orders.records[number].price, qty)
+
+
+cdef void fill_crossed(state_t* state, instrument_t* instrument, uint8_t side) noexcept nogil:
+    """Fill the orders of a side that the new picture's opposite side reaches."""
+    cdef const order_record_t* order
+    cdef uint32_t slot
+    cdef qty_t open_qty, filled
+    while True:
+        slot = first_resting(instrument, side)
+        if slot == NIL:
+            return
+        order = &state.orders.records[state.pool.orders[slot].id]
+        open_qty = state.pool.orders[slot].qty
+        if not can_pay(state, instrument, order, open_qty):
+            return
+        filled = mirror_consume(instrument.mirror, side, order.price, open_qty)
+        if filled == 0:
+            return
+        fill_maker(state, instrument, slot, filled)
+
+
+cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t* trade) noexcept nogil:
+    """Share one print among the resting orders on the side its aggressor hit."""
+    cdef uint8_t side = SIDE_SELL if trade.side == SIDE_BUY else SIDE_BUY
+    cdef qty_t left = trade.qty
+    cdef qty_t open_qty, filled
+    cdef order_record_t* order
+    cdef uint32_t slot = first_resting(instrument, side)
+    cdef uint32_t next_slot
+    instrument.last_price = trade.price
+    while slot != NIL:
+        next_slot = book_next(instrument.book, slot)
+        order = &state.orders.records[state.pool.orders[slot].id]
+        if worse(side, order.price, trade.price):
+            return
+        open_qty = state.pool.orders[slot].qty
+        filled = min(left, open_qty)
+        if order.price == trade.price:
+            filled = min(filled, beyond_queue(instrument.mirror, order, trade.qty))
+        if filled > 0:
+            if not can_pay(state, instrument, order, filled):
+                return
+            fill_maker(state, instrument, slot, filled)
+            left -= filled
+        slot = next_slot
+
+
+cdef qty_t beyond_queue(const mirror_t* mirror, order_record_t* order, qty_t printed) noexcept nogil:
+    """Advance the order in its queue by a print at its price; returns what the print leaves for it."""
+    cdef qty_t displayed
+    if order.queue_ahead < 0:
+        displayed = mirror_displayed(mirror, order.side, order.price)
+        order.queue_ahead = max(displayed, 0)
+    if printed <= order.queue_ahead:
+        order.queue_ahead -= printed
+        return 0
+    printed -= order.queue_ahead
+    order.queue_ahead = 0
+    return printed

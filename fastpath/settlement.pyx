@@ -1,0 +1,170 @@
+"""Settlement of executions and the end of orders. Described in settlement.pxd."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastpath.arith cimport fee_of, saturating_add
+from fastpath.events cimport events_next, events_order
+from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t
+from fastpath.model cimport (
+    EVENT_BALANCE_CHANGED,
+    EVENT_ORDER_EXPIRED,
+    EVENT_ORDER_FILLED,
+    EVENT_POSITION_CHANGED,
+    LIQUIDITY_MAKER,
+    LIQUIDITY_TAKER,
+    ORDER_STATUS_CANCELED,
+    ORDER_STATUS_EXPIRED,
+    ORDER_STATUS_FILLED,
+    ORDER_STATUS_PARTIALLY_FILLED,
+    event_t,
+    money_t,
+    price_t,
+    qty_t,
+)
+from fastpath.orders cimport orders_leave, orders_open
+from fastpath.pool cimport NIL, pool_give
+
+
+cdef struct party_t:              # one side of a trade: the ledger rows it settles through
+    uint32_t base_row
+    uint32_t quote_row
+    money_t  fee
+
+
+cdef void release_slot(state_t* state, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    orders_leave(&state.orders, number)
+    pool_give(state.pool, order.slot)
+    order.slot = NIL
+
+
+cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, bint maker,
+                     price_t price, qty_t qty, money_t notional) noexcept nogil:
+    """Bring one order of a trade up to date: quantities, fee, reservation, position."""
+    cdef order_record_t* order
+    cdef party_t party
+    cdef money_t reserved
+    if number == VENUE:
+        party.base_row = instrument.outside_base_row
+        party.quote_row = instrument.outside_quote_row
+        party.fee = 0
+        return party
+    order = &state.orders.records[number]
+    party.base_row = state.ledger.positions[order.position_row].base_row
+    party.quote_row = state.ledger.positions[order.position_row].quote_row
+    if order.slot != NIL:
+        reserved = required_amount(instrument, order, order.price, order.qty - order.cum_qty)
+    party.fee = fee_of(notional, order.maker_fee_ppm if maker else order.taker_fee_ppm, &order.fee_carry)
+    order.cum_qty += qty
+    order.cum_notional = saturating_add(order.cum_notional, notional)
+    order.cum_fee = saturating_add(order.cum_fee, party.fee)
+    order.status = ORDER_STATUS_FILLED if order.cum_qty == order.qty else ORDER_STATUS_PARTIALLY_FILLED
+    order.changed_ns = state.events.command.ts_ns
+    if order.slot != NIL:
+        reserved -= required_amount(instrument, order, order.price, order.qty - order.cum_qty)
+        ledger_reserve(&state.ledger, reserved_row(state, order), -reserved)
+        if order.status == ORDER_STATUS_FILLED:
+            release_slot(state, number)
+    ledger_execute(&state.ledger, order.position_row, order.side, qty, notional)
+    return party
+
+
+cdef void write_fill(state_t* state, uint32_t number, uint32_t counter, uint8_t liquidity,
+                     price_t price, qty_t qty, money_t fee) noexcept nogil:
+    cdef event_t* event
+    if number == VENUE:
+        return
+    event = events_order(&state.events, EVENT_ORDER_FILLED, &state.orders.records[number])
+    event.last_price = price
+    event.last_qty = qty
+    event.counter_order_id = state.orders.records[counter].order_id if counter != VENUE else 0
+    event.trade_id = state.last_trade_id
+    event.fee = fee
+    event.liquidity = liquidity
+
+
+cdef void settle_trade(state_t* state, instrument_t* instrument, uint32_t maker, uint32_t taker,
+                       price_t price, qty_t qty) noexcept nogil:
+    cdef money_t notional = notional_of(instrument, price, qty)
+    cdef party_t maker_party = execute(state, instrument, maker, True, price, qty, notional)
+    cdef party_t taker_party = execute(state, instrument, taker, False, price, qty, notional)
+    cdef bint maker_buys
+    cdef party_t* buyer = &taker_party
+    cdef party_t* seller = &maker_party
+    if maker != VENUE:
+        maker_buys = state.orders.records[maker].side == SIDE_BUY
+    else:
+        maker_buys = state.orders.records[taker].side != SIDE_BUY
+    if maker_buys:
+        buyer, seller = seller, buyer
+    ledger_move(&state.ledger, buyer.quote_row, seller.quote_row, notional)
+    ledger_move(&state.ledger, seller.base_row, buyer.base_row, qty * instrument.definition.base_per_lot)
+    if maker_party.fee != 0:
+        ledger_move(&state.ledger, maker_party.quote_row, instrument.fee_row, maker_party.fee)
+    if taker_party.fee != 0:
+        ledger_move(&state.ledger, taker_party.quote_row, instrument.fee_row, taker_party.fee)
+    if instrument.mirror == NULL:
+        instrument.last_price = price
+    state.last_trade_id += 1
+    write_fill(state, maker, taker, LIQUIDITY_MAKER, price, qty, maker_party.fee)
+    write_fill(state, taker, maker, LIQUIDITY_TAKER, price, qty, taker_party.fee)
+
+
+cdef void open_order(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    order.slot = slot
+    orders_open(&state.orders, number)
+    ledger_reserve(&state.ledger, reserved_row(state, order),
+                   required_amount(instrument, order, order.price, order.qty - order.cum_qty))
+
+
+cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
+                      uint8_t kind, uint8_t cancel_reason) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    if order.slot != NIL:
+        ledger_reserve(&state.ledger, reserved_row(state, order),
+                       -required_amount(instrument, order, order.price, order.qty - order.cum_qty))
+        release_slot(state, number)
+    order.status = ORDER_STATUS_EXPIRED if kind == EVENT_ORDER_EXPIRED else ORDER_STATUS_CANCELED
+    order.cancel_reason = cancel_reason
+    order.changed_ns = state.events.command.ts_ns
+    events_order(&state.events, kind, order)
+
+
+cdef void flush_positions(state_t* state) noexcept nogil:
+    cdef position_t* position
+    cdef event_t* event
+    cdef uint32_t i
+    for i in range(state.ledger.touched_position_count):
+        position = &state.ledger.positions[state.ledger.touched_positions[i]]
+        position.touched = 0
+        event = events_next(&state.events, EVENT_POSITION_CHANGED)
+        event.account = position.account
+        event.instrument = position.instrument
+        event.position_qty = position.qty
+        event.position_cost = position.cost
+        event.realized_pnl = position.realized_pnl
+    state.ledger.touched_position_count = 0
+
+
+cdef void flush_balances(state_t* state) noexcept nogil:
+    cdef balance_t* balance
+    cdef event_t* event
+    cdef uint32_t i
+    for i in range(state.ledger.touched_balance_count):
+        balance = &state.ledger.balances[state.ledger.touched_balances[i]]
+        balance.touched = 0
+        if balance.total == balance.total_before and balance.reserved == balance.reserved_before:
+            continue
+        event = events_next(&state.events, EVENT_BALANCE_CHANGED)
+        event.account = balance.account
+        event.asset = balance.asset
+        event.total = balance.total
+        event.reserved_amount = balance.reserved
+        event.delta = balance.total - balance.total_before
+    state.ledger.touched_balance_count = 0
+
+
+cdef void flush_ledger(state_t* state) noexcept nogil:
+    flush_positions(state)
+    flush_balances(state)

@@ -1,0 +1,66 @@
+# All trading state, as one C struct: what the exchange knows, and nothing else it could look at.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastpath.adjustments cimport adjustments_t
+from fastpath.book cimport book_t
+from fastpath.events cimport event_buffer_t
+from fastpath.ledger cimport ledger_t
+from fastpath.matching cimport sink_t
+from fastpath.mirror cimport mirror_t
+from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t
+from fastpath.orders cimport order_store_t
+from fastpath.pool cimport pool_t
+
+cdef struct bounds_t:
+    uint32_t max_orders           # ever
+    uint32_t max_open_orders
+    uint32_t max_instruments
+    uint32_t max_accounts
+    uint32_t max_assets
+
+cdef struct instrument_t:
+    instrument_def_t definition   # kind 0: not defined
+    book_t*   book                # its own book, or the resting paper orders of its mirror
+    mirror_t* mirror              # NULL: not mirrored
+    price_t   last_price          # of the last trade (a mirrored one: of the last print); 0: none yet
+    uint32_t  outside_base_row    # ledger rows of the accounts that belong to nobody
+    uint32_t  outside_quote_row
+    uint32_t  fee_row
+
+cdef struct state_t:
+    bounds_t bounds
+    asset_def_t*   assets         # each by its number; kind 0: not defined
+    instrument_t*  instruments
+    account_def_t* accounts
+    ledger_t       ledger
+    adjustments_t  adjustments
+    order_store_t  orders
+    pool_t*        pool
+    sink_t         sink
+    event_buffer_t events
+    uint64_t last_seq             # of the last command applied
+    uint64_t last_trade_id
+    uint8_t  trading_status       # of the whole exchange; the stricter of it and the instrument's counts
+
+cdef state_t* state_new(bounds_t bounds) noexcept nogil          # NULL: out of memory
+cdef void state_free(state_t* state) noexcept nogil              # NULL is allowed
+cdef uint64_t state_hash(const state_t* state) noexcept nogil    # of all trading state; not of how it lies in memory
+
+
+cdef inline instrument_t* find_instrument(const state_t* state, uint32_t number) noexcept nogil:
+    """NULL: there is none."""
+    if 0 < number <= state.bounds.max_instruments and state.instruments[number].definition.kind != 0:
+        return &state.instruments[number]
+    return NULL
+
+
+cdef inline account_def_t* find_account(const state_t* state, uint32_t number) noexcept nogil:
+    """NULL: there is none."""
+    if 0 < number <= state.bounds.max_accounts and state.accounts[number].kind != 0:
+        return &state.accounts[number]
+    return NULL
+
+
+cdef inline bint asset_is_defined(const state_t* state, uint32_t number) noexcept nogil:
+    return 0 < number <= state.bounds.max_assets and state.assets[number].kind != 0

@@ -1,0 +1,96 @@
+"""Birth, death and fingerprint of the trading state. Described in state.pxd."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from fastpath.adjustments cimport adjustments_close, adjustments_hash, adjustments_init
+from fastpath.arith cimport mix
+from fastpath.book cimport book_free, book_hash
+from fastpath.events cimport events_close, events_init
+from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
+from fastpath.matching cimport sink_close, sink_init
+from fastpath.mirror cimport mirror_free, mirror_hash
+from fastpath.model cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, instrument_def_t
+from fastpath.orders cimport orders_close, orders_hash, orders_init
+from fastpath.pool cimport pool_free, pool_new
+
+cdef enum:
+    SINK_CAPACITY = 4096          # at least mirror.MIRROR_LEVELS
+    MAX_ADJUSTMENTS = 1 << 20     # with a request id, ever
+
+
+cdef state_t* state_new(bounds_t bounds) noexcept nogil:
+    cdef state_t* state = <state_t*>calloc(1, sizeof(state_t))
+    cdef size_t max_rows = 4 * (<size_t>bounds.max_accounts + bounds.max_orders)
+    if state == NULL:
+        return NULL
+    state.bounds = bounds
+    state.trading_status = TRADING_STATUS_OPEN
+    state.assets = <asset_def_t*>calloc(<size_t>bounds.max_assets + 1, sizeof(asset_def_t))
+    state.instruments = <instrument_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(instrument_t))
+    state.accounts = <account_def_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(account_def_t))
+    state.pool = pool_new(bounds.max_open_orders)
+    if (state.assets == NULL or state.instruments == NULL or state.accounts == NULL or state.pool == NULL
+            or not ledger_init(&state.ledger, bounds.max_accounts, <uint32_t>min(max_rows, <size_t>1 << 24))
+            or not adjustments_init(&state.adjustments, MAX_ADJUSTMENTS)
+            or not orders_init(&state.orders, bounds.max_orders, bounds.max_accounts)
+            or not sink_init(&state.sink, SINK_CAPACITY)
+            or not events_init(&state.events)):
+        state_free(state)
+        return NULL
+    return state
+
+
+cdef void state_free(state_t* state) noexcept nogil:
+    cdef uint32_t number
+    if state == NULL:
+        return
+    if state.instruments != NULL:
+        for number in range(1, state.bounds.max_instruments + 1):
+            if state.instruments[number].mirror != NULL:
+                mirror_free(state.instruments[number].mirror)
+            elif state.instruments[number].book != NULL:
+                book_free(state.instruments[number].book)
+    pool_free(state.pool)
+    ledger_close(&state.ledger)
+    adjustments_close(&state.adjustments)
+    orders_close(&state.orders)
+    sink_close(&state.sink)
+    events_close(&state.events)
+    free(state.assets)
+    free(state.instruments)
+    free(state.accounts)
+    free(state)
+
+
+cdef uint64_t record_hash(uint64_t seed, const void* record) noexcept nogil:
+    """Of a definition record without its seq and ts_ns."""
+    cdef const uint64_t* words = <const uint64_t*>record
+    cdef size_t word
+    for word in range(2, sizeof(command_t) // sizeof(uint64_t)):
+        seed = mix(seed, words[word])
+    return seed
+
+
+cdef uint64_t instrument_hash(const instrument_t* instrument) noexcept nogil:
+    cdef uint64_t h = mix(record_hash(5, &instrument.definition), <uint64_t>instrument.last_price)
+    if instrument.mirror != NULL:
+        return mirror_hash(instrument.mirror, h)
+    return book_hash(instrument.book, h)
+
+
+cdef uint64_t state_hash(const state_t* state) noexcept nogil:
+    cdef uint64_t total = ledger_hash(&state.ledger) + orders_hash(&state.orders)
+    cdef uint64_t h = mix(mix(mix(4, state.last_seq), state.last_trade_id), state.events.seq)
+    cdef uint32_t number
+    total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments)
+    for number in range(1, state.bounds.max_assets + 1):
+        if state.assets[number].kind != 0:
+            total += record_hash(6, &state.assets[number])
+    for number in range(1, state.bounds.max_accounts + 1):
+        if state.accounts[number].kind != 0:
+            total += record_hash(7, &state.accounts[number])
+    for number in range(1, state.bounds.max_instruments + 1):
+        if state.instruments[number].definition.kind != 0:
+            total += instrument_hash(&state.instruments[number])
+    return total

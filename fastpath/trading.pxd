@@ -1,0 +1,15 @@
+# Orders placed and canceled by traders.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpath.model cimport command_t
+from fastpath.state cimport instrument_t, state_t
+
+cdef void place(state_t* state, const command_t* command) noexcept nogil
+cdef void cancel(state_t* state, const command_t* command) noexcept nogil
+
+# Take an open order out of its book and close it.
+cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil
+
+# The record an order-addressing command means (by order_id, else by client_order_id; account 0 may mean anybody's), or NO_ROW.
+cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcept nogil

@@ -1,0 +1,222 @@
+"""Place and cancel: from the command to the events.
+
+A placement is decided in this order: is the client order id new (else: replay or conflict), may the order come in
+(admission), what does the book say (matching, or the mirror), then the trades settle one by one, and what is left rests or
+is canceled. A refusal is stored with its client order id like any order; nothing else of it remains.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fastpath.admission cimport admit
+from fastpath.book cimport book_remove
+from fastpath.events cimport events_next, events_order, events_reject_command
+from fastpath.index cimport NO_ROW
+from fastpath.ledger cimport ledger_position, ledger_reserve
+from fastpath.matching cimport (
+    FILL_DECREMENTED,
+    FILL_TRADE,
+    MATCH_CANCELED,
+    MATCH_REJECTED,
+    MATCH_RESTED,
+    fill_t,
+    match_order,
+    match_t,
+    taker_t,
+)
+from fastpath.mirror cimport mirror_displayed, mirror_match
+from fastpath.model cimport (
+    CANCEL_REASON_REQUESTED,
+    CANCEL_REASON_SELF_TRADE,
+    EVENT_CANCEL_REJECTED,
+    EVENT_ORDER_ACCEPTED,
+    EVENT_ORDER_AMENDED,
+    EVENT_ORDER_CANCELED,
+    EVENT_ORDER_REJECTED,
+    EVENT_ORDER_REPLAYED,
+    ORDER_STATUS_REJECTED,
+    REJECT_REASON_ACCOUNT_NOT_FOUND,
+    REJECT_REASON_CAPACITY,
+    REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
+    REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_ORDER_NOT_FOUND,
+    REJECT_REASON_ORDER_NOT_OPEN,
+    command_t,
+    event_t,
+    qty_t,
+)
+from fastpath.orders cimport (
+    CLIENT_ORDER_ID_SIZE,
+    body_digest,
+    order_is_open,
+    order_record_t,
+    orders_append,
+    orders_find,
+    orders_find_client,
+)
+from fastpath.pool cimport NIL, pool_give, pool_take
+from fastpath.settlement cimport VENUE, close_order, open_order, required_amount, reserved_row, settle_trade
+from fastpath.state cimport find_account, find_instrument
+
+
+cdef void place(state_t* state, const command_t* command) noexcept nogil:
+    cdef instrument_t* instrument = find_instrument(state, command.instrument)
+    cdef uint64_t digest
+    cdef uint32_t number
+    if command.client_order_id[0] == 0:
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    if find_account(state, command.account) == NULL:
+        events_reject_command(&state.events, REJECT_REASON_ACCOUNT_NOT_FOUND)
+        return
+    if instrument == NULL:
+        events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
+        return
+    digest = body_digest(command)
+    number = orders_find_client(&state.orders, command.account, command.client_order_id)
+    if number != NO_ROW:
+        if state.orders.records[number].body_digest == digest:
+            events_order(&state.events, EVENT_ORDER_REPLAYED, &state.orders.records[number])
+        else:
+            events_reject_command(&state.events, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT)
+        return
+    number = store(state, instrument, command, digest)
+    if number == NO_ROW:
+        events_reject_command(&state.events, REJECT_REASON_CAPACITY)
+        return
+    enter(state, instrument, number)
+
+
+cdef uint32_t store(state_t* state, const instrument_t* instrument, const command_t* command,
+                    uint64_t digest) noexcept nogil:
+    """The order's record, with all the ledger rows it will ever need. NO_ROW: a bound is reached."""
+    cdef uint32_t position_row = ledger_position(&state.ledger, command.account, command.instrument,
+                                                 instrument.definition.base_asset, instrument.definition.quote_asset)
+    cdef uint32_t number
+    if position_row == NO_ROW:
+        return NO_ROW
+    number = orders_append(&state.orders, command, digest)
+    if number != NO_ROW:
+        state.orders.records[number].position_row = position_row
+        state.orders.records[number].maker_fee_ppm = <int>instrument.definition.maker_fee_ppm
+        state.orders.records[number].taker_fee_ppm = <int>instrument.definition.taker_fee_ppm
+    return number
+
+
+cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil:
+    """A stored order arrives at the market."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef taker_t taker
+    cdef match_t result
+    cdef uint8_t reason = admit(state, instrument, order, &taker)
+    if reason == 0:
+        taker.slot = pool_take(state.pool)
+        if taker.slot == NIL:
+            reason = REJECT_REASON_CAPACITY
+        else:
+            state.pool.orders[taker.slot].id = number
+            reason = trade(state, instrument, &taker, &result)
+            if reason != 0:
+                pool_give(state.pool, taker.slot)
+    if reason != 0:
+        order.status = ORDER_STATUS_REJECTED
+        order.reject_reason = reason
+        events_order(&state.events, EVENT_ORDER_REJECTED, order)
+        return
+    if result.outcome == MATCH_RESTED and result.filled == 0:
+        order.price = result.price                      # a slide
+    events_order(&state.events, EVENT_ORDER_ACCEPTED, order)
+    settle_fills(state, instrument, number)
+    conclude(state, instrument, number, taker.slot, &result)
+
+
+cdef uint8_t trade(state_t* state, instrument_t* instrument, const taker_t* taker, match_t* result) noexcept nogil:
+    """Let the market decide. The fills wait in the sink; a reason means nothing happened."""
+    state.sink.count = 0
+    if instrument.mirror != NULL:
+        mirror_match(instrument.mirror, taker, &state.sink, result)
+    else:
+        match_order(instrument.book, taker, &state.sink, result)
+    return result.reject_reason if result.outcome == MATCH_REJECTED else 0
+
+
+cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil:
+    cdef const fill_t* fill
+    cdef uint32_t maker, i
+    for i in range(state.sink.count):
+        fill = &state.sink.fills[i]
+        maker = VENUE if fill.maker == NIL else <uint32_t>state.pool.orders[fill.maker].id
+        if fill.kind == FILL_TRADE:
+            settle_trade(state, instrument, maker, taker, fill.price, fill.qty)
+        elif fill.kind == FILL_DECREMENTED:
+            decrement(state, instrument, maker, fill.qty)
+            decrement(state, instrument, taker, fill.qty)
+        else:
+            close_order(state, instrument, maker, EVENT_ORDER_CANCELED, CANCEL_REASON_SELF_TRADE)
+
+
+cdef void decrement(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil:
+    """Self-trade prevention takes `by` lots off an order; with nothing left it is canceled."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef qty_t leaves = order.qty - order.cum_qty
+    if by == leaves:
+        close_order(state, instrument, number, EVENT_ORDER_CANCELED, CANCEL_REASON_SELF_TRADE)
+        return
+    if order.slot != NIL:
+        ledger_reserve(&state.ledger, reserved_row(state, order),
+                       required_amount(instrument, order, order.price, leaves - by)
+                       - required_amount(instrument, order, order.price, leaves))
+    order.qty -= by
+    order.changed_ns = state.events.command.ts_ns
+    events_order(&state.events, EVENT_ORDER_AMENDED, order)
+
+
+cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
+                   const match_t* result) noexcept nogil:
+    """What is left of a taker rests, is canceled, or is nothing."""
+    cdef order_record_t* order = &state.orders.records[number]
+    if result.outcome == MATCH_RESTED:
+        if order.price != result.price:                 # market-to-limit
+            order.price = result.price
+            events_order(&state.events, EVENT_ORDER_AMENDED, order)
+        if instrument.mirror != NULL:
+            order.queue_ahead = mirror_displayed(instrument.mirror, order.side, order.price)
+        open_order(state, instrument, number, slot)
+        return
+    pool_give(state.pool, slot)
+    if result.outcome == MATCH_CANCELED and order_is_open(order):
+        close_order(state, instrument, number, EVENT_ORDER_CANCELED, result.cancel_reason)
+
+
+cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcept nogil:
+    cdef uint32_t number
+    if command.order_id != 0:
+        number = orders_find(&state.orders, command.order_id)
+        if number != NO_ROW and command.account != 0 and state.orders.records[number].account != command.account:
+            return NO_ROW
+        return number
+    return orders_find_client(&state.orders, command.account, command.client_order_id)
+
+
+cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[order.instrument]
+    book_remove(instrument.book, order.slot)
+    close_order(state, instrument, number, kind, cancel_reason)
+
+
+cdef void cancel(state_t* state, const command_t* command) noexcept nogil:
+    cdef uint32_t number = find_meant(state, command)
+    cdef event_t* event
+    if number == NO_ROW:
+        event = events_next(&state.events, EVENT_CANCEL_REJECTED)
+        event.account = command.account
+        event.order_id = command.order_id
+        memcpy(event.client_order_id, command.client_order_id, CLIENT_ORDER_ID_SIZE)
+        event.reject_reason = REJECT_REASON_ORDER_NOT_FOUND
+    elif not order_is_open(&state.orders.records[number]):
+        event = events_order(&state.events, EVENT_CANCEL_REJECTED, &state.orders.records[number])
+        event.reject_reason = REJECT_REASON_ORDER_NOT_OPEN
+    else:
+        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_REQUESTED)
