@@ -22,23 +22,23 @@ class BookSide:
         self.keys: list[int] = []
         """Sorted, best first."""
         self.qty: dict[int, int] = {}
-        """Lots by key."""
+        """Quantity by key."""
 
     def apply(self, levels: Iterable[Level]) -> list[int]:
         """Set levels; quantity 0 removes one. Returns the keys whose quantity is another one now."""
         sign, keys, qty = self.sign, self.keys, self.qty
         changed = []
-        for price, lots in levels:
+        for price, new in levels:
             key = sign * price
             old = qty.get(key, 0)
-            if old == lots:
+            if old == new:
                 continue
             changed.append(key)
-            if not lots:
+            if not new:
                 del qty[key]
                 del keys[bisect_left(keys, key)]
                 continue
-            qty[key] = lots
+            qty[key] = new
             if not old:
                 insort(keys, key)
         if len(keys) > MAX_LEVELS:
@@ -65,7 +65,7 @@ class BookSide:
 
 
 class Book:
-    """Bids and asks of one instrument. Prices in ticks, quantities in lots."""
+    """Bids and asks of one instrument. Prices in ticks, quantities in data lots."""
 
     __slots__ = ("asks", "bids")
 

@@ -44,7 +44,7 @@ class BookGuard:
         self._buffer: deque[DepthFrame] = deque(maxlen=MAX_BUFFERED)
         self._book = Book()
         self._price = Grid(instrument.tick_size)
-        self._qty = Grid(instrument.lot_size)
+        self._qty = Grid(instrument.data_lot_size)
         self._texts: _Texts | None = None
         self._sequence = 0
         self._has_book = False

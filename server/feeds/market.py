@@ -30,7 +30,7 @@ class Market:
         """Set while the book is LIVE."""
         self._hub = hub
         self._price = Grid(instrument.tick_size)
-        self._qty = Grid(instrument.lot_size)
+        self._qty = Grid(instrument.data_lot_size)
         self._state = self.guard.state
         self._has_quote = False
         self._last_trade_id = ""

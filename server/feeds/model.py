@@ -1,6 +1,7 @@
 """Normalized market data: what every connector produces and every subscriber gets, in integers.
 
-Prices are ticks, quantities lots of the instrument, times int64 nanoseconds since the epoch (UTC).
+Prices are ticks of the instrument, quantities its data lots (`Instrument.data_lot_size`: finer than what orders are
+counted in), times int64 nanoseconds since the epoch (UTC).
 `venue_time_ns` is None where the venue sends no time (Binance spot bookTicker).
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from server.instruments import Instrument
 
 Level = tuple[int, int]
-"""(price in ticks, quantity in lots); quantity 0 in an update removes the level."""
+"""(price in ticks, quantity in data lots); quantity 0 in an update removes the level."""
 
 
 class FeedState(enum.IntEnum):

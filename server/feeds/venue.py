@@ -25,7 +25,7 @@ from server.feeds.market import Market
 from server.feeds.metrics import FeedMetrics
 from server.feeds.model import FeedState
 from server.feeds.okx import Okx
-from server.feeds.specs import InstrumentSpec, spec
+from server.feeds.specs import describe
 from server.instruments import Instrument
 
 DIALECTS: Mapping[str, type[Dialect]] = {"binance": Binance, "okx": Okx, "bybit": Bybit}
@@ -119,8 +119,8 @@ class VenueFeed:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    async def load(self) -> list[InstrumentSpec]:
-        """Ask the venue for its markets. Returns the specs of the configured symbols, in their order.
+    async def load(self) -> list[Instrument]:
+        """Ask the venue for its markets. Returns the configured ones in their order, not numbered yet.
 
         Raises Unavailable if the venue does not answer, ConfigError if it has no such symbol.
         """
@@ -134,10 +134,10 @@ class VenueFeed:
                 close = get_close_matches(symbol, markets, n=3)
                 hint = f"; there is {', '.join(close)}" if close else ""
                 raise ConfigError(f"{venue} has no market {symbol!r}{hint}")
-        return [spec(venue, markets[s], self._dialect.rules(markets[s])) for s in self._config.symbols]
+        return [describe(venue, markets[s], self._dialect.rules(markets[s])) for s in self._config.symbols]
 
     async def start(self, instruments: Sequence[Instrument]) -> None:
-        """Begin to watch. `instruments` are the loaded specs with their numbers."""
+        """Begin to watch. `instruments` are the loaded ones with their numbers."""
         buffers = self._dialect.snapshot_by_rest
         for instrument in instruments:
             ccxt_market = self._exchange.market(instrument.symbol)

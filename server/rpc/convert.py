@@ -139,9 +139,9 @@ def quote(known: model.Quote, now_ns: int) -> market_data_pb2.Quote:
     return market_data_pb2.Quote(
         instrument=instrument.name,
         bid_price=instrument.price_text(known.bid_price) if known.bid_qty else None,
-        bid_qty=instrument.qty_text(known.bid_qty) if known.bid_qty else None,
+        bid_qty=instrument.data_qty_text(known.bid_qty) if known.bid_qty else None,
         ask_price=instrument.price_text(known.ask_price) if known.ask_qty else None,
-        ask_qty=instrument.qty_text(known.ask_qty) if known.ask_qty else None,
+        ask_qty=instrument.data_qty_text(known.ask_qty) if known.ask_qty else None,
         venue_time=_optional_time(known.venue_time_ns),
         receive_time=timestamp(known.receive_time_ns),
         publish_time=timestamp(now_ns),
@@ -153,7 +153,7 @@ def trade(known: model.Trade, now_ns: int) -> market_data_pb2.Trade:
         instrument=known.instrument.name,
         trade_id=known.trade_id,
         price=known.instrument.price_text(known.price),
-        qty=known.instrument.qty_text(known.qty),
+        qty=known.instrument.data_qty_text(known.qty),
         aggressor_side=known.aggressor_side,
         venue_time=_optional_time(known.venue_time_ns),
         receive_time=timestamp(known.receive_time_ns),
@@ -175,7 +175,7 @@ def book(known: model.BookUpdate, now_ns: int) -> market_data_pb2.Book:
 
 
 def _levels(instrument: Instrument, levels: tuple[model.Level, ...]) -> list[market_data_pb2.BookLevel]:
-    price, qty = instrument.price_text, instrument.qty_text
+    price, qty = instrument.price_text, instrument.data_qty_text
     return [market_data_pb2.BookLevel(price=price(level[0]), qty=qty(level[1])) for level in levels]
 
 
