@@ -124,7 +124,7 @@ class Boundary:
             getattr(implementation, method.name),
             self._metrics.of(service.full_name, method.name, kind),
         )
-        serialize = Message.SerializeToString
+        serialize = GetMessageClass(method.output_type).SerializeToString
         if not streaming:
 
             async def unary(raw: bytes, context: grpc.aio.ServicerContext) -> Message:
@@ -176,10 +176,10 @@ class Boundary:
             self._admit(method.policy, call)
             with self._open_stream(method, call) as open_stream:
                 try:
-                    await context.send_initial_metadata(call.metadata())
+                    await open_stream.write(context.send_initial_metadata(call.metadata()))
                     async with contextlib.aclosing(method.handler(self._request(method, raw, call), call)) as messages:
                         async for message in messages:
-                            await context.write(message)
+                            await open_stream.write(context.write(message))
                 except asyncio.CancelledError:
                     if open_stream.error is None:
                         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from server.errors import QuotaExceeded, TradewindError
 
@@ -13,17 +13,30 @@ Metadata = tuple[tuple[str, str], ...]
 class OpenStream:
     """A stream in progress, which the server can end from outside with an error of its choice."""
 
-    __slots__ = ("_task", "error")
+    __slots__ = ("_task", "_writing", "error")
 
     def __init__(self) -> None:
+        """For the current task."""
         self._task = asyncio.current_task()
+        self._writing = False
         self.error: TradewindError | None = None
         """Why the server ended it."""
 
     def end(self, error: TradewindError) -> None:
+        """End it: at once, or after the message that is being written, because grpc can send no status past a message
+        that waits for its reader. A reader that never takes it holds one message until its connection ends."""
         if self.error is None and self._task is not None:
             self.error = error
-            self._task.cancel()
+            if not self._writing:
+                self._task.cancel()
+
+    async def write(self, sent: Awaitable[None]) -> None:
+        """Wait until a message is sent. Raises the error that ended the stream meanwhile."""
+        self._writing = True
+        await sent
+        self._writing = False
+        if self.error is not None:
+            raise self.error
 
 
 class Quota:
