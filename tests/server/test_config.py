@@ -1,0 +1,136 @@
+"""Settings: precedence, refusals that help, and that the documentation lists every one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.config import Config, is_loopback, load_config, setting_names
+from server.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and environment without settings of ours."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("TRADEWIND_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_defaults_work_without_a_file() -> None:
+    config = load_config()
+    assert config.data_dir == Path("var")
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 50051)
+    assert (config.metrics.host, config.metrics.port) == ("127.0.0.1", 9464)
+    assert config.feeds.mode == "replay"
+
+
+def test_overrides_beat_environment_beats_file(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (clean / "tradewind.toml").write_text('data_dir = "file"\n[server]\nport = 1\nmax_token_streams = 7\n')
+    assert load_config().server.port == 1
+    monkeypatch.setenv("TRADEWIND_SERVER__PORT", "2")
+    monkeypatch.setenv("TRADEWIND_DATA_DIR", "environment")
+    config = load_config(overrides={"server": {"port": None}})
+    assert (config.server.port, config.server.max_token_streams, config.data_dir) == (2, 7, Path("environment"))
+    config = load_config(overrides={"data_dir": "here", "server": {"port": 3}})
+    assert (config.server.port, config.server.max_token_streams, config.data_dir) == (3, 7, Path("here"))
+
+
+def test_a_file_can_be_named(clean: Path) -> None:
+    other = clean / "other.toml"
+    other.write_text('[feeds]\nmode = "off"\n[feeds.venues]\nbinance = ["BTC/USDT"]\n')
+    config = load_config(other)
+    assert config.feeds.mode == "off"
+    assert config.feeds.venues == {"binance": ("BTC/USDT",)}
+    with pytest.raises(ConfigError, match=r"missing\.toml"):
+        load_config(clean / "missing.toml")
+
+
+def test_tables_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWIND_FEEDS__VENUES", '{"okx": ["BTC/USDT"]}')
+    assert load_config().feeds.venues == {"okx": ("BTC/USDT",)}
+    monkeypatch.setenv("TRADEWIND_FEEDS__VENUES", "okx")
+    with pytest.raises(ConfigError, match=r"JSON|venues"):
+        load_config()
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("[server]\nprot = 1", "server.port"),
+        ("[sever]\nport = 1", "did you mean"),
+        ("data_dri = 'x'", "data_dir"),
+        ("[metrics]\nquite_unlike_anything = 1", "metrics."),
+    ],
+)
+def test_unknown_settings_are_refused_with_a_suggestion(clean: Path, text: str, suggestion: str) -> None:
+    (clean / "tradewind.toml").write_text(text)
+    with pytest.raises(ConfigError, match=suggestion):
+        load_config()
+
+
+@pytest.mark.parametrize("variable", ["TRADEWIND_SERVER__PROT", "TRADEWIND_DATADIR", "TRADEWIND_NOSUCH__THING"])
+def test_mistyped_environment_variables_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(ConfigError, match=variable):
+        load_config()
+
+
+def test_variables_of_clients_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("TRADEWIND_TOKEN", "TRADEWIND_ADDRESS", "TRADEWIND_SOAK"):
+        monkeypatch.setenv(variable, "x")
+    load_config()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"server": {"port": 70000}}, "server.port"),
+        ({"server": {"port": "many"}}, "server.port"),
+        ({"feeds": {"mode": "demo"}}, "feeds.mode"),
+        ({"feeds": {"replay_speed": -1}}, "feeds.replay_speed"),
+        ({"server": {"tls_cert": "a.pem"}}, "go together"),
+        ({"server": {"tls_cert": "a.pem", "tls_key": "b.pem"}}, "does not exist"),
+    ],
+)
+def test_values_out_of_their_domain_name_the_setting(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(overrides=overrides)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_other_machines_are_served_with_tls_only(host: str) -> None:
+    assert not is_loopback(host)
+    with pytest.raises(ConfigError, match="tls_cert"):
+        load_config(overrides={"server": {"host": host}})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_no_tls(host: str) -> None:
+    assert load_config(overrides={"server": {"host": host}}).server.host == host
+
+
+def test_broken_toml_says_where(clean: Path) -> None:
+    (clean / "tradewind.toml").write_text("[server\n")
+    with pytest.raises(ConfigError, match=r"tradewind\.toml is not valid TOML"):
+        load_config()
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    for name in setting_names():
+        rows = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert len(rows) == 1, f"docs/configuration.md needs one row for {name}"
+        section, _, inner = name.rpartition(".")
+        fields = (Config.model_fields[section].annotation if section else Config).model_fields  # type: ignore[union-attr]
+        default = fields[inner].default
+        if isinstance(default, bool | int | float | str):
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            assert shown.replace("_", "") in rows[0].replace("_", "").replace(",", ""), f"{name}: default {shown}"
