@@ -208,7 +208,7 @@ def order(wire: orders_pb2.Order, *, replayed: bool = False) -> models.Order:
         reject_message=wire.reject_message,
         cancel_reason=_reason(orders_pb2.CancelReason, "CANCEL_REASON_", wire.cancel_reason),
         post_only=wire.post_only,
-        create_time=_utc(wire.create_time),
+        create_time=_utc(wire.create_time) if wire.HasField("create_time") else None,
         update_time=_utc(wire.update_time),
         replayed=replayed,
     )

@@ -226,7 +226,8 @@ class Order:
     reject_message: str
     cancel_reason: str | None
     post_only: bool
-    create_time: datetime
+    create_time: datetime | None
+    """None for an order so old that the server no longer knows."""
     update_time: datetime
     replayed: bool = False
     """In the answer of `place_order`: this client_order_id had been placed before, nothing new happened."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import grpc
 
@@ -52,6 +52,15 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 MAX_PAGE = 1000
+
+
+class OrderOptions(TypedDict, total=False):
+    """What `buy` and `sell` pass on to `place_order`."""
+
+    account: str | None
+    time_in_force: TimeInForce | str | None
+    post_only: bool
+    client_order_id: str | None
 
 
 class AsyncClient:
@@ -225,6 +234,18 @@ class AsyncClient:
         )
         response = await self._call(self._orders.PlaceOrder, request, {"client_order_id": key})
         return convert.order(response.order, replayed=response.replayed)
+
+    async def buy(
+        self, instrument: str, qty: Number, price: Number | None = None, **options: Unpack[OrderOptions]
+    ) -> Order:
+        """`place_order` with side BUY."""
+        return await self.place_order(instrument, Side.BUY, qty, price, **options)
+
+    async def sell(
+        self, instrument: str, qty: Number, price: Number | None = None, **options: Unpack[OrderOptions]
+    ) -> Order:
+        """`place_order` with side SELL."""
+        return await self.place_order(instrument, Side.SELL, qty, price, **options)
 
     async def cancel_order(
         self, order_id: str | None = None, *, client_order_id: str | None = None, account: str | None = None

@@ -1,0 +1,210 @@
+"""Running a server: its state, accounts and money, tokens."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import typer
+from tradewind import Account, ServiceState, ServiceStatus, Token
+
+from server.cli.render import Columns, console, fail, print_json, show, table
+from server.cli.session import ADMIN_TOKEN, DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
+from server.cli.trade import BALANCE_COLUMNS
+
+SERVICE_COLUMNS: Columns[ServiceStatus] = {
+    "service": lambda s: s.name,
+    "state": lambda s: s.state,
+    "since": lambda s: s.since,
+    "detail": lambda s: s.detail,
+}
+ACCOUNT_COLUMNS: Columns[Account] = {
+    "account": lambda a: a.name,
+    "mode": lambda a: a.mode,
+    "opened": lambda a: a.create_time,
+}
+TOKEN_COLUMNS: Columns[Token] = {
+    "id": lambda t: t.token_id,
+    "description": lambda t: t.description,
+    "scopes": lambda t: ", ".join(t.scopes),
+    "accounts": lambda t: ", ".join(t.accounts) or "all",
+    "created": lambda t: t.create_time,
+    "ends": lambda t: t.expire_time or "never",
+}
+
+
+class GrantedScope(StrEnum):
+    """Scopes a token can be made with, as they are typed."""
+
+    READ = "read"
+    TRADE = "trade"
+    RISK_ADMIN = "risk-admin"
+    ADMIN = "admin"
+
+
+_LIFETIME = re.compile(r"(\d+)([mhd])")
+_LIFETIME_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+tokens = typer.Typer(help="Tokens: who may call the server.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (status, accounts, deposit):
+        app.command(rich_help_panel="Administration")(command)
+    app.add_typer(tokens, name="token", rich_help_panel="Administration")
+
+
+def status(context: typer.Context, json: JsonFlag = False) -> None:
+    """What runs and how it is. The exit code is 0 when every part is SERVING, else 1.
+
+    \b
+    Example:
+      tradewind status && echo ready
+    """
+    with session_of(context).client() as client:
+        info, services = client.get_info(), client.list_services()
+    if json:
+        print_json({"address": client.address, "info": info, "services": services})
+    else:
+        out = console()
+        out.print(f"Tradewind {info.version} on {client.address}, market data: {info.market_data}", markup=False)
+        out.print(f"up since {info.start_time:%Y-%m-%d %H:%M:%S} UTC, {info.command_sequence} commands", markup=False)
+        out.print(table(services, SERVICE_COLUMNS))
+    sys.exit(0 if all(service.state is ServiceState.SERVING for service in services) else 1)
+
+
+def accounts(
+    context: typer.Context,
+    create: Annotated[str | None, typer.Option(metavar="NAME", help="Open this account first.")] = None,
+    mode: Annotated[
+        Literal["paper", "simulation"], typer.Option(case_sensitive=False, help="Mode of the new account.")
+    ] = "paper",
+    json: JsonFlag = False,
+) -> None:
+    """Accounts, by name; --create opens one.
+
+    \b
+    Example:
+      tradewind accounts --create alice
+    """
+    with session_of(context).client() as client:
+        if create is not None:
+            client.create_account(create, mode)
+        show(client.list_accounts(), ACCOUNT_COLUMNS, as_json=json, empty="No accounts.")
+
+
+def deposit(
+    context: typer.Context,
+    asset: Annotated[str, typer.Argument(help="Asset, such as USDT.")],
+    amount: Annotated[str, typer.Argument(help="How much.")],
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take it out instead.")] = False,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    request_id: Annotated[str | None, typer.Option("--id", help="The same id again moves nothing twice.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Put play money into a paper or simulation account, and show the balance.
+
+    \b
+    Example:
+      tradewind deposit USDT 100000 --account alice
+    """
+    with session_of(context).client(account) as client:
+        balance = client.adjust_balance(asset, f"-{amount}" if withdraw else amount, request_id=request_id)
+    if json:
+        print_json(balance)
+    else:
+        console().print(table([balance], BALANCE_COLUMNS))
+
+
+@tokens.command("show")
+def show_secret(context: typer.Context, json: JsonFlag = False) -> None:
+    """The administrator's token of the server on this machine.
+
+    \b
+    Example:
+      export TRADEWIND_TOKEN=$(tradewind token show)
+    """
+    path = session_of(context).data_dir / ADMIN_TOKEN
+    try:
+        secret = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        fail(f"{path} does not exist: a server makes it when it first starts (tradewind up)")
+    if json:
+        print_json({"path": str(path), "secret": secret})
+    else:
+        print(secret)
+
+
+@tokens.command()
+def create(
+    context: typer.Context,
+    scope: Annotated[
+        list[GrantedScope], typer.Option(case_sensitive=False, help="What it allows; may be given several times.")
+    ],
+    description: Annotated[str, typer.Option("--description", "-d", help="What it is for.")] = "from the command line",
+    account: Annotated[
+        list[str] | None, typer.Option("--account", "-a", help="Only this account; may be given several times.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="Lifetime, such as 12h or 30d. Default: until your own token ends.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make a token no wider than your own. Its secret is shown only now.
+
+    \b
+    Example:
+      tradewind token create --scope trade --account demo --expires 30d --description "my bot"
+    """
+    lifetime = None if expires is None else _lifetime(expires)
+    with session_of(context).client() as client:
+        expire_time = None if lifetime is None else client.get_info().server_time + lifetime
+        scopes = [one.name for one in scope]
+        made = client.create_token(description, scopes, accounts=account or [], expire_time=expire_time)
+    if json:
+        print_json({"token": made.token, "secret": made.secret})
+    else:
+        console().print(table([made.token], TOKEN_COLUMNS))
+        print(made.secret)
+
+
+def _lifetime(text: str) -> timedelta:
+    match = _LIFETIME.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r}: give a number and m, h or d, such as 30d", param_hint="--expires")
+    return timedelta(**{_LIFETIME_UNITS[match[2]]: int(match[1])})
+
+
+@tokens.command("list")
+def list_(context: typer.Context, json: JsonFlag = False) -> None:
+    """All tokens, without their secrets.
+
+    \b
+    Example:
+      tradewind token list
+    """
+    with session_of(context).client() as client:
+        show(client.list_tokens(), TOKEN_COLUMNS, as_json=json, empty="No tokens.")
+
+
+@tokens.command()
+def revoke(
+    context: typer.Context,
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="From: tradewind token list.")],
+    json: JsonFlag = False,
+) -> None:
+    """End a token now; its open streams end too.
+
+    \b
+    Example:
+      tradewind token revoke 3f2a
+    """
+    with session_of(context).client() as client:
+        client.revoke_token(token_id)
+    if json:
+        print_json({"revoked": token_id})
+    else:
+        print(f"Token {token_id} is revoked.")

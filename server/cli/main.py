@@ -1,0 +1,85 @@
+"""The command line as a whole: the commands in the order people meet them, and what happens to errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tradewind import TradewindError
+from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
+
+from server.cli import admin, market, trade, up
+from server.cli.render import fail
+from server.cli.session import Session
+from server.errors import ConfigError
+
+app = typer.Typer(
+    name="tradewind",
+    help="Self-hosted trading backend: market data, orders and accounts.",
+    epilog="Begin with: tradewind up    then, elsewhere: tradewind status",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def connect(
+    context: typer.Context,
+    address: Annotated[
+        str | None,
+        typer.Option(envvar="TRADEWIND_ADDRESS", help="Server, host:port. Default: that of the data directory."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TRADEWIND_TOKEN_FILE",
+            help="File that holds the token. Default: TRADEWIND_TOKEN, or admin.token in the data directory.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="TRADEWIND_DATA_DIR", help="Data directory of a server on this machine. Default: var."),
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Connect with TLS and trust this authority (PEM): for other machines.")
+    ] = None,
+) -> None:
+    """What all commands share. Nothing is connected yet."""
+    context.obj = Session(address, token_file, data_dir, ca_file)
+
+
+for module in (up, market, trade, admin):
+    module.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Exits 0, 1 for a failure, 2 for a command that was typed wrong, 130 when interrupted."""
+    try:
+        app(arguments)
+    except ConfigError as error:
+        fail(error.message)
+    except TradewindError as error:
+        fail(_explained(error))
+    except (ValueError, OSError) as error:  # refused by the SDK before anything was sent, or a file that was named
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _explained(error: TradewindError) -> str:
+    """The error in one line, with what to do where that is known."""
+    if isinstance(error, InvalidArgument) and error.violations:
+        return "; ".join(f"{v.field}: {v.description}" for v in error.violations) + f" [{error.reason}]"
+    if isinstance(error, Unavailable) and error.reason == "UNAVAILABLE":
+        return f"no server answers ({error.message}). Start one with: tradewind up"
+    if isinstance(error, Unauthenticated):
+        return f"{error}. Give a token by TRADEWIND_TOKEN or --token-file; the first is in the server's data directory"
+    return str(error)

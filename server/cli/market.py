@@ -1,0 +1,160 @@
+"""Market data: instruments, quotes, books, trades."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from tradewind import Book, Client, Instrument, Quote, Trade
+
+from server.cli.render import Columns, Follower, book_table, cells, console, print_json, print_line, show, table
+from server.cli.session import InstrumentArgument, JsonFlag, WatchFlag, session_of
+
+REDRAW_MS = 100
+"""Faster than this nobody reads."""
+
+INSTRUMENT_COLUMNS: Columns[Instrument] = {
+    "instrument": lambda i: i.name,
+    "kind": lambda i: i.kind,
+    "tick": lambda i: i.tick_size,
+    "lot": lambda i: i.lot_size,
+    "min qty": lambda i: i.min_qty,
+    "min notional": lambda i: i.min_notional,
+    "maker bps": lambda i: i.maker_fee_bps,
+    "taker bps": lambda i: i.taker_fee_bps,
+    "orders": lambda i: i.trading_status if i.tradable else "market data only",
+}
+QUOTE_COLUMNS: Columns[Quote] = {
+    "instrument": lambda q: q.instrument,
+    "bid qty": lambda q: q.bid_qty,
+    "bid": lambda q: q.bid_price,
+    "ask": lambda q: q.ask_price,
+    "ask qty": lambda q: q.ask_qty,
+    "received": lambda q: q.receive_time,
+}
+TRADE_COLUMNS: Columns[Trade] = {
+    "time": lambda t: t.venue_time or t.receive_time,
+    "instrument": lambda t: t.instrument,
+    "aggressor": lambda t: t.aggressor_side,
+    "price": lambda t: t.price,
+    "qty": lambda t: t.qty,
+    "id": lambda t: t.trade_id,
+}
+
+
+def register(app: typer.Typer) -> None:
+    for command in (instruments, quote, book, trades):
+        app.command(rich_help_panel="Market data")(command)
+
+
+def instruments(
+    context: typer.Context,
+    venue: Annotated[str, typer.Option(help="Only this venue.")] = "",
+    tradable: Annotated[bool, typer.Option("--tradable", help="Only what takes orders.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """What can be watched and traded.
+
+    \b
+    Example:
+      tradewind instruments --venue internal
+    """
+    with session_of(context).client() as client:
+        found = client.list_instruments(venue, tradable_only=tradable)
+    show(found, INSTRUMENT_COLUMNS, as_json=json, empty="No instruments: no feed is up yet, or there is no such venue.")
+
+
+def quote(
+    context: typer.Context,
+    instruments: Annotated[
+        list[str], typer.Argument(metavar="INSTRUMENT...", help="venue:SYMBOL, such as binance:BTC/USDT.")
+    ],
+    watch: WatchFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Best bid and ask.
+
+    \b
+    Examples:
+      tradewind quote binance:BTC/USDT okx:BTC/USDT
+      tradewind quote binance:BTC/USDT --watch
+    """
+    with session_of(context).client() as client:
+        if watch:
+            _watch_quotes(client, instruments, json)
+            return
+        quotes = [client.get_quote(name) for name in instruments]
+    if json:
+        print_json(quotes[0] if len(quotes) == 1 else quotes)
+    else:
+        console().print(table(quotes, QUOTE_COLUMNS))
+
+
+def _watch_quotes(client: Client, instruments: list[str], json: bool) -> None:
+    latest: dict[str, Quote] = {}
+    with Follower(json) as follower:
+        for one in client.watch_quotes(*instruments, interval_ms=REDRAW_MS):
+            latest[one.instrument] = one
+            follower.show(one, cells(one, QUOTE_COLUMNS), table(latest.values(), QUOTE_COLUMNS))
+
+
+def book(
+    context: typer.Context,
+    instrument: InstrumentArgument,
+    depth: Annotated[int, typer.Option("--depth", "-d", min=1, max=1000, help="Levels a side.")] = 10,
+    watch: WatchFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """The order book.
+
+    \b
+    Examples:
+      tradewind book bybit:BTC/USDT --depth 5
+      tradewind book binance:BTC/USDT --watch
+    """
+    with session_of(context).client() as client:
+        if watch:
+            _watch_book(client, instrument, depth, json)
+            return
+        now = client.get_book(instrument, depth)
+    if json:
+        print_json(now)
+    else:
+        console().print(book_table(now))
+
+
+def _watch_book(client: Client, instrument: str, depth: int, json: bool) -> None:
+    with Follower(json) as follower:
+        for now in client.watch_book(instrument, depth=depth, interval_ms=REDRAW_MS):
+            follower.show(now, _summary(now), book_table(now))
+
+
+def _summary(book: Book) -> tuple[object, ...]:
+    """A book in one line."""
+    bid, ask = (side[0] if side else None for side in (book.bids, book.asks))
+    best = (bid and bid.qty, bid and bid.price, ask and ask.price, ask and ask.qty)
+    return book.receive_time, book.instrument, book.state, *best
+
+
+def trades(
+    context: typer.Context,
+    instrument: InstrumentArgument,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 20,
+    watch: WatchFlag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Public trades: the most recent, newest first, or with --watch each as it happens.
+
+    \b
+    Example:
+      tradewind trades binance:BTC/USDT --watch --json
+    """
+    with session_of(context).client() as client:
+        if not watch:
+            show(client.list_trades(instrument, limit), TRADE_COLUMNS, as_json=json, empty="No trades yet.")
+            return
+        for trade in client.watch_trades(instrument):
+            if json:
+                print_json(trade)
+            else:
+                print_line(cells(trade, TRADE_COLUMNS))

@@ -1,0 +1,109 @@
+"""What people see while a server starts, and what to do when it has."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from server.cli.render import console, print_json
+
+_COLORS = {"STARTING": "yellow", "SERVING": "green", "DEGRADED": "yellow", "NOT_SERVING": "red"}
+_STATE_WIDTH = max(map(len, _COLORS))
+_NAME_WIDTH = 34
+
+
+@dataclass(frozen=True, slots=True)
+class WhatNow:
+    """A server that is ready: where, how to get in, and what it plays."""
+
+    address: str
+    token_file: Path
+    market_data: str
+    metrics_url: str | None = None
+    log_file: Path | None = None
+    pid: int | None = None
+    """Given when it runs in the background."""
+
+    def lines(self) -> list[str]:
+        environment = "" if self.address == "127.0.0.1:50051" else f"TRADEWIND_ADDRESS={self.address} "
+        lines = [
+            f"Ready: gRPC on {self.address}, market data: {self.market_data}",
+            f"  token     {self.token_file}",
+            f"  metrics   {self.metrics_url}" if self.metrics_url else "",
+            f"  log       {self.log_file}" if self.log_file else "",
+            "Try, in another terminal:" if self.pid is None else "Try:",
+            f"  {environment}tradewind book binance:BTC/USDT --watch",
+            f"  {environment}tradewind buy binance:BTC/USDT 0.01 --market",
+            f"  {environment}tradewind positions",
+            "" if self.market_data == "live" else "Real exchanges instead of recordings: tradewind up --live",
+            "Stop: Ctrl-C" if self.pid is None else f"Stop: tradewind down   (process {self.pid})",
+        ]
+        return [line for line in lines if line]
+
+
+class StartReport:
+    """Prints each state once as it comes, and a bar while something long runs. JSON: a line an event."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._console = console()
+        self._bar: Progress | None = None
+        self._shown: dict[str, tuple[str, str]] = {}
+        self._tenth_shown = -1
+
+    def __enter__(self) -> StartReport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_bar()
+
+    def state(self, name: str, state: str, detail: str, progress: tuple[int, int] | None) -> None:
+        """A part of the server is in `state` now; `progress` is (done, total) of something long."""
+        if progress is not None:
+            self._progress(name, detail, *progress)
+            return
+        self._end_bar()
+        if self._shown.get(name) == (state, detail):
+            return
+        self._shown[name] = (state, detail)
+        if self._as_json:
+            print_json({"event": "state", "service": name, "state": state, "detail": detail})
+            return
+        color = _COLORS.get(state, "default")
+        self._console.print(f"[{color}]{state:<{_STATE_WIDTH}}[/{color}]  {name:<{_NAME_WIDTH}}", end="")
+        self._console.print(detail, markup=False)
+        sys.stdout.flush()
+
+    def ready(self, now: WhatNow) -> None:
+        self._end_bar()
+        if self._as_json:
+            print_json({"event": "ready"} | {name: _json(getattr(now, name)) for name in WhatNow.__dataclass_fields__})
+            return
+        print()
+        print("\n".join(now.lines()), flush=True)
+
+    def _progress(self, name: str, detail: str, done: int, total: int) -> None:
+        if self._as_json:
+            print_json({"event": "progress", "service": name, "detail": detail, "done": done, "total": total})
+        elif self._console.is_terminal:
+            if self._bar is None:
+                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+                self._bar = Progress(*columns, console=self._console, transient=True)
+                self._bar.start()
+                self._bar.add_task(f"{name}: {detail}")
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        elif (tenth := 10 * done // max(total, 1)) != self._tenth_shown:
+            self._tenth_shown = tenth
+            print(f"{name}: {detail} {done}/{total}", flush=True)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _json(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
