@@ -77,7 +77,8 @@ def binance(product: str, symbol: str) -> Truth:
     return truth
 
 
-def _received(exchange: str) -> list[tuple[str, dict[str, Any]]]:
+def received(exchange: str) -> list[tuple[str, dict[str, Any]]]:
+    """(address, frame) of every frame of a cryptofeed capture, as received."""
     addresses, frames = {}, []
     with zstandard.open(FRAMES / f"cryptofeed_{exchange}.jsonl.zst", "rt", encoding="utf-8") as lines:
         for line in lines:
@@ -92,7 +93,7 @@ def _received(exchange: str) -> list[tuple[str, dict[str, Any]]]:
 def bybit(product: str, symbol: str) -> Truth:
     """`product` spot or linear, `symbol` such as BTCUSDT."""
     truth = Truth()
-    for address, frame in _received("BYBIT"):
+    for address, frame in received("BYBIT"):
         if not address.endswith("/" + product):
             continue
         if frame.get("topic") == f"publicTrade.{symbol}":
@@ -107,7 +108,7 @@ def bybit(product: str, symbol: str) -> Truth:
 def okx(name: str) -> Truth:
     """`name` such as BTC-USDT."""
     truth = Truth()
-    for _, frame in _received("OKX"):
+    for _, frame in received("OKX"):
         arg = frame.get("arg", {})
         if arg.get("instId") != name or "data" not in frame:
             continue

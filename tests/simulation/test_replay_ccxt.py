@@ -95,13 +95,14 @@ async def delivers_what_was_recorded(name: str, speed: float | None) -> None:
     assert keyed(delivered, this.trade_keys) == keyed(this.raw.trades, this.trade_keys)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name in ALL if name != "binance usdm"])
 async def test_flat_out_delivers_exactly_what_was_recorded(name: str) -> None:
     await delivers_what_was_recorded(name, speed=None)
 
 
 async def test_at_real_pace_and_faster_nothing_is_lost_either() -> None:
-    speeds = {"okx spot": 1.0, "binance spot": 40.0, "bybit spot": 5.0, "bybit linear": 5.0}
+    """OKX at real pace; beside it, as they fit into its 12 s, others faster and the largest file flat out."""
+    speeds = {"okx spot": 1.0, "bybit spot": 5.0, "bybit linear": 5.0, "binance spot": 40.0, "binance usdm": None}
     await asyncio.gather(*(delivers_what_was_recorded(name, speed) for name, speed in speeds.items()))
 
 

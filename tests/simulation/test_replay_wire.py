@@ -19,6 +19,7 @@ import pytest
 
 from server.clock import ManualClock
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
+from server.replay.okx import checksum
 from server.replay.server import SHIPPED_DATA
 from tests.simulation import replay_truth as truth
 from tests.simulation.replay_clients import Wire, get, replay, until, wire
@@ -90,11 +91,11 @@ async def test_binance_ids_and_times_go_on_over_the_boundary(short_data: Path, p
     assert times == sorted(times)
 
     # Twice, the book returns to the recording's first one by an ordinary update.
-    start = book_of_snapshot(snapshot).top(1000)
+    start = book_of_snapshot(snapshot).sides
     book, returns = book_of_snapshot(snapshot), 0
     for update in depth:
         book.apply(update, snapshot=False, bids="b", asks="a")
-        returns += book.top(1000) == start
+        returns += book.sides == start
     assert returns == 2
 
 
@@ -192,6 +193,19 @@ async def test_bybit_candles_hold_every_trade_of_their_minute() -> None:
     assert sum(Decimal(candle["volume"]) for candle in candles.values()) == traded
 
 
+def test_the_okx_checksum_is_the_recorded_one() -> None:
+    books: dict[str, truth.StringBook] = {}
+    recorded = []
+    for _, frame in truth.received("OKX"):
+        if frame.get("action"):
+            book = books.setdefault(frame["arg"]["instId"], truth.StringBook())
+            book.apply(frame["data"][0], snapshot=frame["action"] == "snapshot")
+            recorded.append(frame["data"][0]["checksum"])
+            assert checksum(book.rows("bids"), book.rows("asks")) == recorded[-1]
+    assert len(recorded) == 290
+    assert min(recorded) < 0 < max(recorded)
+
+
 # -- times -----------------------------------------------------------------------------------------------
 
 
@@ -217,7 +231,7 @@ async def test_times_are_moved_to_now_by_one_constant(short_data: Path) -> None:
 
 async def test_a_late_bybit_subscriber_starts_with_the_current_book() -> None:
     raw = truth.bybit("spot", "ETHUSDT")
-    config = ReplayConfig(("bybit",), ("ETHUSDT",), Pace(20.0, passes=1))
+    config = ReplayConfig(("bybit",), ("ETHUSDT",), Pace(40.0, passes=1))
     async with replay(config) as exchange, wire(exchange, "bybit", BYBIT + "spot") as client:
         await until(lambda: exchange.frames_played("bybit") > 300, "the middle of the recording")
         await client.send({"op": "subscribe", "args": ["orderbook.200.ETHUSDT", "orderbook.50.ETHUSDT"]})
@@ -254,7 +268,7 @@ async def test_a_late_okx_subscriber_starts_with_the_current_book() -> None:
 
 @pytest.mark.parametrize(("path", "product"), [(SPOT, "spot"), (USDM, "usdm")])
 async def test_binance_rest_depth_fits_the_stream(short_data: Path, path: str, product: str) -> None:
-    config = ReplayConfig(("binance",), ("BTCUSDT",), Pace(20.0, passes=1), data=short_data)
+    config = ReplayConfig(("binance",), ("BTCUSDT",), Pace(40.0, passes=1), data=short_data)
     async with replay(config) as exchange, wire(exchange, "binance", path) as client:
         await client.send({"method": "SUBSCRIBE", "params": ["btcusdt@depth@100ms"], "id": 1})
         await client.read()
@@ -349,7 +363,7 @@ async def test_rest_refusals(venue: str, path: str, status: int, code: object) -
 
 
 async def test_freeze_and_thaw() -> None:
-    async with replay(ReplayConfig(("bybit",), ("BTCUSDT",), Pace(20.0, passes=1))) as exchange:
+    async with replay(ReplayConfig(("bybit",), ("BTCUSDT",), Pace(50.0, passes=1))) as exchange:
         await until(lambda: exchange.frames_played("bybit") > 50, "a moving replay")
         exchange.freeze("bybit")
         await asyncio.sleep(0.1)
