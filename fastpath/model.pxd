@@ -4,7 +4,7 @@
 # contiguous buffer that C reads without touching a Python object, that the journal can store, and that `struct`
 # or numpy can read in Python. Enumeration values equal those of the wire contract (proto/tradewind/v1): tests compare them.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 ctypedef int64_t price_t      # ticks of the instrument
 ctypedef int64_t qty_t        # lots of the instrument
@@ -270,7 +270,11 @@ cdef packed struct instrument_def_t: # DEFINE_INSTRUMENT: the same 192 bytes. Se
     char     name[64]                #  88 venue:SYMBOL
     char     tick_size[16]           # 152 decimal text, for whoever reads a journal
     char     lot_size[16]            # 168
-    char     reserved[8]             # 184
+    uint8_t  asset_class             # 184 spot, perpetual, ...: for names and views; no rule of the exchange reads these five
+    uint8_t  tradable                # 185
+    int8_t   contract_exponent       # 186 contract size = contract_mantissa * 10**contract_exponent
+    uint8_t  pad
+    int32_t  contract_mantissa       # 188
 
 cdef packed struct account_def_t:    # DEFINE_ACCOUNT: the same 192 bytes
     uint64_t seq

@@ -89,6 +89,11 @@ class Conflict(TradewindError):
 class FailedPrecondition(TradewindError):
     reason = "FAILED_PRECONDITION"
 
+    def __init__(self, message: str, *, reason: str | None = None, metadata: Mapping[str, str] | None = None) -> None:
+        """`reason` is a narrower stable reason, such as ORDER_NOT_OPEN."""
+        super().__init__(message, metadata=metadata)
+        self.specific_reason = reason
+
 
 class Unauthenticated(TradewindError):
     reason = "UNAUTHENTICATED"

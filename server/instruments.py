@@ -9,14 +9,24 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 
 from server.errors import NotFound
 
 INT64_MAX = 2**63 - 1
-MONEY_SCALE = 8
-"""Decimals of an asset's smallest unit, unless its instruments need more."""
+MONEY_SCALE = 9
+"""Decimals of an asset's smallest unit, unless its instruments need more. Then int64 holds 9.2 billion of it."""
+
+INTERNAL_VENUE = "internal"
+"""The venue whose books are our own; instruments of every other venue are mirrored."""
+
+DATA_LOTS_PER_LOT = 1_000
+"""How much finer than lots a venue's market data is counted.
+
+Venues make their lots coarser now and then; the orders that rest already keep their quantity, so the levels of a real
+book are not whole lots.
+"""
 
 _DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
 # Wide enough for any product of two wire decimals; a result that would need rounding raises instead.
@@ -102,7 +112,7 @@ class Instrument:
     """What can be traded or watched, named `venue:SYMBOL` (`binance:BTC/USDT`, `internal:BTC/USDT`).
 
     `tick_size` is in quote currency per base unit, `lot_size` in base currency (contracts for derivatives).
-    `number` is dense, from 1; it is the engine's name for the instrument.
+    `number` is dense, from 1; it is the engine's name for the instrument. 0: the engine has not numbered it yet.
     """
 
     number: int
@@ -132,6 +142,17 @@ class Instrument:
     def symbol(self) -> str:
         return self.name.split(":", 1)[1]
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether orders fill against the mirrored book of a venue instead of a book of our own."""
+        return self.venue != INTERNAL_VENUE
+
+    def same_units(self, other: Instrument) -> bool:
+        """Whether numbers of ticks, lots and money mean the same in both: what can never change under one number."""
+        return (self.name, self.base, self.quote, self.kind, self.tick_size, self.lot_size, self.contract_size) == (
+            other.name, other.base, other.quote, other.kind, other.tick_size, other.lot_size, other.contract_size,
+        )
+
     def ticks(self, text: str) -> int:
         """Ticks of a decimal price text. Raises NotADecimal, OffGrid, OutOfRange."""
         return to_units(parse_decimal(text), self.tick_size)
@@ -146,26 +167,51 @@ class Instrument:
     def qty_text(self, lots: int) -> str:
         return from_units(lots, self.lot_size)
 
+    @property
+    def data_lots_per_lot(self) -> int:
+        """How many units of a market data quantity (level, quote, trade) make one lot of an order."""
+        return DATA_LOTS_PER_LOT if self.mirrored else 1
 
-@dataclass(slots=True)
+    @property
+    def data_lot_size(self) -> Decimal:
+        """The unit of quantities in market data."""
+        return self.lot_size / self.data_lots_per_lot
+
+    def data_qty_text(self, data_lots: int) -> str:
+        """The canonical text of a market data quantity."""
+        return from_units(data_lots, self.data_lot_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose orders and balances. `mode` is the AccountMode of the wire contract; `number` is dense, from 1."""
+
+    number: int
+    name: str
+    mode: int
+    create_ns: int = 0
+
+
 class Registry:
     """All assets, instruments and accounts by name and by number: the one place where names become numbers.
 
-    Filled from the engine's definition events, so that it is the same after a recovery.
+    Filled from the journal's definition records, so that it is the same after a recovery. An instrument whose tick or
+    lot changed is another one under the same name: the name then means the one defined last.
     """
 
-    _instruments: dict[str, Instrument] = field(default_factory=dict)
-    _by_number: dict[int, Instrument] = field(default_factory=dict)
-    _assets: dict[str, Asset] = field(default_factory=dict)
-    _asset_by_number: dict[int, Asset] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._instruments: dict[str, Instrument] = {}
+        self._instrument_by_number: dict[int, Instrument] = {}
+        self._assets: dict[str, Asset] = {}
+        self._asset_by_number: dict[int, Asset] = {}
+        self._accounts: dict[str, Account] = {}
+        self._account_by_number: dict[int, Account] = {}
+
+    # -- instruments ---------------------------------------------------------------------------------------
 
     def add_instrument(self, instrument: Instrument) -> None:
         self._instruments[instrument.name] = instrument
-        self._by_number[instrument.number] = instrument
-
-    def add_asset(self, asset: Asset) -> None:
-        self._assets[asset.name] = asset
-        self._asset_by_number[asset.number] = asset
+        self._instrument_by_number[instrument.number] = instrument
 
     def instrument(self, name: str) -> Instrument:
         """Raises NotFound."""
@@ -178,7 +224,25 @@ class Registry:
         return self._instruments.get(name)
 
     def instrument_by_number(self, number: int) -> Instrument:
-        return self._by_number[number]
+        return self._instrument_by_number[number]
+
+    def instruments(self) -> Iterator[Instrument]:
+        """Those that names mean, in the order of their first definition."""
+        return iter(self._instruments.values())
+
+    def numbered_instruments(self) -> Iterator[Instrument]:
+        """All of them by number, those included whose name means another one by now."""
+        return iter(self._instrument_by_number.values())
+
+    @property
+    def instrument_count(self) -> int:
+        return len(self._instrument_by_number)
+
+    # -- assets --------------------------------------------------------------------------------------------
+
+    def add_asset(self, asset: Asset) -> None:
+        self._assets[asset.name] = asset
+        self._asset_by_number[asset.number] = asset
 
     def asset(self, name: str) -> Asset:
         """Raises NotFound."""
@@ -193,9 +257,28 @@ class Registry:
     def asset_by_number(self, number: int) -> Asset:
         return self._asset_by_number[number]
 
-    def instruments(self) -> Iterator[Instrument]:
-        """In the order they were defined."""
-        return iter(self._instruments.values())
-
     def assets(self) -> Iterable[Asset]:
         return self._assets.values()
+
+    # -- accounts ------------------------------------------------------------------------------------------
+
+    def add_account(self, account: Account) -> None:
+        self._accounts[account.name] = account
+        self._account_by_number[account.number] = account
+
+    def account(self, name: str) -> Account:
+        """Raises NotFound."""
+        try:
+            return self._accounts[name]
+        except KeyError:
+            raise NotFound("account", name, hint="ListAccounts shows all of them") from None
+
+    def find_account(self, name: str) -> Account | None:
+        return self._accounts.get(name)
+
+    def account_by_number(self, number: int) -> Account:
+        return self._account_by_number[number]
+
+    def accounts(self) -> list[Account]:
+        """By name."""
+        return sorted(self._accounts.values(), key=lambda account: account.name)

@@ -1,0 +1,123 @@
+"""Walking over batches of packed records: what would be a loop over every record in Python is one call here.
+
+Commands are `fastpath.model.command_t` (192 bytes each), events `event_t` (256 bytes each); a length that is no multiple
+of that raises ValueError. Nothing here decides anything about trading.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from fastpath.model cimport (
+    COMMAND_DEFINE_ACCOUNT,
+    COMMAND_PLACE,
+    account_def_t,
+    asset_def_t,
+    command_t,
+    event_t,
+    instrument_def_t,
+)
+
+
+cdef size_t command_count(const uint8_t[::1] commands) except? 0:
+    if commands.shape[0] % sizeof(command_t):
+        raise ValueError(f"{commands.shape[0]} bytes are no whole number of commands of {sizeof(command_t)} bytes")
+    return commands.shape[0] // sizeof(command_t)
+
+
+cdef size_t event_count(const uint8_t[::1] events) except? 0:
+    if events.shape[0] % sizeof(event_t):
+        raise ValueError(f"{events.shape[0]} bytes are no whole number of events of {sizeof(event_t)} bytes")
+    return events.shape[0] // sizeof(event_t)
+
+
+def stamp(uint8_t[::1] commands, uint64_t first_seq, int64_t ts_ns):
+    """Give the commands their sequence numbers, `first_seq` upwards, and their time, in place."""
+    cdef size_t i, count = command_count(commands)
+    cdef command_t* command
+    if not count:
+        return
+    command = <command_t*>&commands[0]
+    for i in range(count):
+        command[i].seq = first_seq + i
+        command[i].ts_ns = ts_ns
+
+
+def definitions(const uint8_t[::1] commands):
+    """The DEFINE_* commands among `commands`, each as bytes, in order."""
+    cdef size_t i, count = command_count(commands)
+    cdef const command_t* command
+    cdef list found = []
+    if not count:
+        return found
+    command = <const command_t*>&commands[0]
+    for i in range(count):
+        if command[i].kind <= COMMAND_DEFINE_ACCOUNT:
+            found.append((<const char*>&command[i])[:sizeof(command_t)])
+    return found
+
+
+def placed_instruments(const uint8_t[::1] commands):
+    """Numbers of the instruments that PLACE commands among `commands` name, as a set."""
+    cdef size_t i, count = command_count(commands)
+    cdef const command_t* command
+    cdef uint32_t last = 0
+    cdef set found = set()
+    if not count:
+        return found
+    command = <const command_t*>&commands[0]
+    for i in range(count):
+        if command[i].kind == COMMAND_PLACE and command[i].instrument != last:
+            last = command[i].instrument
+            found.add(last)
+    return found
+
+
+def event_offsets(const uint8_t[::1] events, uint64_t first_seq, size_t count):
+    """Where the events of each of `count` commands, `first_seq` upwards, begin: count + 1 byte offsets into `events`.
+
+    The events of command `first_seq + i` are `events[offsets[i]:offsets[i + 1]]`, which is empty if it had none.
+    """
+    cdef size_t i, at = 0, total = event_count(events)
+    cdef const event_t* event = <const event_t*>&events[0] if total else NULL
+    cdef list offsets = [0] * (count + 1)
+    for i in range(count):
+        while at < total and event[at].command_seq < first_seq + i:
+            at += 1
+        offsets[i] = at * sizeof(event_t)
+    while at < total and event[at].command_seq < first_seq + count:
+        at += 1
+    offsets[count] = at * sizeof(event_t)
+    return offsets
+
+
+def select(const uint8_t[::1] events, uint32_t account, uint8_t first_kind, uint8_t last_kind, uint64_t after=0):
+    """The events of `account` with a kind in [first_kind, last_kind] and an event_seq above `after`, each as bytes."""
+    cdef size_t i, total = event_count(events)
+    cdef const event_t* event = <const event_t*>&events[0] if total else NULL
+    cdef list found = []
+    for i in range(total):
+        if event[i].account == account and first_kind <= event[i].kind <= last_kind and event[i].event_seq > after:
+            found.append((<const char*>&event[i])[:sizeof(event_t)])
+    return found
+
+
+def fields(str layout, record):
+    """What the compiled code reads in a record, field by field: for people who debug, and for the test of the Python layouts.
+
+    `layout` is `command`, `asset`, `instrument`, `account` (all commands) or `event`. Text that fills its field runs on
+    into the next one.
+    """
+    cdef bytes copy = bytes(record)        # ends in a zero byte, so no text runs on beyond it
+    cdef const char* at = copy
+    if len(copy) != (sizeof(event_t) if layout == "event" else sizeof(command_t)):
+        raise ValueError(f"{len(copy)} bytes are no {layout} record")
+    if layout == "event":
+        return (<const event_t*>at)[0]
+    if layout == "command":
+        return (<const command_t*>at)[0]
+    if layout == "asset":
+        return (<const asset_def_t*>at)[0]
+    if layout == "instrument":
+        return (<const instrument_def_t*>at)[0]
+    if layout == "account":
+        return (<const account_def_t*>at)[0]
+    raise ValueError(f"no layout is called {layout!r}")

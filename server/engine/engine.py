@@ -1,0 +1,119 @@
+"""The engine: all trading state and what is known of it. `apply` decides, `commit` makes the decision visible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastpath import codec, records
+from fastpath.exchange import Exchange
+from server.engine.blotter import Blotter, Changes
+from server.engine.commands import COMMAND_SIZE
+from server.engine.definitions import register
+from server.engine.events import EVENT_SIZE, OrderView
+from server.engine.fanout import EventLog
+from server.engine.limits import EngineLimits
+from server.errors import JournalCorrupt
+from server.instruments import Registry
+from server.storage.ports import Journal, JournalRow
+
+Progress = Callable[[int, int], None]
+"""Called with (commands done, commands in all) while the engine recovers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a recovery did."""
+
+    commands: int
+    seconds: float
+
+    @property
+    def commands_per_s(self) -> float:
+        return self.commands / self.seconds if self.seconds else 0.0
+
+
+class Engine:
+    """Trading state (the compiled exchange) with its projections: registry, blotter and event log.
+
+    Commands are the only input, so the same commands make the same state. Between `apply` and `commit` the exchange is
+    ahead of what may be shown: nothing reads it then but `commit` itself. One thread.
+    """
+
+    def __init__(self, limits: EngineLimits, epoch: str) -> None:
+        self.exchange = Exchange(
+            max_orders=limits.max_orders,
+            max_open_orders=limits.max_open_orders,
+            max_instruments=limits.max_instruments,
+            max_accounts=limits.max_accounts,
+            max_assets=limits.max_assets,
+        )
+        self.limits = limits
+        self.registry = Registry()
+        self.blotter = Blotter(self.registry, limits)
+        self.log = EventLog(epoch, limits.stream_log_bytes)
+        self.command_sequence = 0
+        """Of the last command whose effects are visible."""
+        self.time_ns = 0
+        """Time of that command."""
+        self._listeners: list[Callable[[Changes], None]] = []
+
+    def apply(self, commands: bytes) -> bytes:
+        """Carry out stamped commands; returns their events."""
+        return self.exchange.apply(commands)
+
+    def commit(self, commands: bytes, events: bytes, last_seq: int, ts_ns: int) -> None:
+        """Make commands that were applied, and are durable now, visible."""
+        for definition in records.definitions(commands):
+            register(definition, ts_ns, self.registry)
+        self.command_sequence, self.time_ns = last_seq, ts_ns
+        if not events:
+            return
+        changes = self.blotter.apply(events)
+        self.log.append(int.from_bytes(events[-EVENT_SIZE:][:8], "little"), events, changes.accounts)
+        for listener in self._listeners:
+            listener(changes)
+
+    def add_listener(self, listener: Callable[[Changes], None]) -> None:
+        """Have `listener` called after each commit that changed something. It must be quick and not raise."""
+        self._listeners.append(listener)
+
+    def order(self, order_id: int) -> OrderView | None:
+        """An order by id, also one that the blotter has forgotten: it closed long ago, so nothing can change it."""
+        view = self.blotter.order(order_id)
+        if view is None and order_id <= self.command_sequence:
+            record = self.exchange.order(order_id)
+            return self.blotter.view(record) if record is not None else None
+        return view
+
+    def order_id_of(self, account: int, client_order_id: str) -> int | None:
+        """The order's id, if the account has such an order."""
+        order_id = self.blotter.order_id_of(account, client_order_id)
+        if order_id is not None:
+            return order_id
+        record = self.exchange.order_by_client_id(account, client_order_id.encode())
+        if record is None:
+            return None
+        found = self.blotter.view(record).order_id
+        return found if found <= self.command_sequence else None
+
+    async def recover(self, journal: Journal, progress: Progress | None = None) -> Recovery:
+        """Carry out everything in the journal. Lets the loop breathe after each row. Raises JournalCorrupt."""
+        loop = asyncio.get_running_loop()
+        start, total = loop.time(), journal.last_seq
+        for row in journal.read():
+            self._replay(row)
+            if progress is not None:
+                progress(self.command_sequence, total)
+            await asyncio.sleep(0)
+        return Recovery(self.command_sequence, loop.time() - start)
+
+    def _replay(self, row: JournalRow) -> None:
+        try:
+            commands = codec.decode(row.payload)
+        except ValueError as error:
+            raise JournalCorrupt(f"the row of command {row.first_seq} cannot be unpacked: {error}") from error
+        if len(commands) != row.count * COMMAND_SIZE or row.first_seq != self.command_sequence + 1:
+            raise JournalCorrupt(f"the row of command {row.first_seq} does not hold the commands it says")
+        self.commit(commands, self.apply(commands), row.first_seq + row.count - 1, row.ts_ns)

@@ -1,0 +1,234 @@
+"""Packed events, decoded, and the views that people and services see of them.
+
+The layout is `event_t` of fastpath/model.pxd. Views hold integers (ticks, lots, smallest units) together with the
+instrument and asset that give them meaning; enumerations are the plain numbers of the wire contract.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from fastpath.model import EventKind, OrderFlag, OrderStatus, TradingStatus
+
+from server.instruments import Asset, Instrument, Registry
+
+EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
+EVENT_SIZE = EVENT.size
+
+# Looked up once, for comparisons in loops over events.
+REJECTED_COMMAND = int(EventKind.EVENT_REJECTED_COMMAND)
+INSTRUMENT_DEFINED = int(EventKind.EVENT_INSTRUMENT_DEFINED)
+BALANCE_CHANGED = int(EventKind.EVENT_BALANCE_CHANGED)
+POSITION_CHANGED = int(EventKind.EVENT_POSITION_CHANGED)
+ORDER_ACCEPTED = int(EventKind.EVENT_ORDER_ACCEPTED)
+ORDER_REJECTED = int(EventKind.EVENT_ORDER_REJECTED)
+ORDER_FILLED = int(EventKind.EVENT_ORDER_FILLED)
+ORDER_TRIGGERED = int(EventKind.EVENT_ORDER_TRIGGERED)
+ORDER_REPLAYED = int(EventKind.EVENT_ORDER_REPLAYED)
+CANCEL_REJECTED = int(EventKind.EVENT_CANCEL_REJECTED)
+TRADING_STATUS_CHANGED = int(EventKind.EVENT_TRADING_STATUS_CHANGED)
+TRADING_STATUS_OPEN = int(TradingStatus.TRADING_STATUS_OPEN)
+STATUS_NEW = int(OrderStatus.ORDER_STATUS_NEW)
+STATUS_PARTIALLY_FILLED = int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)
+
+_OPEN_STATUSES = frozenset({STATUS_NEW, STATUS_PARTIALLY_FILLED})
+_POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY)
+
+
+class Event(NamedTuple):
+    """One event, field by field, in the order of the record."""
+
+    event_seq: int
+    command_seq: int
+    ts_ns: int
+    kind: int
+    side: int
+    order_type: int
+    time_in_force: int
+    flags: int
+    account: int
+    instrument: int
+    order_id: int
+    price: int
+    qty: int
+    cum_qty: int
+    leaves_qty: int
+    last_price: int
+    last_qty: int
+    counter_order_id: int
+    trade_id: int
+    fee: int
+    cum_notional: int
+    status: int
+    liquidity: int
+    reject_reason: int
+    cancel_reason: int
+    asset: int
+    total: int
+    """On order events: fees of the order so far."""
+    reserved_amount: int
+    delta: int
+    """On order events: when the order was accepted or refused."""
+    position_qty: int
+    position_cost: int
+    realized_pnl: int
+    trigger_price: int
+    display_qty: int
+    expire_ns: int
+    link_id: int
+    client_order_id: bytes
+    last_of_command: int
+
+
+def decode(record: bytes) -> Event:
+    """One record of EVENT_SIZE bytes. Raises struct.error if it has another size."""
+    return Event._make(EVENT.unpack(record))
+
+
+class OrderView(NamedTuple):
+    """An order as it stands."""
+
+    order_id: int
+    client_order_id: str
+    account: str
+    instrument: Instrument
+    quote: Asset
+    side: int
+    order_type: int
+    time_in_force: int
+    flags: int
+    price: int
+    """Ticks; 0: none."""
+    qty: int
+    cum_qty: int
+    leaves_qty: int
+    cum_notional: int
+    """Units of the quote asset."""
+    cum_fee: int
+    """Units of the quote asset; negative is a rebate."""
+    status: int
+    reject_reason: int
+    cancel_reason: int
+    create_ns: int
+    update_ns: int
+
+    @property
+    def post_only(self) -> bool:
+        return bool(self.flags & _POST_ONLY)
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in _OPEN_STATUSES
+
+
+class FillView(NamedTuple):
+    """One execution of one order."""
+
+    event_seq: int
+    trade_id: int
+    order_id: int
+    client_order_id: str
+    account: str
+    instrument: Instrument
+    quote: Asset
+    side: int
+    price: int
+    qty: int
+    liquidity: int
+    fee: int
+    """Units of the quote asset; negative is a rebate."""
+    time_ns: int
+
+
+class BalanceView(NamedTuple):
+    """What an account has of an asset, in its smallest units."""
+
+    account: str
+    asset: Asset
+    total: int
+    reserved: int
+
+    @property
+    def free(self) -> int:
+        return self.total - self.reserved
+
+
+class PositionView(NamedTuple):
+    """What an account bought and sold of an instrument. Money is in units of the quote asset."""
+
+    account: str
+    instrument: Instrument
+    quote: Asset
+    qty: int
+    """Lots, signed."""
+    cost: int
+    """Paid for the open quantity, signed as `qty`."""
+    realized_pnl: int
+    """Before fees."""
+
+
+def order_view(event: Event, registry: Registry) -> OrderView:
+    """The order as an event of it shows it."""
+    instrument = registry.instrument_by_number(event.instrument)
+    return OrderView(
+        order_id=event.order_id,
+        client_order_id=event.client_order_id.rstrip(b"\0").decode(),
+        account=registry.account_by_number(event.account).name,
+        instrument=instrument,
+        quote=registry.asset(instrument.quote),
+        side=event.side,
+        order_type=event.order_type,
+        time_in_force=event.time_in_force,
+        flags=event.flags,
+        price=event.price,
+        qty=event.qty,
+        cum_qty=event.cum_qty,
+        leaves_qty=event.leaves_qty,
+        cum_notional=event.cum_notional,
+        cum_fee=event.total,
+        status=event.status,
+        reject_reason=event.reject_reason,
+        cancel_reason=event.cancel_reason,
+        create_ns=event.delta,
+        update_ns=event.ts_ns,
+    )
+
+
+def fill_view(event: Event, registry: Registry) -> FillView:
+    """The fill that an ORDER_FILLED event tells."""
+    instrument = registry.instrument_by_number(event.instrument)
+    return FillView(
+        event_seq=event.event_seq,
+        trade_id=event.trade_id,
+        order_id=event.order_id,
+        client_order_id=event.client_order_id.rstrip(b"\0").decode(),
+        account=registry.account_by_number(event.account).name,
+        instrument=instrument,
+        quote=registry.asset(instrument.quote),
+        side=event.side,
+        price=event.last_price,
+        qty=event.last_qty,
+        liquidity=event.liquidity,
+        fee=event.fee,
+        time_ns=event.ts_ns,
+    )
+
+
+def balance_view(event: Event, registry: Registry) -> BalanceView:
+    """The balance that a BALANCE_CHANGED event tells."""
+    account = registry.account_by_number(event.account)
+    return BalanceView(account.name, registry.asset_by_number(event.asset), event.total, event.reserved_amount)
+
+
+def position_view(event: Event, registry: Registry) -> PositionView:
+    """The position that a POSITION_CHANGED event tells."""
+    instrument = registry.instrument_by_number(event.instrument)
+    return PositionView(
+        account=registry.account_by_number(event.account).name,
+        instrument=instrument,
+        quote=registry.asset(instrument.quote),
+        qty=event.position_qty,
+        cost=event.position_cost,
+        realized_pnl=event.realized_pnl,
+    )

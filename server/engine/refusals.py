@@ -1,0 +1,42 @@
+"""What a refused command means to who sent it: from reject reasons to errors."""
+
+from __future__ import annotations
+
+from fastpath.model import RejectReason
+
+from server.engine.events import Event
+from server.errors import (
+    AlreadyExists,
+    ClientOrderIdConflict,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    ResourceExhausted,
+    TradewindError,
+)
+
+_NOT_FOUND = {
+    RejectReason.REJECT_REASON_ORDER_NOT_FOUND: "order",
+    RejectReason.REJECT_REASON_ACCOUNT_NOT_FOUND: "account",
+    RejectReason.REJECT_REASON_ASSET_NOT_FOUND: "asset",
+    RejectReason.REJECT_REASON_INSTRUMENT_NOT_FOUND: "instrument",
+}
+
+
+def refusal(event: Event, field: str, value: str) -> TradewindError:
+    """The error for an event that says a command changed nothing. `field` and `value` say what it was about."""
+    reason = RejectReason(event.reject_reason)
+    name = reason.name.removeprefix("REJECT_REASON_")
+    if reason in _NOT_FOUND:
+        return NotFound(_NOT_FOUND[reason], value)
+    if reason == RejectReason.REJECT_REASON_CLIENT_ORDER_ID_CONFLICT:
+        if field == "client_order_id":
+            return ClientOrderIdConflict(f"client_order_id {value!r} was used for another order of this account")
+        return AlreadyExists(f"{field} {value!r} was used before with another content")
+    if reason == RejectReason.REJECT_REASON_CAPACITY:
+        return ResourceExhausted("the engine holds all it is configured to hold; raise the limit in the configuration")
+    if reason == RejectReason.REJECT_REASON_INVALID_COMMAND:
+        return InvalidRequest.of(field, "is out of its domain", reason=name)
+    if reason == RejectReason.REJECT_REASON_ORDER_NOT_OPEN:
+        return FailedPrecondition(f"order {value!r} is not open any more", reason=name)
+    return FailedPrecondition(f"refused: {name.lower().replace('_', ' ')}", reason=name)

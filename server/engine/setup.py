@@ -1,0 +1,83 @@
+"""What a new installation begins with, as plain data: instruments of our own, and accounts with play money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from fastpath.model import AccountMode
+
+from server.engine.trading import Trading
+from server.instruments import INTERNAL_VENUE, Instrument, InstrumentKind
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """Money an account is given once."""
+
+    asset: str
+    amount: str
+    """Decimal text."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSetup:
+    name: str
+    mode: int
+    funding: tuple[Funding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    instruments: tuple[Instrument, ...] = ()
+    accounts: tuple[AccountSetup, ...] = ()
+
+
+def _internal(symbol: str, tick_size: str, lot_size: str, min_notional: str = "1") -> Instrument:
+    base, quote = symbol.split("/")
+    return Instrument(
+        number=0,
+        name=f"{INTERNAL_VENUE}:{symbol}",
+        base=base,
+        quote=quote,
+        kind=InstrumentKind.SPOT,
+        tick_size=Decimal(tick_size),
+        lot_size=Decimal(lot_size),
+        min_notional=Decimal(min_notional),
+        maker_fee_bps=Decimal(0),
+        taker_fee_bps=Decimal(5),
+        tradable=True,
+    )
+
+
+_PLAY_MONEY = (
+    Funding("USDT", "1000000"),
+    Funding("BTC", "100"),
+    Funding("ETH", "1000"),
+    Funding("SOL", "10000"),
+)
+
+DEFAULT_SETUP = Setup(
+    instruments=(
+        _internal("BTC/USDT", "0.01", "0.00001"),
+        _internal("ETH/USDT", "0.01", "0.0001"),
+        _internal("SOL/USDT", "0.01", "0.001"),
+        _internal("ETH/BTC", "0.00001", "0.0001", min_notional="0.0001"),
+    ),
+    accounts=(
+        AccountSetup("demo", AccountMode.ACCOUNT_MODE_PAPER, _PLAY_MONEY),
+        AccountSetup("maker", AccountMode.ACCOUNT_MODE_PAPER, _PLAY_MONEY),
+    ),
+)
+
+
+async def apply_setup(trading: Trading, setup: Setup) -> None:
+    """Bring about what `setup` says and is not there yet. An asset that an account ever had is not given again."""
+    await trading.define_instruments(setup.instruments)
+    for account in setup.accounts:
+        await trading.create_account(account.name, account.mode)
+        had = {balance.asset.name for balance in trading.list_balances(account.name)}
+        for funding in account.funding:
+            if funding.asset not in had:
+                units = trading.registry.asset(funding.asset).units(funding.amount)
+                await trading.adjust_balance(account.name, funding.asset, units, f"setup-{funding.asset}")
