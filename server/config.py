@@ -37,47 +37,58 @@ class _Section(BaseModel):
 class ServerSettings(_Section):
     """The gRPC server."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback needs `tls_cert` and `tls_key`.")
-    port: int = Field(50051, ge=0, le=65535, description="TCP port; 0 takes any free one.")
-    tls_cert: Path | None = Field(None, description="PEM file with the server's certificate chain.")
-    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
-    max_message_bytes: int = Field(
-        4 << 20, ge=1024, le=64 << 20, description="Largest request message, bytes."
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; anything but loopback needs `tls_cert` and `tls_key`."
     )
+    port: int = Field(default=50051, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    tls_cert: Path | None = Field(default=None, description="PEM file with the server's certificate chain.")
+    tls_key: Path | None = Field(default=None, description="PEM file with the certificate's private key.")
+    max_message_bytes: int = Field(default=4 << 20, ge=1024, le=64 << 20, description="Largest request message, bytes.")
     max_connection_streams: int = Field(
-        1000, ge=1, description="Calls open at the same time on one connection."
+        default=1000, ge=1, description="Calls open at the same time on one connection."
     )
-    max_token_streams: int = Field(100, ge=1, description="Streams open at the same time with one token.")
+    max_token_streams: int = Field(default=100, ge=1, description="Streams open at the same time with one token.")
     requests_per_second: int = Field(
-        20_000, ge=1, description="Calls a token may make, per second; as many may come in one burst."
+        default=20_000, ge=1, description="Calls a token may make, per second; as many may come in one burst."
     )
     unary_deadline_ms: int = Field(
-        10_000, ge=10, description="A call that is no stream is ended after this time, milliseconds."
+        default=10_000, ge=10, description="A call that is no stream is ended after this time, milliseconds."
     )
     stop_grace_ms: int = Field(
-        5_000, ge=0, description="How long a graceful stop waits for calls in progress, milliseconds."
+        default=5_000, ge=0, description="How long a graceful stop waits for calls in progress, milliseconds."
     )
 
 
 class MetricsSettings(_Section):
     """Prometheus metrics over HTTP."""
 
-    enabled: bool = Field(True, description="Whether `/metrics` is served.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(9464, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    enabled: bool = Field(default=True, description="Whether `/metrics` is served.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=9464, ge=0, le=65535, description="TCP port; 0 takes any free one.")
 
 
 class EngineSettings(_Section):
     """The engine and what it keeps in memory."""
 
-    queue_limit: int = Field(
-        65_536, ge=1, description="Commands waiting for the engine; beyond it calls are answered RESOURCE_EXHAUSTED."
+    max_orders: int = Field(
+        default=4_000_000,
+        ge=1000,
+        description="Orders the engine can hold, closed ones included: client order ids stay taken.",
     )
-    orders_in_memory: int = Field(
-        1_000_000, ge=1000, description="Closed orders kept for queries, newest first; open ones are always kept."
+    max_open_orders: int = Field(default=1_000_000, ge=1000, description="Orders open at the same time.")
+    queue_commands: int = Field(
+        default=65_536, ge=1024, description="Commands waiting for the journal; more are answered RESOURCE_EXHAUSTED."
     )
-    stream_backlog: int = Field(
-        65_536, ge=16, description="Events kept for order and account streams to resume from, and how far a reader may fall behind."
+    closed_orders: int = Field(
+        default=200_000,
+        ge=0,
+        description="Closed orders kept in memory for ListOrders; older ones are still found by id.",
+    )
+    fills: int = Field(default=200_000, ge=0, description="Fills kept in memory for ListFills.")
+    stream_log_bytes: int = Field(
+        default=64 << 20,
+        ge=1 << 20,
+        description="Recent events kept for order and account streams, bytes: how far a reader may lag and resume.",
     )
 
 
@@ -85,36 +96,41 @@ class FeedSettings(_Section):
     """Market data."""
 
     mode: Literal["replay", "live", "off"] = Field(
-        "replay", description="`replay` plays recorded data, `live` connects to the exchanges, `off` has the internal book only."
+        default="replay",
+        description="`replay` plays recorded data, `live` connects to exchanges, `off`: internal book only.",
     )
     venues: dict[str, tuple[str, ...]] = Field(
-        {
-            "binance": ("BTC/USDT", "ETH/USDT"),
+        default={
+            "binance": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"),
             "okx": ("BTC/USDT",),
             "bybit": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"),
         },
         description="Venues and the symbols followed there, in ccxt's unified form.",
     )
     replay_speed: float = Field(
-        1.0, ge=0, le=1000, description="Recorded seconds played in a second; 0 plays as fast as possible. Replay only."
+        default=1.0,
+        ge=0,
+        le=1000,
+        description="Recorded seconds played in a second; 0: as fast as possible. Replay only.",
     )
 
 
 class AccountSettings(_Section):
     """Accounts opened on the first start."""
 
-    demo: bool = Field(
-        True, description="Open the paper accounts `demo` and `maker` with play money, once, when the journal is empty."
-    )
+    demo: bool = Field(default=True, description="Open the paper accounts `demo` and `maker` with play money; once.")
 
 
 class LogSettings(_Section):
     """Logs, to standard error."""
 
     format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`json`, one object a line; `console`, for people; `auto`: console on a terminal, else json."
+        default="auto",
+        description="`json`: an object a line; `console`: for people; `auto`: console on a terminal, else json.",
     )
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least severe level shown.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe level shown."
+    )
 
 
 class Config(BaseSettings):
@@ -124,7 +140,7 @@ class Config(BaseSettings):
         env_prefix=ENV_PREFIX, env_nested_delimiter=_DELIMITER, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    data_dir: Path = Field(Path("var"), description="Where all state is kept; one running server a directory.")
+    data_dir: Path = Field(default=Path("var"), description="Where all state is kept; one running server a directory.")
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
@@ -220,7 +236,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            yield f"{name} is no setting" + _did_you_mean(difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.5))
+            close = difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.5)
+            yield f"{name} is no setting" + _did_you_mean(close)
         else:
             yield f"{name}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 

@@ -54,11 +54,13 @@ class StatusBoard:
         self._clock = clock
         self._statuses: dict[str, ServiceStatus] = {}
         self._listeners: list[StatusListener] = []
+        self.stopping = False
+        """Whether the whole server is about to stop: nothing comes back to SERVING."""
 
-    def set(
-        self, name: str, state: ServiceState, detail: str = "", *, progress: tuple[int, int] | None = None
-    ) -> None:
+    def set(self, name: str, state: ServiceState, detail: str = "", *, progress: tuple[int, int] | None = None) -> None:
         """Record how `name` is and tell the listeners, unless nothing changed."""
+        if self.stopping and state is not ServiceState.NOT_SERVING:
+            return
         old = self._statuses.get(name)
         since_ns = old.since_ns if old is not None and old.state is state else self._clock.now_ns()
         new = ServiceStatus(name, state, detail, since_ns, progress)
@@ -67,6 +69,12 @@ class StatusBoard:
         self._statuses[name] = new
         for listener in tuple(self._listeners):
             listener(new)
+
+    def stop(self, detail: str) -> None:
+        """Every part is NOT_SERVING from now on."""
+        self.stopping = True
+        for name in tuple(self._statuses):
+            self.set(name, ServiceState.NOT_SERVING, detail)
 
     def get(self, name: str) -> ServiceStatus | None:
         return self._statuses.get(name)
@@ -95,7 +103,7 @@ class RunningInstance:
 
 
 class InstanceLock:
-    """One server a data directory: `tradewind.pid` names it and is locked as long as the process lives, however it ends."""
+    """One server a data directory: `tradewind.pid` names it, and is locked as long as its process lives."""
 
     def __init__(self, data_dir: Path) -> None:
         """Take the lock. Raises ConfigError naming the process that has it."""

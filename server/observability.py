@@ -7,7 +7,7 @@ import contextlib
 import logging
 import platform
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from importlib.metadata import version
 from typing import TextIO
@@ -16,8 +16,9 @@ import structlog
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    GCCollector,
     Gauge,
+    GCCollector,
+    Histogram,
     PlatformCollector,
     ProcessCollector,
     start_http_server,
@@ -31,6 +32,7 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Of the call this task works for; on every log line it writes."""
 
 _LAG_INTERVAL_S = 0.1
+_SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
 
 
 def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
@@ -65,7 +67,8 @@ def new_registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    build = Gauge("tradewind_build_info", "Always 1; the labels say what runs.", ("version", "python", "grpcio"), registry=registry)  # fmt: skip
+    labels = ("version", "python", "grpcio")
+    build = Gauge("tradewind_build_info", "Always 1; the labels say what runs.", labels, registry=registry)
     build.labels(version("tradewind-server"), platform.python_version(), version("grpcio")).set(1)
     return registry
 
@@ -86,6 +89,25 @@ def serve_metrics(settings: MetricsSettings, registry: CollectorRegistry) -> Ite
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class EngineMetrics:
+    """Of the engine's runner: what waits, and how long making it durable takes."""
+
+    def __init__(self, registry: CollectorRegistry, queued: Callable[[], float]) -> None:
+        """`queued` says how many commands wait now."""
+        queue = Gauge("tradewind_engine_queue_commands", "Commands that wait for the journal.", registry=registry)
+        queue.set_function(queued)
+        self._commands = Counter("tradewind_engine_commands", "Commands made durable, carried out.", registry=registry)
+        self._sync = Histogram(
+            "tradewind_journal_sync_seconds", "Time to make one group commit durable.", buckets=_SYNC_BUCKETS_S,
+            registry=registry,
+        )  # fmt: skip
+
+    def observe_sync(self, seconds: float, commands: int) -> None:
+        """One group commit."""
+        self._commands.inc(commands)
+        self._sync.observe(seconds)
 
 
 @contextlib.asynccontextmanager

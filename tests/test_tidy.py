@@ -59,6 +59,15 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.observability": ("server.errors", "server.clock", "server.config"),
     "server.lifecycle": ("server.errors", "server.clock"),
     "server.tokens": ("server.errors", "server.clock"),
+    "server.markets": (
+        "server.clock",
+        "server.config",
+        "server.errors",
+        "server.feeds",
+        "server.instruments",
+        "server.lifecycle",
+        "server.replay",
+    ),
     "server.app": ("server", "fastpath", "tradewind.v1"),
     # The command line is a client, and the one that starts the server.
     "server.cli": ("tradewind", "server.app", "server.config", "server.errors", "server.lifecycle"),

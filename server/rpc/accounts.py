@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator
 
 from tradewind.v1 import accounts_pb2 as pb
 
-from server.engine import fanout
+from server.clock import Clock
 from server.engine.events import BalanceView, PositionView
-from server.engine.trading import Trading
+from server.engine.trading import AccountSnapshot, Trading
+from server.errors import ShuttingDown
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
-from server.rpc.streams import engine_envelope, engine_position
+from server.rpc.streams import RECONNECT, engine_envelope, engine_position
 
 
 class AccountService:
-    def __init__(self, trading: Trading) -> None:
+    def __init__(self, trading: Trading, clock: Clock) -> None:
         self._trading = trading
+        self._clock = clock
 
     async def CreateAccount(self, request: pb.CreateAccountRequest, call: Call) -> pb.CreateAccountResponse:
         fields = Fields()
@@ -36,9 +38,7 @@ class AccountService:
         page_token = fields.page_token(request.page_token)
         fields.check()
         page = self._trading.list_accounts(page_size=page_size, page_token=page_token, visible=call.caller.may_use)
-        return pb.ListAccountsResponse(
-            accounts=map(convert.account, page.items), next_page_token=page.next_page_token
-        )
+        return pb.ListAccountsResponse(accounts=map(convert.account, page.items), next_page_token=page.next_page_token)
 
     async def AdjustBalance(self, request: pb.AdjustBalanceRequest, call: Call) -> pb.AdjustBalanceResponse:
         fields = Fields()
@@ -70,9 +70,9 @@ class AccountService:
         fields.check()
         with contextlib.closing(self._trading.subscribe_account(account, resume_from)) as stream:
             async for item in stream:
-                message = engine_envelope(pb.SubscribeAccountResponse, item)
+                message = engine_envelope(pb.SubscribeAccountResponse, item, self._clock.now_ns())
                 match item.event:
-                    case fanout.AccountSnapshot(balances, positions, is_last):
+                    case AccountSnapshot(balances, positions, is_last):
                         message.snapshot.balances.extend(map(convert.balance, balances))
                         message.snapshot.positions.extend(map(convert.position, positions))
                         message.snapshot.is_last = is_last
@@ -82,6 +82,7 @@ class AccountService:
                     case PositionView():
                         message.update.position.CopyFrom(convert.position(item.event))
                 yield message
+        raise ShuttingDown(RECONNECT)
 
 
 def _account(name: str) -> str:

@@ -16,7 +16,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -25,19 +25,22 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server import errors
-from server.tokens import MAX_TOKENS, Token, TokenStore
 from server.clock import Clock
 from server.config import ServerSettings, is_loopback
 from server.observability import REQUEST_ID
 from server.rpc.metrics import MethodMetrics, RpcMetrics
 from server.rpc.policy import POLICIES, Policy
-from server.rpc.quota import Metadata, OpenStream, Quota
+from server.rpc.quota import Metadata, Quota
 from server.rpc.status import code_of, to_status
+from server.tokens import MAX_TOKENS, Token, TokenStore
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _BEARER = "bearer "
 _ANONYMOUS = ""
+_STREAMS_POLL_S = 0.01
 
 log = structlog.get_logger("rpc")
 
@@ -95,7 +98,7 @@ class Boundary:
         self._loopback = is_loopback(settings.host)
         self._loop = asyncio.get_running_loop()
         self._quotas: dict[str, Quota] = {}
-        tokens.on_end(lambda token_id: self._loop.call_soon_threadsafe(self._token_ended, token_id))
+        tokens.on_end(self._on_token_end)
 
     def service(self, service: ServiceDescriptor, implementation: object) -> grpc.GenericRpcHandler:
         """The handlers of a service. Every method of the contract must be in `implementation` and in the table of
@@ -103,8 +106,12 @@ class Boundary:
         handlers = {method.name: self._handler(service, method, implementation) for method in service.methods}
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def end_streams(self, error: errors.TradewindError) -> None:
-        """End every stream that is open, with this error."""
+    async def end_streams(self, error: errors.TradewindError, patience_s: float) -> None:
+        """Wait for streams that are ending by themselves, at most `patience_s`; then end those left with `error`."""
+        for _ in range(int(patience_s / _STREAMS_POLL_S)):
+            if not any(quota.streams for quota in self._quotas.values()):
+                return
+            await asyncio.sleep(_STREAMS_POLL_S)
         for quota in self._quotas.values():
             for stream in tuple(quota.streams):
                 stream.end(error)
@@ -113,7 +120,7 @@ class Boundary:
 
     def _handler(
         self, service: ServiceDescriptor, method: MethodDescriptor, implementation: object
-    ) -> grpc.RpcMethodHandler:
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         name = f"/{service.full_name}/{method.name}"
         streaming = method.server_streaming
         kind = "unary" if not streaming else "bidi_stream" if method.client_streaming else "server_stream"
@@ -127,12 +134,12 @@ class Boundary:
         serialize = GetMessageClass(method.output_type).SerializeToString
         if not streaming:
 
-            async def unary(raw: bytes, context: grpc.aio.ServicerContext) -> Message:
+            async def unary(raw: bytes, context: Context) -> Message:
                 return await self._unary(known, raw, context)
 
             return grpc.unary_unary_rpc_method_handler(unary, response_serializer=serialize)
 
-        async def stream(raw: Any, context: grpc.aio.ServicerContext) -> None:
+        async def stream(raw: Any, context: Context) -> None:
             await self._stream(known, raw, context)
 
         if method.client_streaming:
@@ -141,7 +148,7 @@ class Boundary:
 
     # -- a call ----------------------------------------------------------------------------------------
 
-    async def _unary(self, method: _Method, raw: bytes, context: grpc.aio.ServicerContext) -> Message:
+    async def _unary(self, method: _Method, raw: bytes, context: Context) -> Message:
         started_s = perf_counter()
         method.metrics.started.inc()
         call = self._enter(context)
@@ -165,9 +172,7 @@ class Boundary:
         finally:
             method.metrics.ended(code, perf_counter() - started_s)
 
-    async def _stream(
-        self, method: _Method, raw: bytes | AsyncIterable[bytes], context: grpc.aio.ServicerContext
-    ) -> None:
+    async def _stream(self, method: _Method, raw: bytes | AsyncIterable[bytes], context: Context) -> None:
         started_s = perf_counter()
         method.metrics.started.inc()
         call = self._enter(context)
@@ -196,10 +201,11 @@ class Boundary:
         finally:
             method.metrics.ended(code, perf_counter() - started_s)
 
-    def _enter(self, context: grpc.aio.ServicerContext) -> Call:
+    def _enter(self, context: Context) -> Call:
         """Correlate the call: its own request id, else the trace it belongs to, else a new id."""
         authorization = request_id = ""
-        for key, value in context.invocation_metadata() or ():
+        headers: Any = context.invocation_metadata() or ()
+        for key, value in headers:
             if key == "authorization":
                 authorization = value
             elif key == "x-request-id" and _REQUEST_ID.fullmatch(value):
@@ -254,7 +260,7 @@ class Boundary:
     def _open_stream(self, method: _Method, call: Call) -> Any:
         """Count the stream as long as it is open, and end it with its token."""
         assert call.quota is not None
-        quota, gauge = call.quota, method.metrics.streams
+        quota, gauge = call.quota, method.metrics.open_streams
         stream = quota.open_stream()
         expiry = None
         if call.token is not None and call.token.expire_ns is not None:
@@ -282,9 +288,7 @@ class Boundary:
         log.error("handler failed", method=method.name, exc_info=raised)
         return errors.TradewindError("internal error; the server's log has the details under this request id")
 
-    async def _abort(
-        self, context: grpc.aio.ServicerContext, call: Call, error: errors.TradewindError
-    ) -> None:
+    async def _abort(self, context: Context, call: Call, error: errors.TradewindError) -> None:
         status = to_status(error, call.request_id)
         metadata = (*call.metadata(), ("grpc-status-details-bin", status.SerializeToString()))
         await context.abort(code_of(error), status.message, metadata)
@@ -299,6 +303,10 @@ class Boundary:
             quota = Quota(self._settings.requests_per_second, self._settings.max_token_streams, perf_counter)
             self._quotas[token_id] = quota
         return quota
+
+    def _on_token_end(self, token_id: str) -> None:
+        """On any thread."""
+        self._loop.call_soon_threadsafe(self._token_ended, token_id)
 
     def _token_ended(self, token_id: str) -> None:
         quota = self._quotas.pop(token_id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
@@ -22,6 +23,11 @@ def timestamp(ns: int) -> Timestamp:
     return Timestamp(seconds=ns // _NS, nanos=ns % _NS)
 
 
+def _wire(number: int) -> Any:
+    """A value of an enumeration: the same number inside and on the wire, where the stubs want their own type."""
+    return number
+
+
 def average_price(cost: int, quote: Asset, qty: int, instrument: Instrument) -> str:
     """Quote money per base unit, rounded half even to 18 decimals. `qty` must not be 0."""
     money = _WIDE.multiply(Decimal(cost), quote.unit)
@@ -39,9 +45,9 @@ def order(view: OrderView) -> orders_pb2.Order:
         client_order_id=view.client_order_id,
         account=view.account,
         instrument=instrument.name,
-        side=view.side,
-        type=view.order_type,
-        time_in_force=view.time_in_force,
+        side=_wire(view.side),
+        type=_wire(view.order_type),
+        time_in_force=_wire(view.time_in_force),
         price=instrument.price_text(view.price) if view.price else None,
         qty=instrument.qty_text(view.qty),
         cum_qty=instrument.qty_text(view.cum_qty),
@@ -49,10 +55,10 @@ def order(view: OrderView) -> orders_pb2.Order:
         avg_price=average_price(view.cum_notional, quote, view.cum_qty, instrument) if view.cum_qty else None,
         cum_notional=quote.text(view.cum_notional),
         cum_fee=quote.text(view.cum_fee),
-        status=view.status,
-        reject_reason=view.reject_reason,
+        status=_wire(view.status),
+        reject_reason=_wire(view.reject_reason),
         reject_message=_reject_message(view.reject_reason),
-        cancel_reason=view.cancel_reason,
+        cancel_reason=_wire(view.cancel_reason),
         post_only=view.post_only,
         create_time=timestamp(view.create_ns) if view.create_ns else None,
         update_time=timestamp(view.update_ns),
@@ -73,10 +79,10 @@ def fill(view: FillView) -> orders_pb2.Fill:
         client_order_id=view.client_order_id,
         account=view.account,
         instrument=view.instrument.name,
-        side=view.side,
+        side=_wire(view.side),
         price=view.instrument.price_text(view.price),
         qty=view.instrument.qty_text(view.qty),
-        liquidity=view.liquidity,
+        liquidity=_wire(view.liquidity),
         fee=view.quote.text(view.fee),
         fee_asset=view.quote.name,
         time=timestamp(view.time_ns),
@@ -84,7 +90,7 @@ def fill(view: FillView) -> orders_pb2.Fill:
 
 
 def account(known: Account) -> accounts_pb2.Account:
-    return accounts_pb2.Account(name=known.name, mode=known.mode, create_time=timestamp(known.create_ns))
+    return accounts_pb2.Account(name=known.name, mode=_wire(known.mode), create_time=timestamp(known.create_ns))
 
 
 def balance(view: BalanceView) -> accounts_pb2.Balance:
@@ -118,7 +124,7 @@ def instrument(known: Instrument, trading_status: int) -> market_data_pb2.Instru
         name=known.name,
         venue=known.venue,
         symbol=known.symbol,
-        kind=known.kind,
+        kind=_wire(known.kind),
         base_asset=known.base,
         quote_asset=known.quote,
         tick_size=format_decimal(known.tick_size),
@@ -129,7 +135,7 @@ def instrument(known: Instrument, trading_status: int) -> market_data_pb2.Instru
         maker_fee_bps=format_decimal(known.maker_fee_bps),
         taker_fee_bps=format_decimal(known.taker_fee_bps),
         tradable=known.tradable,
-        trading_status=trading_status,
+        trading_status=_wire(trading_status),
         contract_size=format_decimal(known.contract_size),
     )
 
@@ -154,7 +160,7 @@ def trade(known: model.Trade, now_ns: int) -> market_data_pb2.Trade:
         trade_id=known.trade_id,
         price=known.instrument.price_text(known.price),
         qty=known.instrument.data_qty_text(known.qty),
-        aggressor_side=known.aggressor_side,
+        aggressor_side=_wire(known.aggressor_side),
         venue_time=_optional_time(known.venue_time_ns),
         receive_time=timestamp(known.receive_time_ns),
         publish_time=timestamp(now_ns),
@@ -166,7 +172,7 @@ def book(known: model.BookUpdate, now_ns: int) -> market_data_pb2.Book:
         instrument=known.instrument.name,
         bids=_levels(known.instrument, known.bids),
         asks=_levels(known.instrument, known.asks),
-        state=known.state,
+        state=_wire(known.state),
         venue_sequence=known.venue_sequence,
         venue_time=_optional_time(known.venue_time_ns),
         receive_time=timestamp(known.receive_time_ns),
@@ -188,7 +194,7 @@ def _optional_time(ns: int | None) -> Timestamp | None:
 
 def service_status(status: ServiceStatus) -> system_pb2.ServiceStatus:
     return system_pb2.ServiceStatus(
-        name=status.name, state=status.state, detail=status.detail, since=timestamp(status.since_ns)
+        name=status.name, state=_wire(status.state), detail=status.detail, since=timestamp(status.since_ns)
     )
 
 
@@ -196,7 +202,7 @@ def token(known: Token) -> system_pb2.Token:
     return system_pb2.Token(
         token_id=known.token_id,
         description=known.description,
-        scopes=known.scopes,
+        scopes=map(_wire, known.scopes),
         accounts=sorted(known.accounts or ()),
         expire_time=_optional_time(known.expire_ns),
         create_time=timestamp(known.create_ns),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from server.engine.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, decode_token, encode_token
 from server.errors import FieldViolation, InvalidRequest, NotFound
 from server.instruments import Asset, Instrument, NotADecimal, OffGrid, OutOfRange, Registry, parse_decimal
 
-DEFAULT_PAGE = 100
-MAX_PAGE = 1000
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _MAX_INSTRUMENT_CHARS = 64
@@ -69,8 +65,8 @@ class Fields:
             return low
         return value
 
-    def choice(self, field: str, value: int, enum: EnumTypeWrapper[Any], *, required: bool = True) -> int:
-        """A value the contract knows; 0 (UNSPECIFIED) only if not required."""
+    def choice(self, field: str, value: int, enum: Any, *, required: bool = True) -> int:
+        """A value that `enum` of the contract knows; 0 (UNSPECIFIED) only if not required."""
         if value not in enum.values():
             self.wrong(field, f"{value} is no {enum.DESCRIPTOR.name}", "UNKNOWN_ENUM_VALUE")
         elif required and not value:
@@ -78,7 +74,7 @@ class Fields:
         return value
 
     def page_size(self, value: int, field: str = "page_size") -> int:
-        return self.between(field, value, 0, MAX_PAGE) or DEFAULT_PAGE
+        return self.between(field, value, 0, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
 
     def page_token(self, value: str) -> str:
         return self.text("page_token", value, _MAX_TOKEN_CHARS, required=False)
@@ -101,17 +97,17 @@ class Fields:
 
     def price(self, field: str, text: str, instrument: Instrument | None) -> int:
         """Ticks; positive. Without an instrument, only the form is checked."""
-        units = self._units(field, text, instrument and instrument.ticks, "PRICE_NOT_ON_TICK")
+        units = self._units(field, text, instrument.ticks if instrument else None, "PRICE_NOT_ON_TICK")
         return self._positive(field, units)
 
     def qty(self, field: str, text: str, instrument: Instrument | None) -> int:
         """Lots; positive."""
-        units = self._units(field, text, instrument and instrument.lots, "QTY_NOT_ON_LOT")
+        units = self._units(field, text, instrument.lots if instrument else None, "QTY_NOT_ON_LOT")
         return self._positive(field, units)
 
     def amount(self, field: str, text: str, asset: Asset | None) -> int:
         """Smallest units of an asset; any sign, not zero."""
-        units = self._units(field, text, asset and asset.units, "AMOUNT_NOT_ON_UNIT")
+        units = self._units(field, text, asset.units if asset else None, "AMOUNT_NOT_ON_UNIT")
         if units == 0:
             self.wrong(field, "must not be zero", "ZERO")
         return units or 0
@@ -148,18 +144,11 @@ def found(kind: str, name: str, thing: Item | None) -> Item:
 
 
 def page_of(
-    items: Iterable[Item], key: Callable[[Item], str], page_size: int, page_token: str
-) -> tuple[Sequence[Item], str]:
+    what: str, items: Iterable[Item], key: Callable[[Item], str], page_size: int, page_token: str
+) -> tuple[list[Item], str]:
     """One page of `items`, which are in the order of their unique `key`, and the token of the next page ("" at the
-    end). Items that come or go between two pages move no others. Raises InvalidRequest for a token of another make."""
-    after = _open_token(page_token)
-    rest = [item for item in items if key(item) > after]
+    end). Items that come or go between two pages move no others. Raises InvalidRequest for a token of another list."""
+    after = decode_token(what, page_token)
+    rest = [item for item in items if after is None or key(item) > after]
     page = rest[:page_size]
-    return page, base64.urlsafe_b64encode(key(page[-1]).encode()).decode() if len(rest) > page_size else ""
-
-
-def _open_token(page_token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(page_token.encode("ascii")).decode()
-    except (binascii.Error, ValueError):
-        raise InvalidRequest.of("page_token", "must be the next_page_token of the page before", reason="INVALID_PAGE_TOKEN") from None  # fmt: skip
+    return page, encode_token(what, key(page[-1])) if len(rest) > page_size else ""

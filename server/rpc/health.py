@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 
 from grpc_health.v1 import health_pb2 as pb
 
-from server.errors import NotFound
+from server.errors import NotFound, ShuttingDown
 from server.lifecycle import ServiceState, ServiceStatus, StatusBoard
 from server.rpc.boundary import Call
 
-Serving = pb.HealthCheckResponse.ServingStatus
+SERVING: int = pb.HealthCheckResponse.SERVING
+NOT_SERVING: int = pb.HealthCheckResponse.NOT_SERVING
+UNKNOWN: int = pb.HealthCheckResponse.SERVICE_UNKNOWN
 
 _WORKS = (ServiceState.SERVING, ServiceState.DEGRADED)
 
@@ -24,7 +26,7 @@ class Health:
 
     async def Check(self, request: pb.HealthCheckRequest, call: Call) -> pb.HealthCheckResponse:
         status = self._serving(request.service)
-        if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
+        if status == UNKNOWN:
             raise NotFound("service", request.service, hint="List shows all of them")
         return pb.HealthCheckResponse(status=status)
 
@@ -49,15 +51,17 @@ class Health:
                 if status != told:
                     told = status
                     yield pb.HealthCheckResponse(status=status)
+                if self._board.stopping:
+                    raise ShuttingDown("the server is stopping")
                 await changed.wait()
         finally:
             stop_listening()
 
-    def _serving(self, name: str) -> Serving:
+    def _serving(self, name: str) -> int:
         if not name:
-            all_work = all(self._serving(each) == pb.HealthCheckResponse.SERVING for each in self._services)
-            return pb.HealthCheckResponse.SERVING if all_work else pb.HealthCheckResponse.NOT_SERVING
+            all_work = all(self._serving(each) == SERVING for each in self._services)
+            return SERVING if all_work else NOT_SERVING
         status = self._board.get(name)
         if status is None:
-            return pb.HealthCheckResponse.SERVICE_UNKNOWN
-        return pb.HealthCheckResponse.SERVING if status.state in _WORKS else pb.HealthCheckResponse.NOT_SERVING
+            return UNKNOWN
+        return SERVING if status.state in _WORKS else NOT_SERVING

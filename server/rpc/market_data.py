@@ -9,7 +9,7 @@ from tradewind.v1 import common_pb2
 from tradewind.v1 import market_data_pb2 as pb
 
 from server.clock import Clock
-from server.errors import MarketDataStale
+from server.errors import MarketDataStale, ShuttingDown
 from server.feeds import subscription as hub
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, MarketUpdate, Quote, Trade
@@ -17,7 +17,7 @@ from server.instruments import Instrument, Registry
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found, page_of
-from server.rpc.streams import MAX_EPOCH_CHARS
+from server.rpc.streams import MAX_EPOCH_CHARS, RECONNECT
 
 MAX_SUBSCRIPTIONS = 500
 _DEFAULT_DEPTH = 20
@@ -27,13 +27,9 @@ _MAX_SUBSCRIPTION_ID_CHARS = 100
 
 class MarketDataService:
     def __init__(
-        self,
-        market_data: MarketData,
-        registry: Registry,
-        trading_status: Callable[[Instrument], int],
-        clock: Clock,
+        self, market_data: MarketData, registry: Registry, trading_status: Callable[[int], int], clock: Clock
     ) -> None:
-        """`trading_status` says whether the engine takes orders of an instrument now."""
+        """`trading_status` says the TradingStatus of an instrument by its number."""
         self._market_data = market_data
         self._registry = registry
         self._trading_status = trading_status
@@ -51,7 +47,7 @@ class MarketDataService:
             if (not venue or instrument.venue == venue) and (instrument.tradable or not request.tradable_only)
         ]
         chosen.sort(key=_name)
-        page, next_page_token = page_of(chosen, _name, page_size, page_token)
+        page, next_page_token = page_of("instruments", chosen, _name, page_size, page_token)
         return pb.ListInstrumentsResponse(instruments=map(self._instrument, page), next_page_token=next_page_token)
 
     async def GetInstrument(self, request: pb.GetInstrumentRequest, call: Call) -> pb.GetInstrumentResponse:
@@ -91,6 +87,7 @@ class MarketDataService:
         with contextlib.closing(self._market_data.subscribe(self._subscriptions(request))) as stream:
             async for item in stream:
                 yield self._message(item)
+        raise ShuttingDown(RECONNECT)
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -124,7 +121,7 @@ class MarketDataService:
     # -- answers ---------------------------------------------------------------------------------------
 
     def _instrument(self, instrument: Instrument) -> pb.Instrument:
-        return convert.instrument(instrument, self._trading_status(instrument))
+        return convert.instrument(instrument, self._trading_status(instrument.number))
 
     def _message(self, item: hub.StreamItem) -> pb.SubscribeMarketDataResponse:
         message = pb.SubscribeMarketDataResponse(

@@ -18,12 +18,14 @@ class RpcMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.started = Counter("grpc_server_started", "RPCs started.", _LABELS, registry=registry)
-        self.handled = Counter("grpc_server_handled", "RPCs ended, by status code.", (*_LABELS, "grpc_code"), registry=registry)  # fmt: skip
+        self.handled = Counter(
+            "grpc_server_handled", "RPCs ended, by status code.", (*_LABELS, "grpc_code"), registry=registry
+        )
         self.seconds = Histogram(
             "grpc_server_handling_seconds", "Time from the request to the end of the answer, streams to their end.",
             _LABELS, buckets=_BUCKETS, registry=registry,
         )  # fmt: skip
-        self.streams = Gauge("tradewind_streams_open", "Streams open now.", ("grpc_service", "grpc_method"), registry=registry)  # fmt: skip
+        self.streams = Gauge("tradewind_streams_open", "Streams open now.", _LABELS[:2], registry=registry)
 
     def of(self, service: str, method: str, kind: str) -> MethodMetrics:
         return MethodMetrics(self, service, method, kind)
@@ -33,12 +35,10 @@ class MethodMetrics:
     """Of one method, with its labels resolved once."""
 
     def __init__(self, families: RpcMetrics, service: str, method: str, kind: str) -> None:
-        self._handled = {
-            code: families.handled.labels(service, method, kind, label) for code, label in CODES.items()
-        }
+        self._handled = {code: families.handled.labels(service, method, kind, label) for code, label in CODES.items()}
         self.started = families.started.labels(service, method, kind)
         self._seconds = families.seconds.labels(service, method, kind)
-        self.streams = families.streams.labels(service, method) if kind != "unary" else None
+        self.open_streams = families.streams.labels(service, method)
 
     def ended(self, code: grpc.StatusCode, seconds: float) -> None:
         self._handled[code].inc()

@@ -23,7 +23,7 @@ REFLECTION_V1ALPHA: ServiceDescriptor = reflection_pb2.DESCRIPTOR.services_by_na
 
 
 def reflection_v1() -> ServiceDescriptor:
-    """grpc.reflection.v1, which grpcio-reflection does not ship: its messages are those of v1alpha under another name."""
+    """grpc.reflection.v1, which grpcio-reflection does not ship: the messages are those of v1alpha, renamed."""
     v1alpha = FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     v1 = text_format.Parse(text_format.MessageToString(v1alpha).replace("v1alpha", "v1"), FileDescriptorProto())
     pool = descriptor_pool.Default()

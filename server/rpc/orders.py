@@ -8,22 +8,24 @@ from collections.abc import AsyncIterator
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
-from server.engine import fanout
-from server.engine.trading import NewOrder, Trading
+from server.clock import Clock
+from server.engine.trading import NewOrder, OrdersSnapshot, OrderUpdate, Trading
+from server.errors import ShuttingDown
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
-from server.rpc.streams import engine_envelope, engine_position
+from server.rpc.streams import RECONNECT, engine_envelope, engine_position
 
-_DEFAULT_TIME_IN_FORCE = {
+_DEFAULT_TIME_IN_FORCE: dict[int, int] = {
     pb.ORDER_TYPE_LIMIT: pb.TIME_IN_FORCE_GTC,
     pb.ORDER_TYPE_MARKET: pb.TIME_IN_FORCE_IOC,
 }
 
 
 class OrderService:
-    def __init__(self, trading: Trading) -> None:
+    def __init__(self, trading: Trading, clock: Clock) -> None:
         self._trading = trading
+        self._clock = clock
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, call: Call) -> pb.PlaceOrderResponse:
         placed = await self._trading.place(self._new_order(request))
@@ -75,16 +77,17 @@ class OrderService:
         fields.check()
         with contextlib.closing(self._trading.subscribe_orders(account, resume_from)) as stream:
             async for item in stream:
-                message = engine_envelope(pb.SubscribeOrdersResponse, item)
+                message = engine_envelope(pb.SubscribeOrdersResponse, item, self._clock.now_ns())
                 match item.event:
-                    case fanout.OrdersSnapshot(orders, is_last):
+                    case OrdersSnapshot(orders, is_last):
                         snapshot = pb.OrdersSnapshot(orders=map(convert.order, orders), is_last=is_last)
                         message.snapshot.CopyFrom(snapshot)
-                    case fanout.OrderUpdate(order, fill):
+                    case OrderUpdate(order, fill):
                         message.update.order.CopyFrom(convert.order(order))
                         if fill is not None:
                             message.update.fill.CopyFrom(convert.fill(fill))
                 yield message
+        raise ShuttingDown(RECONNECT)
 
     def _new_order(self, request: pb.PlaceOrderRequest) -> NewOrder:
         """Raises InvalidRequest with everything that is wrong, NotFound for an unknown account or instrument."""
@@ -128,10 +131,10 @@ class OrderService:
             found("instrument", instrument, known)
 
 
-def _order_ref(ref: pb.OrderRef) -> tuple[str, int | None, str | None]:
-    """Account, and one of the two ids."""
+def _order_ref(ref: pb.OrderRef) -> tuple[str, int, str]:
+    """Account, and one of the two ids; the other is 0 or empty."""
     fields = Fields()
-    order_id = client_order_id = None
+    order_id, client_order_id = 0, ""
     account = fields.name("order.account", ref.account)
     match ref.WhichOneof("id"):
         case "order_id":

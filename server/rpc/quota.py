@@ -42,7 +42,7 @@ class OpenStream:
 class Quota:
     """Of one token: a bucket that holds `rate` calls and refills at `rate` a second, and its open streams."""
 
-    __slots__ = ("_checked_s", "_left", "_now_s", "_rate", "_max_streams", "streams")
+    __slots__ = ("_checked_s", "_left", "_max_streams", "_now_s", "_rate", "streams")
 
     def __init__(self, rate: int, max_streams: int, now_s: Callable[[], float]) -> None:
         self._rate = rate

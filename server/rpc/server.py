@@ -46,7 +46,9 @@ class Services:
     accounts: AccountService
 
 
-def build_server(settings: ServerSettings, boundary: Boundary, services: Services, board: StatusBoard) -> grpc.aio.Server:
+def build_server(
+    settings: ServerSettings, boundary: Boundary, services: Services, board: StatusBoard
+) -> grpc.aio.Server:
     """A server with everything registered, not listening yet."""
     loopback = is_loopback(settings.host)
     offered: list[tuple[ServiceDescriptor, object]] = [

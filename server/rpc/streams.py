@@ -1,8 +1,8 @@
-"""What all streams share: the envelope, the position to resume from, and the end when the server stops."""
+"""What order and account streams share: the position to resume from, and the envelope."""
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from tradewind.v1 import common_pb2
@@ -12,42 +12,45 @@ from server.rpc import convert
 from server.rpc.fields import Fields
 
 MAX_EPOCH_CHARS = 64
+RECONNECT = "the server is stopping: reconnect, and continue with resume_from"
+"""With what a stream ends after its notice."""
+
+Envelope = TypeVar("Envelope", bound=Message)
 
 
 class Resumable(Protocol):
     """A request that may name a position."""
 
-    resume_from: common_pb2.StreamPosition
+    @property
+    def resume_from(self) -> common_pb2.StreamPosition: ...
 
-    def HasField(self, field_name: str) -> bool: ...
-
-
-Envelope = TypeVar("Envelope", bound=Message)
+    def HasField(self, field_name: Any) -> bool: ...
 
 
-def engine_position(fields: Fields, request: Resumable) -> fanout.Position | None:
-    """Where to continue an order or account stream; None: from a snapshot."""
+def engine_position(fields: Fields, request: Resumable) -> fanout.StreamPosition | None:
+    """Where to continue; None: from a snapshot."""
     if not request.HasField("resume_from"):
         return None
     position = request.resume_from
     fields.text("resume_from.epoch", position.epoch, MAX_EPOCH_CHARS)
-    return fanout.Position(position.epoch, position.sequence)
+    return fanout.StreamPosition(position.epoch, position.sequence)
 
 
-def engine_envelope(kind: type[Envelope], item: fanout.StreamItem) -> Envelope:
-    """The message of an order or account stream, with those events filled in that all streams have."""
-    message = kind(stream_epoch=item.epoch, sequence=item.sequence, prev_sequence=item.prev_sequence)
+def engine_envelope(kind: type[Envelope], item: fanout.StreamItem[Any], now_ns: int) -> Envelope:
+    """The message of an item, with those events filled in that all streams have."""
+    envelope = kind(stream_epoch=item.epoch, sequence=item.sequence, prev_sequence=item.prev_sequence)
+    message: Any = envelope
     match item.event:
         case fanout.Ack(resumed):
             message.ack.SetInParent()
             message.ack.resumed = resumed
-        case fanout.Heartbeat(time_ns):
-            message.heartbeat.time.CopyFrom(convert.timestamp(time_ns))
+        case fanout.Heartbeat():
+            message.heartbeat.time.CopyFrom(convert.timestamp(now_ns))
         case fanout.Gap(from_sequence, to_sequence, reason):
             message.gap.from_sequence = from_sequence
             message.gap.to_sequence = to_sequence
             message.gap.reason = reason
-        case fanout.GoingAway(text):
+        case fanout.Notice(text):
             message.notice.code = common_pb2.StreamNotice.CODE_GOING_AWAY
             message.notice.message = text
-    return message
+    return envelope

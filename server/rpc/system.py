@@ -85,7 +85,7 @@ class SystemService:
         page_size = fields.page_size(request.page_size)
         page_token = fields.page_token(request.page_token)
         fields.check()
-        page, next_page_token = page_of(self._tokens.tokens(call.caller), _token_key, page_size, page_token)
+        page, next_page_token = page_of("tokens", self._tokens.tokens(call.caller), _token_key, page_size, page_token)
         return pb.ListTokensResponse(tokens=map(convert.token, page), next_page_token=next_page_token)
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, call: Call) -> pb.RevokeTokenResponse:

@@ -43,7 +43,7 @@ class Refusal:
 
 
 def refusal(error: grpc.aio.AioRpcError) -> Refusal:
-    trailing = {key: value for key, value in error.trailing_metadata() or ()}
+    trailing: dict[str, str | bytes] = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(trailing.get("grpc-status-details-bin", b""))
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()

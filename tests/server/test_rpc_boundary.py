@@ -211,7 +211,7 @@ async def test_a_stream_that_is_being_written_to_is_ended_with_a_status(tmp_path
         call = stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="demo"), metadata=scripted.admin)
         await call.read()
         await asyncio.sleep(0.2)
-        scripted.boundary.end_streams(errors.ShuttingDown("the server stops"))
+        await scripted.boundary.end_streams(errors.ShuttingDown("the server stops"), 0)
         answer = await asyncio.wait_for(refused(call), 10)
     assert answer.code is grpc.StatusCode.UNAVAILABLE
     assert answer.reason == "SHUTTING_DOWN"
@@ -222,7 +222,7 @@ async def test_a_reader_that_does_not_read_does_not_hold_up_a_stop(tmp_path: Pat
         call = stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="demo"), metadata=scripted.admin)
         await call.read()
         await asyncio.sleep(0.2)
-        scripted.boundary.end_streams(errors.ShuttingDown("the server stops"))
+        await scripted.boundary.end_streams(errors.ShuttingDown("the server stops"), 0)
         await asyncio.wait_for(scripted.server.stop(0.2), 5)
         answer = await asyncio.wait_for(refused(call), 5)
     assert answer.code is grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,219 @@
+"""The composition root: every part of the server is made and joined here, in the order in which it starts.
+
+storage -> recovery -> engine -> services -> gRPC -> markets. A stop goes the other way round; see `_stop_serving`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+
+import grpc
+import structlog
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from server.clock import Clock, SystemClock
+from server.config import Config
+from server.engine.engine import Engine
+from server.engine.limits import EngineLimits
+from server.engine.runner import Runner
+from server.engine.setup import DEFAULT_SETUP, apply_setup
+from server.engine.trading import Trading
+from server.errors import ShuttingDown, Unavailable
+from server.feeds.hub import MarketData
+from server.feeds.metrics import FeedMetrics
+from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
+from server.markets import Markets
+from server.observability import EngineMetrics, configure_logging, measure_loop_lag, new_registry, serve_metrics
+from server.rpc.accounts import AccountService
+from server.rpc.boundary import Boundary
+from server.rpc.market_data import MarketDataService
+from server.rpc.metrics import RpcMetrics
+from server.rpc.orders import OrderService
+from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, Services, bind, build_server
+from server.rpc.streams import RECONNECT
+from server.rpc.system import ServerInfo, SystemService
+from server.storage.sqlite_journal import SqliteJournal
+from server.tokens import TokenStore
+from server.venues.internal import InternalVenue
+from server.venues.paper import PaperVenue
+
+STOPPED_HARD = 130
+"""Exit code after a second SIGINT."""
+
+_NOTICE_PATIENCE_S = 1.0
+
+log = structlog.get_logger("app")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What there is once every part has left STARTING."""
+
+    address: str
+    """host:port of the gRPC server."""
+    metrics_url: str | None
+    admin_token_path: Path
+    market_data: str
+    """`replay`, `live` or `off`."""
+    data_dir: Path
+    pid: int
+
+
+def serve(
+    config: Config,
+    *,
+    on_state: StatusListener = lambda status: None,
+    on_ready: Callable[[Ready], None] = lambda ready: None,
+) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code.
+
+    Raises TradewindError if the start fails: ConfigError for what the user can set right (a port or data directory in
+    use, TLS files), JournalCorrupt for a damaged journal.
+    """
+    return uvloop.run(run(config, on_state=on_state, on_ready=on_ready))
+
+
+async def run(
+    config: Config,
+    *,
+    on_state: StatusListener = lambda status: None,
+    on_ready: Callable[[Ready], None] = lambda ready: None,
+    stop: asyncio.Event | None = None,
+) -> int:
+    """As `serve`, on the running loop. With `stop`, setting it stops the server and signals are left alone."""
+    configure_logging(config.logging)
+    clock = SystemClock()
+    board = StatusBoard(clock)
+    board.listen(on_state)
+    async with contextlib.AsyncExitStack() as parts:
+        if stop is None:
+            stop = asyncio.Event()
+            parts.enter_context(stop_on_signals(asyncio.get_running_loop(), stop, lambda: os._exit(STOPPED_HARD)))
+        ready = await _start(config, clock, board, parts)
+        told = asyncio.create_task(_tell_when_ready(board, ready, on_ready))
+        await stop.wait()
+        told.cancel()
+        log.info("stopping")
+    log.info("stopped")
+    return 0
+
+
+async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contextlib.AsyncExitStack) -> Ready:
+    """Start all parts; `parts` stops them in the opposite order."""
+    start_ns = clock.now_ns()
+    lock = InstanceLock(config.data_dir)
+    parts.callback(lock.release)
+    for service in PUBLIC:
+        board.set(service.full_name, ServiceState.STARTING, "waits for the engine")
+    tokens = TokenStore(config.data_dir, clock, os.urandom)
+    registry = new_registry()
+    metrics_url = None
+    if config.metrics.enabled:
+        metrics_url = parts.enter_context(serve_metrics(config.metrics, registry))
+    await parts.enter_async_context(measure_loop_lag(registry))
+
+    engine, runner = await _start_engine(config, clock, board, registry, parts)
+    trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
+    await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
+
+    hub = MarketData(epoch=secrets.token_hex(8))
+    InternalVenue(engine, hub)
+    paper = PaperVenue(engine, hub, runner.wake)
+    runner.mirror = paper
+    paper.start()
+    parts.callback(paper.stop)
+
+    info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
+    services = Services(
+        SystemService(info, trading, board, tokens, clock),
+        MarketDataService(hub, trading.registry, engine.blotter.trading_status, clock),
+        OrderService(trading, clock),
+        AccountService(trading, clock),
+    )
+    boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
+    server = build_server(config.server, boundary, services, board)
+    address = bind(server, config.server)
+    markets = Markets(
+        config.feeds, hub, trading.define_instruments, board, FeedMetrics(registry), clock, Random(secrets.randbits(64))
+    )
+    parts.push_async_callback(markets.stop)
+    await markets.start()
+    await server.start()
+    parts.push_async_callback(_stop_serving, board, server, boundary, trading, hub, config.server.stop_grace_ms / 1000)
+    for service in PUBLIC:
+        board.set(service.full_name, ServiceState.SERVING)
+    lock.announce(address)
+    log.info("listening", address=address, market_data=config.feeds.mode)
+    return Ready(address, metrics_url, tokens.admin_path, config.feeds.mode, config.data_dir, os.getpid())
+
+
+async def _start_engine(
+    config: Config,
+    clock: Clock,
+    board: StatusBoard,
+    registry: CollectorRegistry,
+    parts: contextlib.AsyncExitStack,
+) -> tuple[Engine, Runner]:
+    """Open the journal, carry out what it holds, and take commands."""
+    board.set("storage", ServiceState.STARTING, "opening the journal")
+    journal = SqliteJournal(config.data_dir / "journal.db", new_epoch=secrets.token_hex(8))
+    parts.callback(journal.close)
+    board.set("storage", ServiceState.SERVING, "SQLite journal")
+    engine = Engine(EngineLimits(**config.engine.model_dump()), epoch=journal.epoch)
+
+    def recovering(done: int, total: int) -> None:
+        board.set("engine", ServiceState.STARTING, "recovering from the journal", progress=(done, total))
+
+    recovering(0, journal.last_seq)
+    recovery = await engine.recover(journal, recovering)
+    runner = Runner(engine, journal, clock)
+    metrics = EngineMetrics(registry, lambda: runner.queued)
+    runner.observe_sync = metrics.observe_sync
+    runner.on_failure = lambda failure: _engine_failed(board, failure)
+    runner.start()
+    parts.push_async_callback(runner.stop)
+    board.set("engine", ServiceState.SERVING, f"{recovery.commands} commands recovered in {recovery.seconds:.1f} s")
+    return engine, runner
+
+
+def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:
+    """The engine takes nothing more until the next start."""
+    log.critical("the engine stopped", error=failure.message)
+    for name in ("storage", "engine", ORDERS.full_name, ACCOUNTS.full_name):
+        board.set(name, ServiceState.NOT_SERVING, failure.message)
+
+
+async def _stop_serving(
+    board: StatusBoard,
+    server: grpc.aio.Server,
+    boundary: Boundary,
+    trading: Trading,
+    hub: MarketData,
+    grace_s: float,
+) -> None:
+    """Say so, take no new calls, end the streams with a notice, and let calls in progress finish."""
+    board.stop("the server is stopping")
+    stopped = asyncio.create_task(server.stop(grace_s))
+    await trading.going_away()
+    hub.close("the server is stopping")
+    await boundary.end_streams(ShuttingDown(RECONNECT), _NOTICE_PATIENCE_S)
+    await stopped
+
+
+async def _tell_when_ready(board: StatusBoard, ready: Ready, on_ready: Callable[[Ready], None]) -> None:
+    changed = asyncio.Event()
+    stop_listening = board.listen(lambda status: changed.set())
+    while board.starting:
+        changed.clear()
+        await changed.wait()
+    stop_listening()
+    on_ready(ready)
