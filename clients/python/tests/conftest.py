@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # helpers of these tests are imported by name
-
 import tradewind
-from scripted import TOKEN, Driver, ScriptedServer
+
+from clients.python.tests.scripted import TOKEN, Driver, ScriptedServer
 
 
 @pytest.fixture
