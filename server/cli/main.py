@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -65,13 +66,15 @@ def main(arguments: list[str] | None = None) -> None:
         fail(error.message)
     except TradewindError as error:
         fail(_explained(error))
-    except (ValueError, OSError) as error:  # refused by the SDK before anything was sent, or a file that was named
-        fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
         sys.exit(0)
+    except OSError as error:  # a file that was named
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ValueError as error:  # refused by the SDK before anything was sent
+        fail(str(error))
 
 
 def _explained(error: TradewindError) -> str:

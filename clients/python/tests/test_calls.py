@@ -187,12 +187,12 @@ async def test_errors_are_typed_and_say_why(
 
 async def test_violations_and_retry_times_are_kept(driver: Driver, server: ScriptedServer) -> None:
     bad = error_details_pb2.BadRequest()
-    bad.field_violations.add(field="qty", description="not positive")
+    bad.field_violations.add(field="qty", description="not positive", reason="QTY_BELOW_MIN")
     retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(nanos=250_000_000))
     server.on("CancelOrder", lambda call: call.fail(CODE.INVALID_ARGUMENT, "bad", bad, retry))
     with pytest.raises(errors.InvalidArgument) as caught:
         await driver.call("cancel_order", "7")
-    assert caught.value.violations == (errors.FieldViolation("qty", "not positive"),)
+    assert caught.value.violations == (errors.FieldViolation("qty", "not positive", "QTY_BELOW_MIN"),)
     assert caught.value.retry_after == timedelta(milliseconds=250)
 
 

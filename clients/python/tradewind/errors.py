@@ -36,10 +36,11 @@ REQUEST_ID_KEY = "x-request-id"
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One malformed field: its path in the request (`order.price`) and what is wrong with it."""
+    """One malformed field: its path in the request (`order.price`), what is wrong with it, and a stable reason."""
 
     field: str
     description: str
+    reason: str = ""
 
 
 class TradewindError(Exception):
@@ -196,6 +197,6 @@ class _Details:
             if detail.Unpack(info):  # type: ignore[attr-defined]
                 self.reason, self.metadata = info.reason, dict(info.metadata)
             elif detail.Unpack(bad):  # type: ignore[attr-defined]
-                self.violations = tuple(FieldViolation(v.field, v.description) for v in bad.field_violations)
+                self.violations = tuple(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations)
             elif detail.Unpack(retry):  # type: ignore[attr-defined]
                 self.retry_after = retry.retry_delay.ToTimedelta()

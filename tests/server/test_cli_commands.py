@@ -1,0 +1,329 @@
+"""The commands that are clients: what they send, print, and how they fail. The server is told what to answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+from google.protobuf import timestamp_pb2
+from google.rpc import error_details_pb2
+from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
+
+from clients.python.tests.scripted import Call, ScriptedServer
+from server.cli import main
+
+NAME = "binance:BTC/USDT"
+NOW = timestamp_pb2.Timestamp(seconds=1_700_000_000)
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedServer]:
+    """A server, and an environment in which the commands find it."""
+    for name in [name for name in os.environ if name.startswith("TRADEWIND_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    scripted = ScriptedServer()
+    monkeypatch.setenv("TRADEWIND_ADDRESS", scripted.address)
+    monkeypatch.setenv("TRADEWIND_TOKEN", "a-token")
+    yield scripted
+    scripted.stop()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command line in this process."""
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        try:
+            main(list(arguments))
+            status: object = 0
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Ran(int(status or 0), out, err)  # type: ignore[call-overload]
+
+    return run
+
+
+def order(status: int = orders_pb2.ORDER_STATUS_NEW, **fields: Any) -> orders_pb2.Order:
+    return orders_pb2.Order(
+        order_id="7",
+        client_order_id="mine",
+        account="demo",
+        instrument=NAME,
+        side=common_pb2.SIDE_BUY,
+        type=orders_pb2.ORDER_TYPE_LIMIT,
+        time_in_force=orders_pb2.TIME_IN_FORCE_GTC,
+        price="60000.5",
+        qty="0.1",
+        cum_qty="0",
+        leaves_qty="0.1",
+        cum_notional="0",
+        cum_fee="0",
+        status=status,  # type: ignore[arg-type]
+        create_time=NOW,
+        update_time=NOW,
+        **fields,
+    )
+
+
+def quote() -> market_data_pb2.Quote:
+    return market_data_pb2.Quote(
+        instrument=NAME, bid_price="100.5", bid_qty="1", ask_price="101", receive_time=NOW, publish_time=NOW
+    )
+
+
+def test_an_order_is_placed_as_typed(server: ScriptedServer, run: Any) -> None:
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=order()))
+    ran = run("buy", NAME, "0.10", "--price", "60000.50", "--tif", "ioc", "--post-only", "--id", "mine", "-a", "x")
+    request = server.calls["PlaceOrder"][0].request
+    assert (request.account, request.instrument, request.side) == ("x", NAME, common_pb2.SIDE_BUY)
+    assert (request.qty, request.price, request.client_order_id) == ("0.1", "60000.5", "mine")
+    assert (request.time_in_force, request.post_only) == (orders_pb2.TIME_IN_FORCE_IOC, True)
+    assert ran.status == 0
+    assert "60000.5" in ran.out
+    assert "NEW" in ran.out
+
+
+def test_a_market_order_has_no_price(server: ScriptedServer, run: Any) -> None:
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=order()))
+    ran = run("sell", NAME, "1", "--market", "--json")
+    request = server.calls["PlaceOrder"][0].request
+    assert request.side == common_pb2.SIDE_SELL
+    assert request.type == orders_pb2.ORDER_TYPE_MARKET
+    assert not request.HasField("price")
+    assert ran.document["price"] == "60000.5"
+    assert ran.document["create_time"] == "2023-11-14T22:13:20Z"
+
+
+def test_a_rejected_order_is_shown_and_is_a_failure(server: ScriptedServer, run: Any) -> None:
+    rejected = order(
+        orders_pb2.ORDER_STATUS_REJECTED,
+        reject_reason=orders_pb2.REJECT_REASON_INSUFFICIENT_BALANCE,
+        reject_message="not enough USDT",
+    )
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=rejected))
+    ran = run("buy", NAME, "1", "--market", "--json")
+    assert ran.status == 1
+    assert ran.document["reject_reason"] == "INSUFFICIENT_BALANCE"
+    assert ran.err == "error: rejected: not enough USDT [INSUFFICIENT_BALANCE]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("buy", NAME),
+        ("buy", NAME, "1"),
+        ("buy", NAME, "1", "--market", "--price", "5"),
+        ("buy", NAME, "1", "--market", "--tif", "gtx"),
+        ("cancel",),
+        ("cancel", "7", "--all"),
+        ("book", NAME, "--depth", "0"),
+        ("token", "create", "--scope", "everything"),
+        ("token", "create", "--scope", "read", "--expires", "soon"),
+        ("fly",),
+    ],
+)
+def test_what_was_typed_wrong_exits_2(server: ScriptedServer, run: Any, arguments: tuple[str, ...]) -> None:
+    ran = run(*arguments)
+    assert ran.status == 2
+    assert "Usage" in ran.err
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("buy", NAME, "a lot", "--market"), "error: qty: 'a lot' is not a number\n"),
+        (("--address", "example.com:1", "status"), "error: example.com:1 is not this machine: use TLS, "),
+        (("--token-file", "nowhere", "status"), "error: nowhere: No such file or directory\n"),
+    ],
+)
+def test_what_cannot_be_sent_is_one_line(
+    server: ScriptedServer, run: Any, arguments: tuple[str, ...], message: str
+) -> None:
+    ran = run(*arguments)
+    assert ran.status == 1
+    assert ran.err.startswith(message)
+    assert ran.err.count("\n") == 1
+
+
+def test_a_refused_request_names_its_fields(server: ScriptedServer, run: Any) -> None:
+    info = error_details_pb2.ErrorInfo(domain="tradewind", reason="PRICE_NOT_ON_TICK")
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="price", description="is no multiple of 0.01")
+    server.on("PlaceOrder", lambda call: call.fail(grpc.StatusCode.INVALID_ARGUMENT, "bad", info, bad))
+    ran = run("buy", NAME, "1", "--price", "0.001")
+    assert (ran.status, ran.err) == (1, "error: price: is no multiple of 0.01 [PRICE_NOT_ON_TICK]\n")
+
+
+def test_without_a_server_it_says_how_to_start_one(server: ScriptedServer, run: Any) -> None:
+    server.stop()
+    ran = run("quote", NAME)
+    assert ran.status == 1
+    assert "tradewind up" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_quote_for_people_and_for_programs(server: ScriptedServer, run: Any) -> None:
+    server.on("GetQuote", lambda call: market_data_pb2.GetQuoteResponse(quote=quote()))
+    assert "100.5" in run("quote", NAME).out
+    assert run("quote", NAME, "--json").document["bid_price"] == "100.5"
+    assert len(run("quote", NAME, NAME, "--json").document) == 2
+
+
+def test_a_book_is_drawn_with_its_spread(server: ScriptedServer, run: Any) -> None:
+    def level(price: str) -> market_data_pb2.BookLevel:
+        return market_data_pb2.BookLevel(price=price, qty="2")
+
+    book = market_data_pb2.Book(
+        instrument=NAME, bids=[level("100"), level("99")], asks=[level("100.5")],
+        state=market_data_pb2.FEED_STATE_LIVE, receive_time=NOW, publish_time=NOW,
+    )  # fmt: skip
+    server.on("GetBook", lambda call: market_data_pb2.GetBookResponse(book=book))
+    lines = run("book", NAME, "--depth", "5").out.splitlines()
+    assert server.calls["GetBook"][0].request.depth == 5
+    assert "LIVE" in lines[0]
+    assert [line.split() for line in lines[2:]] == [["100.5", "2"], ["spread", "0.5"], ["2", "100"], ["2", "99"]]
+
+
+def test_watching_prints_a_json_line_an_event(server: ScriptedServer, run: Any) -> None:
+    def script(call: Call) -> Iterator[Any]:
+        yield market_data_pb2.SubscribeMarketDataResponse(
+            stream_epoch="e", sequence=1, subscription_id=NAME, ack=common_pb2.StreamAck()
+        )
+        snapshot = market_data_pb2.MarketDataSnapshot(quote=quote(), is_last=True)
+        yield market_data_pb2.SubscribeMarketDataResponse(
+            stream_epoch="e", sequence=1, subscription_id=NAME, snapshot=snapshot
+        )
+        call.fail(grpc.StatusCode.PERMISSION_DENIED, "revoked")
+
+    server.on("SubscribeMarketData", script)
+    ran = run("quote", NAME, "--watch", "--json")
+    assert ran.document["ask_price"] == "101"
+    assert ran.status == 1
+    assert ran.err == "error: revoked [PERMISSION_DENIED]\n"
+    assert "100.5" in run("quote", NAME, "--watch").out
+
+
+def test_everything_open_is_canceled(server: ScriptedServer, run: Any) -> None:
+    closed = error_details_pb2.ErrorInfo(domain="tradewind", reason="ORDER_NOT_OPEN")
+    server.on("ListOrders", lambda call: orders_pb2.ListOrdersResponse(orders=[order(), order()]))
+    server.on(
+        "CancelOrder",
+        lambda call: orders_pb2.CancelOrderResponse(order=order(orders_pb2.ORDER_STATUS_CANCELED)),
+        lambda call: call.fail(grpc.StatusCode.FAILED_PRECONDITION, "closed", closed),
+    )
+    ran = run("cancel", "--all", "--json")
+    assert server.calls["ListOrders"][0].request.open_only
+    assert [one["status"] for one in ran.document] == ["CANCELED"]
+    assert ran.status == 0
+
+
+def test_lists_say_so_when_they_are_empty(server: ScriptedServer, run: Any) -> None:
+    server.on("ListFills", lambda call: orders_pb2.ListFillsResponse())
+    server.on("ListPositions", lambda call: accounts_pb2.ListPositionsResponse())
+    assert run("fills").out == "No fills.\n"
+    assert run("positions", "--json").document == []
+
+
+def test_money_goes_in_and_out(server: ScriptedServer, run: Any) -> None:
+    balance = accounts_pb2.Balance(account="demo", asset="USDT", total="5", reserved="0", free="5")
+    server.on("AdjustBalance", lambda call: accounts_pb2.AdjustBalanceResponse(balance=balance))
+    assert run("deposit", "USDT", "5", "--json").document["free"] == "5"
+    run("deposit", "USDT", "2.50", "--withdraw", "--id", "w-1")
+    sent = [(call.request.amount, call.request.request_id) for call in server.calls["AdjustBalance"]]
+    assert sent[0][0] == "5"
+    assert sent[1] == ("-2.5", "w-1")
+
+
+def services(*states: int) -> system_pb2.ListServicesResponse:
+    statuses = [system_pb2.ServiceStatus(name=f"s{n}", state=state, since=NOW) for n, state in enumerate(states)]  # type: ignore[arg-type]
+    return system_pb2.ListServicesResponse(services=statuses)
+
+
+@pytest.mark.parametrize(("second", "status"), [(2, 0), (1, 1), (3, 1), (4, 1)])
+def test_the_exit_code_of_status_is_the_answer(server: ScriptedServer, run: Any, second: int, status: int) -> None:
+    info = system_pb2.GetInfoResponse(version="0.1.0", market_data="replay", start_time=NOW, server_time=NOW)
+    server.on("GetInfo", lambda call: info)
+    server.on("ListServices", lambda call: services(2, second))
+    assert run("status").status == status
+    ran = run("status", "--json")
+    assert ran.status == status
+    assert ran.document["info"]["market_data"] == "replay"
+    assert len(ran.document["services"]) == 2
+
+
+def test_a_token_is_made_and_ends_by_the_servers_clock(server: ScriptedServer, run: Any) -> None:
+    server.on("GetInfo", lambda call: system_pb2.GetInfoResponse(start_time=NOW, server_time=NOW))
+    made = system_pb2.CreateTokenResponse(token=system_pb2.Token(token_id="t1"), secret="tops3cret")
+    server.on("CreateToken", lambda call: made)
+    ran = run("token", "create", "--scope", "trade", "--scope", "risk-admin", "--account", "demo", "--expires", "2h")
+    request = server.calls["CreateToken"][0].request
+    assert list(request.scopes) == [system_pb2.SCOPE_TRADE, system_pb2.SCOPE_RISK_ADMIN]
+    assert list(request.accounts) == ["demo"]
+    assert request.expire_time.seconds == NOW.seconds + 7200
+    assert ran.out.splitlines()[-1] == "tops3cret"
+
+
+def test_the_token_of_this_machine_is_shown(server: ScriptedServer, run: Any, tmp_path: Path) -> None:
+    missing = run("--data-dir", str(tmp_path), "token", "show")
+    assert (missing.status, "tradewind up" in missing.err) == (1, True)
+    (tmp_path / "admin.token").write_text("s3cret\n")
+    assert run("--data-dir", str(tmp_path), "token", "show").out == "s3cret\n"
+
+
+def every_command() -> list[tuple[str, ...]]:
+    server, market, admin = "up down", "instruments quote book trades", "status accounts deposit"
+    trading = "buy sell orders fills cancel positions balances"
+    top = f"{server} {market} {trading} {admin}".split()
+    return [(name,) for name in top] + [("token", name) for name in ("show", "create", "list", "revoke")]
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_every_command_teaches_by_example_and_speaks_json(run: Any, command: tuple[str, ...]) -> None:
+    ran = run(*command, "--help")
+    assert ran.status == 0
+    assert "tradewind " + " ".join(command) in ran.out.split("Example", 1)[1]
+    assert "--json" in ran.out
+
+
+def test_nothing_to_stop_is_no_failure(run: Any, tmp_path: Path) -> None:
+    assert run("down", "--data-dir", str(tmp_path)).out == f"Nothing runs on {tmp_path}.\n"
+    assert run("down", "--data-dir", str(tmp_path), "--json").document == {"stopped": None}
+
+
+def test_the_installed_command_ends_quietly_when_its_reader_has_seen_enough(server: ScriptedServer) -> None:
+    def script(call: Call) -> Iterator[Any]:
+        sequence = 0
+        while call.context.is_active():
+            sequence += 1
+            snapshot = market_data_pb2.MarketDataSnapshot(quote=quote(), is_last=True)
+            yield market_data_pb2.SubscribeMarketDataResponse(
+                stream_epoch="e", sequence=sequence, subscription_id=NAME, snapshot=snapshot
+            )
+
+    server.on("SubscribeMarketData", script)
+    command = f"{sys.executable} -m server.cli quote {NAME} --watch --json | head -2"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == ""
