@@ -211,11 +211,12 @@ cdef bint slides_to_nothing(const instrument_t* instrument, const order_record_t
     """A buyer that would slide below the lowest price there is."""
     cdef qty_t found = 0
     cdef int64_t cost = 0
-    cdef price_t worst = 0
+    cdef price_t best = 0
     if not order.flags & ORDER_FLAG_POST_ONLY_SLIDE or order.side != SIDE_BUY:
         return False
-    walk(instrument, SIDE_BUY, order.price, 1, &found, &cost, &worst)
-    return found > 0 and worst <= 1
+    if instrument.mirror != NULL:
+        return instrument.mirror.shown[1].count > 0 and instrument.mirror.shown[1].levels[0].price == 1
+    return match_cost(instrument.book, SIDE_BUY, order.price, 1, &found, &cost, &best) and found > 0 and best == 1
 
 
 cdef void shape_taker(const order_record_t* order, taker_t* taker) noexcept nogil:

@@ -4,7 +4,13 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from fastpath.model cimport COMMAND_ADJUST_BALANCE, EVENT_REJECTED_COMMAND, command_t, event_t
+from fastpath.model cimport (
+    COMMAND_DEFINE_ACCOUNT,
+    COMMAND_DEFINE_ASSET,
+    EVENT_REJECTED_COMMAND,
+    command_t,
+    event_t,
+)
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_leaves_qty, order_record_t
 
 cdef enum:
@@ -79,7 +85,7 @@ cdef void events_reject_command(event_buffer_t* events, uint8_t reason) noexcept
     cdef const command_t* command = events.command
     cdef event_t* event = events_next(events, EVENT_REJECTED_COMMAND)
     event.reject_reason = reason
-    if command.kind >= COMMAND_ADJUST_BALANCE:      # definitions are laid out otherwise
+    if not COMMAND_DEFINE_ASSET <= command.kind <= COMMAND_DEFINE_ACCOUNT:      # those are laid out otherwise
         event.account = command.account
         event.instrument = command.instrument
         event.asset = command.asset

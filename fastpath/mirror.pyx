@@ -279,7 +279,8 @@ cdef void mirror_match(mirror_t* mirror, const taker_t* taker, sink_t* sink, mat
         return
     if never_rests:
         result.outcome = MATCH_CANCELED
-        result.cancel_reason = (CANCEL_REASON_MARKET_REMAINDER if taker.flags & TAKER_MARKET
+        result.cancel_reason = (CANCEL_REASON_MARKET_REMAINDER
+                                if taker.flags & (TAKER_MARKET | TAKER_MARKET_TO_LIMIT)
                                 else CANCEL_REASON_IOC_REMAINDER)
         return
     if taker.flags & TAKER_MARKET_TO_LIMIT:

@@ -1,0 +1,196 @@
+"""The fast exchange and its twin, driven together, and a generator of commands that tries everything on both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from fastpath.exchange import Exchange
+from fastpath.model import CommandKind, EventKind
+from tests.reference.exchange_twin import FEES, OUTSIDE, ExchangeTwin
+from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
+
+LEDGER_EVENTS = (EventKind.EVENT_POSITION_CHANGED, EventKind.EVENT_BALANCE_CHANGED)
+
+
+def comparable(events: list[Event]) -> list[Event]:
+    """Without event_seq and last_of_command, the ledger's events (their order is the core's affair) sorted to the end."""
+    plain = [event._replace(event_seq=0, last_of_command=0) for event in events]
+    head = [event for event in plain if event.kind not in LEDGER_EVENTS]
+    tail = [event for event in plain if event.kind in LEDGER_EVENTS]
+    return head + sorted(tail, key=lambda e: (e.kind, e.account, e.instrument, e.asset))
+
+
+class Pair:
+    """Applies each command to both and compares all that can be seen, then lets the fast one check itself."""
+
+    def __init__(self, *, max_orders: int = 100_000, max_open_orders: int = 10_000) -> None:
+        self.core = Exchange(max_orders=max_orders, max_open_orders=max_open_orders, max_instruments=16,
+                             max_accounts=16, max_assets=16)
+        self.twin = ExchangeTwin(max_orders, max_open_orders)
+        self.seq = 0
+        self.journal = b""
+
+    def apply(self, command: AnyCommand, *, look: bool = True) -> list[Event]:
+        self.seq += 1
+        command = command._replace(seq=self.seq, ts_ns=1_700_000_000_000_000_000 + self.seq * 1_000)
+        record = command.pack()
+        self.journal += record
+        event_seq = self.core.event_seq
+        events = decode_events(self.core.apply(record))
+        assert [event.event_seq for event in events] == list(range(event_seq + 1, event_seq + 1 + len(events)))
+        assert [event.last_of_command for event in events] == [0] * (len(events) - 1) + [1] * bool(events)
+        expected = self.twin.apply(command)
+        assert comparable(events) == comparable(expected), f"after {command}"
+        if look:
+            self.compare_state()
+        return events
+
+    def compare_state(self) -> None:
+        balances = self.twin.all_balances()
+        for account in (OUTSIDE, FEES, *self.twin.accounts):
+            expected = {asset: row for (owner, asset), row in balances.items() if owner == account}
+            assert {asset: (total, reserved) for asset, total, reserved in self.core.balances(account)} == expected
+            positions = {
+                instrument: (position.qty, position.cost, position.realized_pnl)
+                for (owner, instrument), position in self.twin.positions.items()
+                if owner == account and (position.qty, position.cost, position.realized_pnl) != (0, 0, 0)
+            }
+            assert {row[0]: row[1:] for row in self.core.positions(account)} == positions
+        for instrument in self.twin.instruments:
+            assert self.core.depth(instrument, 100) == self.twin.depth(instrument)
+        self.core.validate()
+
+
+def setup_commands() -> Iterator[AnyCommand]:
+    """Two assets pairs, two own books with different fees, a mirrored venue, three traders with money and one without."""
+    for asset, name in ((1, b"BTC"), (2, b"USDT"), (3, b"ETH")):
+        yield AssetDef(asset=asset, scale=8, name=name)
+    yield InstrumentDef(instrument=1, base_asset=1, quote_asset=2, base_per_lot=10, quote_per_tick_lot=3,
+                        maker_fee_ppm=-150, taker_fee_ppm=1_000, min_notional=5, name=b"internal:BTC/USDT")
+    yield InstrumentDef(instrument=2, base_asset=3, quote_asset=2, base_per_lot=1, quote_per_tick_lot=1, max_qty=2**40,
+                        maker_fee_ppm=70_000, taker_fee_ppm=33_333, min_qty=2, name=b"internal:ETH/USDT")
+    yield InstrumentDef(instrument=3, base_asset=1, quote_asset=2, base_per_lot=10, quote_per_tick_lot=3, mirrored=1,
+                        maker_fee_ppm=200, taker_fee_ppm=100_500, name=b"binance:BTC/USDT")
+    for account, mode in ((1, 2), (2, 3), (3, 1), (4, 2)):
+        yield AccountDef(account=account, mode=mode, name=b"account-%d" % account)
+    for account in (1, 2, 3):
+        for asset in (1, 2, 3):
+            yield Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=account, asset=asset, amount=200_000)
+
+
+class Generator:
+    """Random commands, mostly sensible, from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.placed = 0
+        self.sent: list[Command] = []
+
+    def command(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        kind = rng.choices(
+            (self.place, self.cancel, self.again, self.adjust, self.status, self.redefine, self.picture, self.trade, self.junk),
+            (60, 14, 3, 5, 1, 1, 8, 8, 1),
+        )[0]  # fmt: skip
+        return kind(seq)
+
+    def size(self) -> int:
+        rng = self.rng
+        return rng.choices((rng.randint(1, 30), rng.randint(1, 3_000), 0, -1, 2**62, 2**63 - 1), (90, 10, 1, 1, 1, 1))[0]
+
+    def price(self) -> int:
+        rng = self.rng
+        return rng.choices((rng.randint(90, 110), rng.randint(1, 4), rng.randint(1, 10_000), 0, -5, 2**60, 2**63 - 1),
+                           (90, 3, 4, 0.5, 0.5, 0.5, 0.5))[0]
+
+    def place(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        order_type = rng.choices((1, 2, 3, 10, 11, 0, 99), (60, 15, 5, 8, 8, 1, 1))[0]
+        flags = rng.choices((0, 1, 2, 64, 32, 3, 4096), (75, 8, 8, 4, 3, 1, 1))[0]
+        market = order_type in (2, 3)
+        if market and rng.random() < 0.9:
+            flags &= ~3
+        if not market and rng.random() < 0.9:
+            flags &= ~64
+        qty = self.size()
+        priced = not market or flags & 64
+        command = Command(
+            kind=10, account=rng.choice((1, 1, 1, 2, 2, 2, 3, 4, 9)) if rng.random() < 0.9 else rng.choice((1, 2)),
+            instrument=rng.choices((1, 2, 3, 7), (45, 20, 35, 1))[0],
+            side=rng.choices((1, 2, 0), (50, 50, 1))[0], order_type=order_type, flags=flags,
+            time_in_force=rng.choices((1, 2, 3, 0, 9), (70, 14, 14, 1, 1))[0] if order_type < 10 else 1,
+            price=self.price() if priced or rng.random() < 0.02 else 0, qty=qty,
+            display_qty=rng.randint(1, max(1, min(qty, 20))) if order_type == 10 or rng.random() < 0.01 else 0,
+            min_qty=rng.randint(1, 10) if rng.random() < 0.05 else 0,
+            stp_mode=rng.choice((0, 0, 1, 2, 3, 4, 5)), stp_group=rng.choice((0, 0, 0, 7)),
+            client_order_id=b"order-%d" % self.placed if rng.random() < 0.99 else b"",
+        )  # fmt: skip
+        self.placed += 1
+        self.sent.append(command)
+        return [command]
+
+    def again(self, seq: int) -> list[AnyCommand]:
+        """A repetition, or the same client order id with something changed."""
+        if not self.sent:
+            return []
+        command = self.rng.choice(self.sent)
+        change: dict[str, int] = self.rng.choice(({}, {}, {"qty": command.qty ^ 1}, {"side": command.side ^ 3}, {"stp_mode": 9}))
+        return [command._replace(**change)]
+
+    def cancel(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        account = rng.choice((0, 1, 2, 3))
+        if rng.random() < 0.5 and self.placed:
+            return [Command(kind=11, account=account, client_order_id=b"order-%d" % rng.randrange(self.placed))]
+        return [Command(kind=11, account=account, order_id=rng.randint(max(1, seq - 60), seq + 2))]
+
+    def adjust(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        amount = rng.choice((rng.randint(-5_000, 20_000), rng.randint(-200_000, 200_000), 0, 2**61, -(2**63), 2**62))
+        request = rng.choice((b"", b"request-%d" % rng.randrange(200)))
+        return [Command(kind=4, account=rng.choice((1, 2, 3, 4, 8)), asset=rng.choice((1, 2, 3, 3, 9)), amount=amount,
+                        client_order_id=request)]
+
+    def status(self, seq: int) -> list[AnyCommand]:
+        instrument = self.rng.choice((0, 1, 2, 3, 9))
+        status = self.rng.choice((2, 3, 4, 0, 7))
+        return [Command(kind=20, instrument=instrument, flags=status), *self.place(seq),
+                Command(kind=20, instrument=instrument, flags=1)]
+
+    def redefine(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        commands = [command for command in setup_commands() if not isinstance(command, Command)]
+        command = rng.choice(commands)
+        if isinstance(command, InstrumentDef):
+            taker = rng.choice((0, 500, 20_000, -1))
+            command = command._replace(taker_fee_ppm=taker, maker_fee_ppm=rng.choice((-taker, 0, 90_000)),
+                                       base_per_lot=rng.choice((command.base_per_lot,) * 5 + (77,)))
+        elif isinstance(command, AccountDef):
+            command = command._replace(mode=rng.choice((command.mode, 3, 8)))
+        return [command]
+
+    def picture(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        middle = rng.randint(95, 105)
+        levels = [Command(kind=31, instrument=3, side=1, price=middle - 1 - i, qty=rng.randint(1, 40))
+                  for i in range(6) if rng.random() < 0.8]
+        levels += [Command(kind=31, instrument=3, side=2, price=middle + 1 + i, qty=rng.randint(1, 40))
+                   for i in range(6) if rng.random() < 0.8]
+        if rng.random() < 0.03:
+            rng.shuffle(levels)
+        if rng.random() < 0.02:
+            levels.append(Command(kind=31, instrument=3, side=2, price=1, qty=5))
+        flags = 1 if rng.random() < 0.95 else 0
+        end = [Command(kind=33, instrument=3)] if rng.random() < 0.98 else []
+        return [Command(kind=30, instrument=3, flags=flags), *levels, *end]
+
+    def trade(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        return [Command(kind=32, instrument=3, side=rng.choices((1, 2, 0), (50, 50, 1))[0], price=rng.randint(90, 110),
+                        qty=rng.choice((rng.randint(1, 60), 2**62)))]
+
+    def junk(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        return [Command(kind=rng.choice((0, 5, 99, 255)), account=1), Command(kind=33, instrument=rng.choice((1, 3))),
+                Command(kind=31, instrument=3, side=1, price=5, qty=5)]

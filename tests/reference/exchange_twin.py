@@ -1,0 +1,799 @@
+"""The exchange once more, as plainly as it can be said: lists, dictionaries and Python integers.
+
+It is the oracle for `fastpath.exchange`. Where the fast one keeps running totals, this one computes them anew each time:
+what is reserved is the sum over the open orders, what changed is the difference between before and after, the best order is
+the minimum over all of them, and whether an order can be filled is found out by filling it on a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+from fastpath.model import (
+    AccountMode,
+    CancelReason,
+    CommandKind,
+    EventKind,
+    Liquidity,
+    OrderFlag,
+    OrderStatus,
+    OrderType,
+    RejectReason,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+    TradingStatus,
+)
+from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef
+
+BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
+OUTSIDE, FEES = 0, 2**32 - 1
+MAX_MONEY = 2**61
+INF = 2**63 - 1
+MIRROR_LEVELS = 200
+ICEBERG_MAX_SLICES = 1024
+
+LIMIT, MARKET, MARKET_TO_LIMIT = (
+    int(OrderType.ORDER_TYPE_LIMIT), int(OrderType.ORDER_TYPE_MARKET), int(OrderType.ORDER_TYPE_MARKET_TO_LIMIT),
+)  # fmt: skip
+ICEBERG, HIDDEN = int(OrderType.ORDER_TYPE_ICEBERG), int(OrderType.ORDER_TYPE_HIDDEN)
+GTC, IOC, FOK = (
+    int(TimeInForce.TIME_IN_FORCE_GTC), int(TimeInForce.TIME_IN_FORCE_IOC), int(TimeInForce.TIME_IN_FORCE_FOK),
+)  # fmt: skip
+POST_ONLY, SLIDE = int(OrderFlag.ORDER_FLAG_POST_ONLY), int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
+PROTECTED, DISCONNECT = int(OrderFlag.ORDER_FLAG_PROTECTED), int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
+NEW, PARTIAL, FILLED, CANCELED, REJECTED = (
+    int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED),
+    int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_CANCELED),
+    int(OrderStatus.ORDER_STATUS_REJECTED),
+)  # fmt: skip
+
+BODY = (
+    "side", "order_type", "time_in_force", "flags", "instrument", "price", "qty", "trigger_price", "display_qty",
+    "min_qty", "amount", "expire_ns", "trailing_offset", "link_id", "stp_group", "stp_mode", "trigger_source",
+    "trailing_unit", "link_type",
+)  # fmt: skip
+
+
+class Refused(Exception):
+    """An order or a command that is refused, with its RejectReason."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.reason = int(RejectReason[f"REJECT_REASON_{name}"])
+
+
+@dataclass
+class Order:
+    command: Command
+    order_id: int
+    account: int
+    instrument: int
+    side: int
+    price: int
+    qty: int
+    placed_ns: int
+    maker_fee_ppm: int
+    taker_fee_ppm: int
+    cum_qty: int = 0
+    cum_notional: int = 0
+    fee_ppm: int = 0
+    """Sum of rate * notional over the fills, in millionths: all its fees are this, rounded up once."""
+    status: int = NEW
+    reject_reason: int = 0
+    cancel_reason: int = 0
+    resting: bool = False
+    priority: int = 0
+    slice: int = 0
+    """Of an iceberg: what it shows now."""
+    queue_ahead: int | None = None
+
+    @property
+    def leaves(self) -> int:
+        return self.qty - self.cum_qty
+
+    @property
+    def fees(self) -> int:
+        return -(-self.fee_ppm // 1_000_000)
+
+    @property
+    def hidden(self) -> bool:
+        return self.command.order_type == HIDDEN
+
+    @property
+    def may_trade(self) -> int:
+        return min(self.slice, self.leaves) if self.command.order_type == ICEBERG else self.leaves
+
+    def has(self, flag: int) -> bool:
+        return bool(self.command.flags & flag)
+
+
+@dataclass
+class Level:
+    price: int
+    qty: int
+    consumed: int = 0
+
+
+@dataclass
+class Mirror:
+    live: bool = False
+    shown: dict[int, list[Level]] = field(default_factory=lambda: {BUY: [], SELL: []})
+    incoming: dict[int, list[Level]] | None = None
+    incoming_live: bool = False
+    broken: bool = False
+
+
+@dataclass
+class Position:
+    qty: int = 0
+    cost: int = 0
+    realized_pnl: int = 0
+
+
+def crosses(side: int, limit: int, opposite: int) -> bool:
+    return opposite <= limit if side == BUY else opposite >= limit
+
+
+def better(side: int, price: int, than: int) -> bool:
+    """On a book side: a higher bid, a lower ask."""
+    return price > than if side == BUY else price < than
+
+
+def toward_zero(numerator: int, divisor: int) -> int:
+    quotient = abs(numerator) // divisor
+    return quotient if numerator >= 0 else -quotient
+
+
+class ExchangeTwin:
+    def __init__(self, max_orders: int = 10**9, max_open_orders: int = 10**9) -> None:
+        self.max_orders, self.max_open_orders = max_orders, max_open_orders
+        self.assets: dict[int, AssetDef] = {}
+        self.instruments: dict[int, InstrumentDef] = {}
+        self.status: dict[int, int] = {0: int(TradingStatus.TRADING_STATUS_OPEN)}
+        self.accounts: dict[int, AccountDef] = {}
+        self.mirrors: dict[int, Mirror] = {}
+        self.totals: dict[tuple[int, int], int] = {}
+        self.positions: dict[tuple[int, int], Position] = {}
+        self.orders: dict[int, Order] = {}
+        self.by_client: dict[tuple[int, bytes], Order] = {}
+        self.adjustments: dict[tuple[int, bytes], Command] = {}
+        self.trade_id = 0
+        self.priority = 0
+        self.events: list[Event] = []
+        self.executed: list[tuple[int, int]] = []
+
+    # -- commands --
+
+    def apply(self, command: AnyCommand) -> list[Event]:
+        """The events of one command; event_seq and last_of_command are left 0. Ledger events come last, sorted."""
+        self.command = command
+        self.events = []
+        self.executed = []
+        balances = self.all_balances()
+        try:
+            self.dispatch(command)
+        except Refused as refused:
+            shown = {}
+            if isinstance(command, Command):
+                shown = dict(account=command.account, instrument=command.instrument, asset=command.asset,
+                             order_id=command.order_id, client_order_id=command.client_order_id.ljust(36, b"\0"))
+            self.emit(EventKind.EVENT_REJECTED_COMMAND, reject_reason=refused.reason, **shown)
+        self.emit_ledger(balances)
+        return self.events
+
+    def dispatch(self, command: AnyCommand) -> None:
+        if isinstance(command, AssetDef):
+            self.define_asset(command)
+        elif isinstance(command, InstrumentDef):
+            self.define_instrument(command)
+        elif isinstance(command, AccountDef):
+            self.define_account(command)
+        elif command.kind == CommandKind.COMMAND_ADJUST_BALANCE:
+            self.adjust(command)
+        elif command.kind == CommandKind.COMMAND_PLACE:
+            self.place(command)
+        elif command.kind == CommandKind.COMMAND_CANCEL:
+            self.cancel(command)
+        elif command.kind == CommandKind.COMMAND_SET_TRADING_STATUS:
+            self.set_status(command)
+        elif CommandKind.COMMAND_MIRROR_BEGIN <= command.kind <= CommandKind.COMMAND_MIRROR_END:
+            self.mirror(command)
+        else:
+            raise Refused("INVALID_COMMAND")
+
+    # -- events --
+
+    def emit(self, kind: int, **fields: int | bytes) -> None:
+        self.events.append(Event(command_seq=self.command.seq, ts_ns=self.command.ts_ns, kind=int(kind), **fields))
+
+    def emit_order(self, kind: int, order: Order, **fields: int) -> None:
+        values = self.show(order)._asdict() | fields
+        values.update(command_seq=self.command.seq, ts_ns=self.command.ts_ns, kind=int(kind))
+        self.events.append(Event(**values))
+
+    def show(self, order: Order) -> Event:
+        command = order.command
+        return Event(
+            side=order.side, order_type=command.order_type, time_in_force=command.time_in_force, flags=command.flags,
+            account=order.account, instrument=order.instrument, order_id=order.order_id, price=order.price,
+            qty=order.qty, cum_qty=order.cum_qty, leaves_qty=order.leaves if order.status in (NEW, PARTIAL) else 0,
+            cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
+            cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
+            trigger_price=command.trigger_price, display_qty=command.display_qty, expire_ns=command.expire_ns,
+            link_id=command.link_id, client_order_id=command.client_order_id.ljust(36, b"\0"),
+        )  # fmt: skip
+
+    def emit_ledger(self, before: dict[tuple[int, int], tuple[int, int]]) -> None:
+        for account, instrument in sorted(set(self.executed)):
+            position = self.positions[account, instrument]
+            self.emit(EventKind.EVENT_POSITION_CHANGED, account=account, instrument=instrument,
+                      position_qty=position.qty, position_cost=position.cost, realized_pnl=position.realized_pnl)
+        for (account, asset), (total, reserved) in sorted(self.all_balances().items()):
+            total_before, reserved_before = before.get((account, asset), (0, 0))
+            if (total, reserved) != (total_before, reserved_before):
+                self.emit(EventKind.EVENT_BALANCE_CHANGED, account=account, asset=asset, total=total,
+                          reserved_amount=reserved, delta=total - total_before)
+
+    # -- ledger --
+
+    def all_balances(self) -> dict[tuple[int, int], tuple[int, int]]:
+        reserved = dict.fromkeys(self.totals, 0)
+        for order in self.orders.values():
+            if order.resting:
+                reserved[order.account, self.pays(order)] += self.required(order, order.price, order.leaves)
+        return {key: (total, reserved[key]) for key, total in self.totals.items()}
+
+    def free(self, account: int, asset: int) -> int:
+        total, reserved = self.all_balances().get((account, asset), (0, 0))
+        return total - reserved
+
+    def move(self, source: int, target: int, asset: int, amount: int) -> None:
+        self.totals[source, asset] = self.totals.get((source, asset), 0) - amount
+        self.totals[target, asset] = self.totals.get((target, asset), 0) + amount
+
+    def check_move(self, source: int, target: int, asset: int, amount: int) -> None:
+        if (amount > MAX_MONEY or self.totals.get((source, asset), 0) - amount < -MAX_MONEY
+                or self.totals.get((target, asset), 0) + amount > MAX_MONEY):
+            raise Refused("AMOUNT_OVERFLOW")
+
+    def pays(self, order: Order) -> int:
+        rules = self.instruments[order.instrument]
+        return rules.quote_asset if order.side == BUY else rules.base_asset
+
+    def required(self, order: Order, price: int, lots: int) -> int:
+        rules = self.instruments[order.instrument]
+        if order.side == SELL:
+            return lots * rules.base_per_lot
+        notional = price * lots * rules.quote_per_tick_lot
+        worst_ppm = max(order.maker_fee_ppm, order.taker_fee_ppm)
+        return notional + -(-(order.fee_ppm + worst_ppm * notional) // 1_000_000) - order.fees
+
+    def execute(self, order: Order, lots: int, notional: int, rate_ppm: int) -> int:
+        """One side of a trade; returns the fee."""
+        fees = order.fees
+        order.fee_ppm += rate_ppm * notional
+        order.cum_qty += lots
+        order.cum_notional += notional
+        order.status = PARTIAL if order.leaves else FILLED
+        key = (order.account, order.instrument)
+        self.executed.append(key)
+        self.average_cost(self.positions.setdefault(key, Position()), order.side, lots, notional)
+        return order.fees - fees
+
+    @staticmethod
+    def average_cost(position: Position, side: int, lots: int, notional: int) -> None:
+        sign = 1 if side == BUY else -1
+        closed = min(lots, max(0, -sign * position.qty))
+        if closed:
+            closed_notional = notional * closed // lots
+            closed_cost = toward_zero(position.cost * closed, abs(position.qty))
+            position.realized_pnl += -sign * closed_notional - closed_cost
+            position.cost -= closed_cost
+            position.qty += sign * closed
+            lots, notional = lots - closed, notional - closed_notional
+        position.qty += sign * lots
+        position.cost += sign * notional
+
+    # -- definitions --
+
+    def define_asset(self, asset: AssetDef) -> None:
+        known = self.assets.get(asset.asset)
+        if asset.asset == 0 or (known and (known.scale, known.name) != (asset.scale, asset.name)):
+            raise Refused("INVALID_COMMAND")
+        self.assets[asset.asset] = asset
+        self.emit(EventKind.EVENT_ASSET_DEFINED, asset=asset.asset)
+
+    def define_account(self, account: AccountDef) -> None:
+        known = self.accounts.get(account.account)
+        if (account.account == 0 or account.mode not in (1, 2, 3)
+                or (known and (known.mode, known.name) != (account.mode, account.name))):
+            raise Refused("INVALID_COMMAND")
+        self.accounts[account.account] = account
+        self.emit(EventKind.EVENT_ACCOUNT_DEFINED, account=account.account, flags=account.mode)
+
+    def define_instrument(self, new: InstrumentDef) -> None:
+        if new.base_asset not in self.assets or new.quote_asset not in self.assets:
+            raise Refused("ASSET_NOT_FOUND")
+        known = self.instruments.get(new.instrument)
+        rules = ("min_qty", "max_qty", "min_notional", "maker_fee_ppm", "taker_fee_ppm", "status", "price_decimals",
+                 "seq", "ts_ns")
+        fixed = known and any(getattr(known, f) != getattr(new, f) for f in new._fields if f not in rules)
+        if (new.instrument == 0 or new.base_asset == new.quote_asset or new.mirrored > 1 or new.status not in (1, 2, 3, 4)
+                or not 1 <= new.base_per_lot <= MAX_MONEY or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
+                or new.min_qty < 1 or (new.max_qty and new.max_qty < new.min_qty) or new.min_notional < 0
+                or not 0 <= new.taker_fee_ppm <= 10**6 or not -new.taker_fee_ppm <= new.maker_fee_ppm <= 10**6 or fixed):
+            raise Refused("INVALID_COMMAND")
+        self.instruments[new.instrument] = new
+        self.status[new.instrument] = new.status
+        if new.mirrored:
+            self.mirrors.setdefault(new.instrument, Mirror())
+        for account, asset in ((OUTSIDE, new.base_asset), (OUTSIDE, new.quote_asset), (FEES, new.quote_asset)):
+            self.totals.setdefault((account, asset), 0)
+        self.emit(EventKind.EVENT_INSTRUMENT_DEFINED, instrument=new.instrument, flags=new.status)
+
+    def adjust(self, command: Command) -> None:
+        account, asset, amount = command.account, command.asset, command.amount
+        if account not in self.accounts:
+            raise Refused("ACCOUNT_NOT_FOUND")
+        if asset not in self.assets:
+            raise Refused("ASSET_NOT_FOUND")
+        known = self.adjustments.get((account, command.client_order_id))
+        if known:
+            if (known.asset, known.amount) != (asset, amount):
+                raise Refused("CLIENT_ORDER_ID_CONFLICT")
+            total, reserved = self.all_balances()[account, asset]
+            self.emit(EventKind.EVENT_BALANCE_CHANGED, account=account, asset=asset, total=total, reserved_amount=reserved)
+            return
+        self.totals.setdefault((account, asset), 0)
+        self.totals.setdefault((OUTSIDE, asset), 0)
+        if amount == 0:
+            raise Refused("INVALID_COMMAND")
+        if abs(amount) > MAX_MONEY:
+            raise Refused("AMOUNT_OVERFLOW")
+        if amount < 0 and self.free(account, asset) < -amount:
+            raise Refused("INSUFFICIENT_BALANCE")
+        self.check_move(*((OUTSIDE, account) if amount > 0 else (account, OUTSIDE)), asset, abs(amount))
+        if command.client_order_id:
+            self.adjustments[account, command.client_order_id] = command
+        self.move(OUTSIDE, account, asset, amount)
+
+    def set_status(self, command: Command) -> None:
+        if command.flags not in (1, 2, 3, 4):
+            raise Refused("INVALID_COMMAND")
+        if command.instrument not in self.status:
+            raise Refused("INSTRUMENT_NOT_FOUND")
+        self.status[command.instrument] = command.flags
+        self.emit(EventKind.EVENT_TRADING_STATUS_CHANGED, instrument=command.instrument, flags=command.flags)
+
+    # -- orders --
+
+    def place(self, command: Command) -> None:
+        if not command.client_order_id:
+            raise Refused("INVALID_COMMAND")
+        if command.account not in self.accounts:
+            raise Refused("ACCOUNT_NOT_FOUND")
+        if command.instrument not in self.instruments:
+            raise Refused("INSTRUMENT_NOT_FOUND")
+        known = self.by_client.get((command.account, command.client_order_id))
+        if known:
+            if any(getattr(known.command, name) != getattr(command, name) for name in BODY):
+                raise Refused("CLIENT_ORDER_ID_CONFLICT")
+            self.emit_order(EventKind.EVENT_ORDER_REPLAYED, known)
+            return
+        if len(self.orders) >= self.max_orders:
+            raise Refused("CAPACITY")
+        rules = self.instruments[command.instrument]
+        for asset in (rules.base_asset, rules.quote_asset):
+            self.totals.setdefault((command.account, asset), 0)
+        order = Order(command, command.seq, command.account, command.instrument, command.side, command.price,
+                      command.qty, command.ts_ns, rules.maker_fee_ppm, rules.taker_fee_ppm)
+        self.orders[order.order_id] = self.by_client[order.account, command.client_order_id] = order
+        try:
+            limit = self.admit(order)
+            if sum(o.resting for o in self.orders.values()) >= self.max_open_orders:
+                raise Refused("CAPACITY")
+            self.check_against_market(order, limit)
+        except Refused as refused:
+            order.status, order.reject_reason = REJECTED, refused.reason
+            self.emit_order(EventKind.EVENT_ORDER_REJECTED, order)
+            return
+        if order.has(SLIDE):
+            best = self.best_opposite(order)
+            if best is not None and crosses(order.side, order.price, best):
+                order.price = best - 1 if order.side == BUY else best + 1
+        self.emit_order(EventKind.EVENT_ORDER_ACCEPTED, order)
+        stopped = False if order.has(POST_ONLY | SLIDE) else self.take(order, limit)
+        self.conclude(order, stopped)
+
+    def conclude(self, order: Order, stopped: bool) -> None:
+        """What is left of a taker rests or is canceled."""
+        command = order.command
+        if order.leaves == 0 or order.status == CANCELED:
+            return
+        if stopped:
+            self.close(order, CancelReason.CANCEL_REASON_SELF_TRADE)
+        elif command.order_type == MARKET or command.time_in_force in (IOC, FOK) or (
+                command.order_type == MARKET_TO_LIMIT and order.cum_qty == 0):
+            market = command.order_type in (MARKET, MARKET_TO_LIMIT)
+            self.close(order, CancelReason.CANCEL_REASON_MARKET_REMAINDER if market
+                       else CancelReason.CANCEL_REASON_IOC_REMAINDER)
+        else:
+            if command.order_type == MARKET_TO_LIMIT:
+                order.price = self.last_fill_price
+                if order.price != command.price:
+                    self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            self.rest(order)
+
+    def rest(self, order: Order) -> None:
+        order.resting = True
+        order.slice = order.command.display_qty
+        self.requeue(order)
+        mirror = self.mirrors.get(order.instrument)
+        if mirror:
+            order.queue_ahead = self.displayed(mirror, order.side, order.price)
+
+    def requeue(self, order: Order) -> None:
+        self.priority += 1
+        order.priority = self.priority
+
+    def close(self, order: Order, reason: int) -> None:
+        order.resting = False
+        order.status, order.cancel_reason = CANCELED, int(reason)
+        self.emit_order(EventKind.EVENT_ORDER_CANCELED, order)
+
+    def cancel(self, command: Command) -> None:
+        if command.order_id:
+            order = self.orders.get(command.order_id)
+            if order and command.account not in (0, order.account):
+                order = None
+        else:
+            order = self.by_client.get((command.account, command.client_order_id))
+        if order is None:
+            self.emit(EventKind.EVENT_CANCEL_REJECTED, account=command.account, order_id=command.order_id,
+                      client_order_id=command.client_order_id.ljust(36, b"\0"),
+                      reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_FOUND))
+        elif order.status not in (NEW, PARTIAL):
+            self.emit_order(EventKind.EVENT_CANCEL_REJECTED, order,
+                            reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_OPEN))
+        else:
+            self.close(order, CancelReason.CANCEL_REASON_REQUESTED)
+
+    # -- admission --
+
+    def admit(self, order: Order) -> int:
+        """The worst price the order may trade at; raises Refused."""
+        self.check_kind(order)
+        self.check_numbers(order)
+        self.check_state(order)
+        market = order.command.order_type in (MARKET, MARKET_TO_LIMIT)
+        limit = order.price
+        if market and not order.has(PROTECTED):
+            limit = INF if order.side == BUY else -INF
+        if market:
+            limit, needed = self.price_market_order(order, limit)
+        else:
+            needed = self.required(order, order.price, order.qty)
+            if order.has(SLIDE) and order.side == BUY and self.best_opposite(order) == 1:
+                raise Refused("WOULD_TAKE_LIQUIDITY")
+        if self.free(order.account, self.pays(order)) < needed:
+            raise Refused("INSUFFICIENT_BALANCE")
+        if order.instrument in self.mirrors:
+            rules = self.instruments[order.instrument]
+            if order.side == BUY:
+                self.check_move(OUTSIDE, order.account, rules.base_asset, order.qty * rules.base_per_lot)
+            else:
+                best = self.best_available(order)
+                price = max(limit, best if best is not None and crosses(SELL, limit, best) else 0)
+                self.check_move(OUTSIDE, order.account, rules.quote_asset, price * order.qty * rules.quote_per_tick_lot)
+        return limit
+
+    def check_kind(self, order: Order) -> None:
+        command = order.command
+        if command.order_type not in (LIMIT, MARKET, MARKET_TO_LIMIT, ICEBERG, HIDDEN):
+            raise Refused("UNSUPPORTED_ORDER_TYPE")
+        if order.instrument in self.mirrors and command.order_type in (ICEBERG, HIDDEN):
+            raise Refused("UNSUPPORTED_ORDER_TYPE")
+        if command.time_in_force not in (GTC, IOC, FOK) or (
+                command.order_type in (ICEBERG, HIDDEN) and command.time_in_force != GTC):
+            raise Refused("UNSUPPORTED_TIME_IN_FORCE")
+        market = command.order_type in (MARKET, MARKET_TO_LIMIT)
+        if (command.side not in (BUY, SELL) or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT)
+                or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force != GTC or command.min_qty))
+                or (order.has(PROTECTED) and not market) or command.stp_mode > 5 or command.stp_group >= 2**31):
+            raise Refused("INVALID_COMMAND")
+
+    def check_numbers(self, order: Order) -> None:
+        command, rules = order.command, self.instruments[order.instrument]
+        market = command.order_type in (MARKET, MARKET_TO_LIMIT)
+        priced = not market or order.has(PROTECTED)
+        iceberg = command.order_type == ICEBERG
+        if (command.qty <= 0 or (command.price <= 0 if priced else command.price != 0)
+                or not 0 <= command.min_qty <= command.qty
+                or (not 0 < command.display_qty <= command.qty if iceberg else command.display_qty != 0)):
+            raise Refused("INVALID_COMMAND")
+        if command.qty < rules.min_qty:
+            raise Refused("QTY_BELOW_MIN")
+        if rules.max_qty and command.qty > rules.max_qty:
+            raise Refused("QTY_ABOVE_MAX")
+        notional = command.price * command.qty * rules.quote_per_tick_lot if priced else 0
+        if command.qty * rules.base_per_lot > MAX_MONEY or notional > MAX_MONEY:
+            raise Refused("AMOUNT_OVERFLOW")
+        if priced and notional < rules.min_notional:
+            raise Refused("NOTIONAL_BELOW_MIN")
+
+    def check_state(self, order: Order) -> None:
+        for status in (self.status[0], self.status[order.instrument]):
+            if status != TradingStatus.TRADING_STATUS_OPEN:
+                raise Refused({2: "TRADING_HALTED", 3: "TRADING_CANCEL_ONLY", 4: "TRADING_REDUCE_ONLY"}[status])
+        mirror = self.mirrors.get(order.instrument)
+        if mirror and self.accounts[order.account].mode == AccountMode.ACCOUNT_MODE_LIVE:
+            raise Refused("ACCOUNT_MODE")
+        if mirror and not mirror.live:
+            raise Refused("STALE_MARKET_DATA")
+
+    def offers(self, order: Order) -> list[tuple[int, int]]:
+        """(price, lots) an order of this side could take, best first, self-trade prevention left aside."""
+        mirror = self.mirrors.get(order.instrument)
+        opposite = SELL if order.side == BUY else BUY
+        if mirror:
+            return [(level.price, level.qty - level.consumed) for level in mirror.shown[opposite]
+                    if level.qty > level.consumed]
+        return [(maker.price, maker.leaves) for maker in self.queue(order.instrument, opposite)]
+
+    def price_market_order(self, order: Order, limit: int) -> tuple[int, int]:
+        rules = self.instruments[order.instrument]
+        left, cost, worst = order.qty, 0, None
+        offers = self.offers(order)
+        for price, lots in offers:
+            if left == 0 or not crosses(order.side, limit, price):
+                break
+            step = min(left, lots)
+            left, cost, worst = left - step, cost + step * price, price
+        if worst is None:
+            raise Refused("SLIPPAGE_LIMIT" if offers else "NO_LIQUIDITY")
+        notional = cost * rules.quote_per_tick_lot
+        if notional > MAX_MONEY:
+            raise Refused("AMOUNT_OVERFLOW")
+        if notional < rules.min_notional:
+            raise Refused("NOTIONAL_BELOW_MIN")
+        if order.command.order_type == MARKET_TO_LIMIT or order.command.stp_mode > 1:
+            notional = worst * order.qty * rules.quote_per_tick_lot
+            if notional > MAX_MONEY:
+                raise Refused("AMOUNT_OVERFLOW")
+        if order.side == SELL:
+            return worst, order.qty * rules.base_per_lot
+        return worst, notional + -(-max(order.maker_fee_ppm, order.taker_fee_ppm) * notional // 1_000_000)
+
+    def best_available(self, order: Order) -> int | None:
+        offers = self.offers(order)
+        return offers[0][0] if offers else None
+
+    def best_opposite(self, order: Order) -> int | None:
+        """The best price post-only is judged by: of a mirror what is displayed, consumed or not."""
+        mirror = self.mirrors.get(order.instrument)
+        if mirror:
+            shown = mirror.shown[SELL if order.side == BUY else BUY]
+            return shown[0].price if shown else None
+        return self.best_available(order)
+
+    def check_against_market(self, order: Order, limit: int) -> None:
+        """What only the market can refuse: post-only, fill-or-kill, minimum quantity, too many iceberg slices."""
+        command = order.command
+        if 0 < command.display_qty < command.qty // ICEBERG_MAX_SLICES:
+            raise Refused("QTY_BELOW_MIN")
+        best = self.best_opposite(order)
+        if order.has(POST_ONLY | SLIDE):
+            if best is not None and crosses(order.side, limit, best) and not order.has(SLIDE):
+                raise Refused("WOULD_TAKE_LIQUIDITY")
+            return
+        need = command.qty if command.time_in_force == FOK else command.min_qty
+        if need:
+            trial = copy.deepcopy(self)
+            trial.take(trial.orders[order.order_id], limit)
+            if trial.orders[order.order_id].cum_qty < need:
+                raise Refused("FOK_NOT_FILLABLE" if command.time_in_force == FOK else "MIN_QTY_NOT_FILLABLE")
+
+    # -- matching --
+
+    def queue(self, instrument: int, side: int) -> list[Order]:
+        """Resting orders of a side in the order they trade."""
+        resting = [o for o in self.orders.values() if o.resting and o.instrument == instrument and o.side == side]
+        return sorted(resting, key=lambda o: (-o.price if side == BUY else o.price, o.hidden, o.priority))
+
+    def owner(self, order: Order) -> tuple[str, int]:
+        group = order.command.stp_group
+        return ("group", group) if group else ("account", order.account)
+
+    def take(self, taker: Order, limit: int) -> bool:
+        """Trade against the book or the mirror. True: self-trade prevention stopped it."""
+        if taker.instrument in self.mirrors:
+            self.take_from_mirror(taker, limit)
+            return False
+        opposite = SELL if taker.side == BUY else BUY
+        while taker.leaves:
+            queue = self.queue(taker.instrument, opposite)
+            if not queue or not crosses(taker.side, limit, queue[0].price):
+                return False
+            maker = queue[0]
+            if taker.command.stp_mode > 1 and self.owner(maker) == self.owner(taker):
+                if self.prevent_self_trade(maker, taker):
+                    return True
+                continue
+            lots = min(taker.leaves, maker.may_trade)
+            self.trade(maker, taker, maker.price, lots)
+            if maker.command.order_type == ICEBERG and maker.leaves:
+                maker.slice -= lots
+                if maker.slice == 0:
+                    maker.slice = min(maker.command.display_qty, maker.leaves)
+                    self.requeue(maker)
+        return False
+
+    def prevent_self_trade(self, maker: Order, taker: Order) -> bool:
+        """True: the taker stops here."""
+        mode = taker.command.stp_mode
+        reason = CancelReason.CANCEL_REASON_SELF_TRADE
+        if mode == SelfTradePrevention.SELF_TRADE_PREVENTION_CANCEL_NEWEST:
+            return True
+        if mode == SelfTradePrevention.SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL:
+            lots = min(maker.leaves, taker.leaves)
+            for order in (maker, taker):
+                if order.leaves == lots:
+                    self.close(order, reason)
+                else:
+                    order.qty -= lots
+                    order.slice = min(order.slice, order.leaves)
+                    self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            return taker.status == CANCELED
+        self.close(maker, reason)
+        return mode == SelfTradePrevention.SELF_TRADE_PREVENTION_CANCEL_BOTH
+
+    def trade(self, maker: Order | None, taker: Order | None, price: int, lots: int) -> None:
+        """None is the venue."""
+        orders = [order for order in (maker, taker) if order]
+        rules = self.instruments[orders[0].instrument]
+        notional = price * lots * rules.quote_per_tick_lot
+        self.trade_id += 1
+        self.last_fill_price = price
+        fees = {}
+        for order in orders:
+            rate = order.maker_fee_ppm if order is maker else order.taker_fee_ppm
+            fees[order.order_id] = self.execute(order, lots, notional, rate)
+            if not order.leaves:
+                order.resting = False
+        accounts = [order.account if order else OUTSIDE for order in (maker, taker)]
+        maker_buys = maker.side == BUY if maker else taker is not None and taker.side == SELL
+        buyer, seller = accounts if maker_buys else accounts[::-1]
+        self.move(buyer, seller, rules.quote_asset, notional)
+        self.move(seller, buyer, rules.base_asset, lots * rules.base_per_lot)
+        for order in orders:
+            self.move(order.account, FEES, rules.quote_asset, fees[order.order_id])
+            counter = taker if order is maker else maker
+            self.emit_order(
+                EventKind.EVENT_ORDER_FILLED, order, last_price=price, last_qty=lots, trade_id=self.trade_id,
+                counter_order_id=counter.order_id if counter else 0, fee=fees[order.order_id],
+                liquidity=int(Liquidity.LIQUIDITY_MAKER if order is maker else Liquidity.LIQUIDITY_TAKER),
+            )  # fmt: skip
+
+    # -- mirror --
+
+    def take_from_mirror(self, taker: Order, limit: int) -> None:
+        for level in self.mirrors[taker.instrument].shown[SELL if taker.side == BUY else BUY]:
+            lots = min(taker.leaves, level.qty - level.consumed)
+            if lots > 0 and crosses(taker.side, limit, level.price):
+                level.consumed += lots
+                self.trade(None, taker, level.price, lots)
+
+    @staticmethod
+    def displayed(mirror: Mirror, side: int, price: int) -> int | None:
+        """None: worse than all that is shown."""
+        for level in mirror.shown[side]:
+            if level.price == price:
+                return level.qty
+            if better(side, price, level.price):
+                return 0
+        return None
+
+    def mirror(self, command: Command) -> None:
+        mirror = self.mirrors.get(command.instrument)
+        if mirror is None:
+            raise Refused("INSTRUMENT_NOT_FOUND")
+        if command.kind == CommandKind.COMMAND_MIRROR_BEGIN:
+            mirror.incoming = {BUY: [], SELL: []}
+            mirror.incoming_live = command.flags == 1
+            mirror.broken = False
+            mirror.live = mirror.live and mirror.incoming_live
+        elif command.kind == CommandKind.COMMAND_MIRROR_LEVEL:
+            self.mirror_level(mirror, command)
+        elif command.kind == CommandKind.COMMAND_MIRROR_END:
+            self.mirror_end(mirror, command.instrument)
+        else:
+            if command.price <= 0 or command.qty <= 0 or command.side not in (BUY, SELL):
+                raise Refused("INVALID_COMMAND")
+            if mirror.live:
+                self.printed(mirror, command)
+
+    @staticmethod
+    def mirror_level(mirror: Mirror, command: Command) -> None:
+        side = command.side
+        if mirror.incoming is None or side not in (BUY, SELL) or command.price <= 0 or command.qty <= 0:
+            mirror.broken = True
+            raise Refused("INVALID_COMMAND")
+        levels = mirror.incoming[side]
+        if levels and not better(side, levels[-1].price, command.price):
+            mirror.broken = True
+            raise Refused("INVALID_COMMAND")
+        if len(levels) < MIRROR_LEVELS:
+            levels.append(Level(command.price, command.qty))
+
+    def mirror_end(self, mirror: Mirror, instrument: int) -> None:
+        picture, mirror.incoming = mirror.incoming, None
+        if picture is None or mirror.broken or (
+                picture[BUY] and picture[SELL] and picture[BUY][0].price >= picture[SELL][0].price):
+            mirror.live = False
+            raise Refused("INVALID_COMMAND")
+        if not mirror.incoming_live:
+            return
+        for side in (BUY, SELL):
+            consumed = {level.price: level.consumed for level in mirror.shown[side]}
+            for level in picture[side]:
+                level.consumed = min(consumed.get(level.price, 0), level.qty)
+        mirror.shown, mirror.live = picture, True
+        for side in (BUY, SELL):
+            for order in self.queue(instrument, side):
+                left = order.leaves
+                filled = 0
+                if not self.world_can_pay(order, left):
+                    break
+                for level in mirror.shown[SELL if side == BUY else BUY]:
+                    if crosses(side, order.price, level.price):
+                        lots = min(left - filled, level.qty - level.consumed)
+                        level.consumed += lots
+                        filled += lots
+                if not filled:
+                    break
+                self.trade(order, None, order.price, filled)
+
+    def world_can_pay(self, order: Order, lots: int) -> bool:
+        rules = self.instruments[order.instrument]
+        try:
+            if order.side == BUY:
+                self.check_move(OUTSIDE, order.account, rules.base_asset, lots * rules.base_per_lot)
+            else:
+                self.check_move(OUTSIDE, order.account, rules.quote_asset, lots * order.price * rules.quote_per_tick_lot)
+        except Refused:
+            return False
+        return True
+
+    def printed(self, mirror: Mirror, trade: Command) -> None:
+        side = SELL if trade.side == BUY else BUY
+        left = trade.qty
+        for order in self.queue(trade.instrument, side):
+            if better(side, trade.price, order.price):
+                break
+            lots = min(left, order.leaves)
+            if order.price == trade.price:
+                if order.queue_ahead is None:
+                    order.queue_ahead = self.displayed(mirror, side, order.price) or 0
+                lots = min(lots, max(0, trade.qty - order.queue_ahead))
+                order.queue_ahead = max(0, order.queue_ahead - trade.qty)
+            if lots:
+                if not self.world_can_pay(order, lots):
+                    break
+                self.trade(order, None, order.price, lots)
+                left -= lots
+
+    # -- views --
+
+    def depth(self, instrument: int) -> tuple[list[tuple[int, int, int]], ...]:
+        sides = []
+        for side in (BUY, SELL):
+            levels: dict[int, list[int]] = {}
+            for order in self.queue(instrument, side):
+                if not order.hidden:
+                    level = levels.setdefault(order.price, [0, 0])
+                    level[0] += order.may_trade
+                    level[1] += 1
+            sides.append([(price, qty, count) for price, (qty, count) in levels.items()])
+        return tuple(sides)
