@@ -126,7 +126,9 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
 
     hub = MarketData(epoch=secrets.token_hex(8))
-    InternalVenue(engine, hub)
+    internal = InternalVenue(engine, hub, runner)
+    internal.start()
+    parts.callback(internal.stop)
     paper = PaperVenue(engine, hub, runner.wake)
     runner.mirror = paper
     paper.start()

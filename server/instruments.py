@@ -226,6 +226,9 @@ class Registry:
     def instrument_by_number(self, number: int) -> Instrument:
         return self._instrument_by_number[number]
 
+    def find_instrument_by_number(self, number: int) -> Instrument | None:
+        return self._instrument_by_number.get(number)
+
     def instruments(self) -> Iterator[Instrument]:
         """Those that names mean, in the order of their first definition."""
         return iter(self._instruments.values())

@@ -22,7 +22,10 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.clock": (),
     "server.instruments": ("server.errors", "fastpath.model"),
     "server.engine": ("fastpath", "server.errors", "server.clock", "server.instruments", "server.storage.ports"),
-    "server.storage": ("server.errors", "fastpath", "server.engine.commands", "server.engine.events"),
+    "server.storage": (
+        "server.errors", "server.clock", "server.instruments", "server.engine.commands", "server.engine.events",
+        "server.feeds.model", "fastpath",
+    ),
     "server.feeds": (
         "server.errors",
         "server.clock",
@@ -36,9 +39,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.errors",
         "server.clock",
         "server.instruments",
-        "server.engine.commands",
-        "server.engine.events",
-        "server.feeds.model",
+        "server.engine",
+        "server.feeds",
         "fastpath",
     ),
     "server.replay": ("server.errors", "server.clock"),

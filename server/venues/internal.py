@@ -1,0 +1,96 @@
+"""Our own books as market data: depth, quotes and trades of `internal:*` are published like those of any venue."""
+
+from __future__ import annotations
+
+import asyncio
+
+from server.engine.blotter import Changes
+from server.engine.engine import Engine
+from server.engine.events import Event, decode
+from server.engine.runner import Runner, RunnerState
+from server.feeds.hub import MarketData
+from server.feeds.internal import BookPublisher
+from server.feeds.model import Trade
+from server.instruments import Instrument
+
+BOOK_INTERVAL_S = 0.01
+"""Books are published at most so often: they change with every order, and a picture of one costs more than an order."""
+BOOK_LEVELS = 1_000
+"""Levels a side that are published."""
+
+
+class InternalVenue:
+    """Publishes trades after each batch, and the books that changed at most every BOOK_INTERVAL_S."""
+
+    def __init__(self, engine: Engine, market: MarketData, runner: Runner) -> None:
+        self._engine = engine
+        self._market = market
+        self._runner = runner
+        self._publishers: dict[int, BookPublisher] = {}
+        self._changed: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Publish the books as they are, and every change from now on."""
+        for instrument in self._engine.registry.instruments():
+            if not instrument.mirrored:
+                self._publish_book(instrument)
+        self._engine.add_listener(self._engine_changed)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _engine_changed(self, changes: Changes) -> None:
+        registry = self._engine.registry
+        for record in changes.trades:
+            event = decode(record)
+            instrument = registry.instrument_by_number(event.instrument)
+            if not instrument.mirrored:
+                self._market.publish(_trade(event, instrument))
+        self._changed |= changes.instruments
+        if self._timer is None and self._changed:
+            self._publish_books()
+            self._timer = asyncio.get_running_loop().call_later(BOOK_INTERVAL_S, self._interval_over)
+
+    def _interval_over(self) -> None:
+        """What changed in the meantime is published when the books are exactly what is durable, not before."""
+        self._timer = None
+        if self._changed and self._runner.state is RunnerState.RUNNING:
+            self._runner.read(self._publish_books)
+
+    def _publish_books(self) -> None:
+        registry = self._engine.registry
+        for number in sorted(self._changed):
+            instrument = registry.instrument_by_number(number)
+            if not instrument.mirrored:
+                self._publish_book(instrument)
+        self._changed.clear()
+
+    def _publish_book(self, instrument: Instrument) -> None:
+        engine = self._engine
+        publisher = self._publishers.get(instrument.number)
+        if publisher is None:
+            publisher = self._publishers[instrument.number] = BookPublisher(self._market, instrument)
+        bids, asks = engine.exchange.depth(instrument.number, BOOK_LEVELS)
+        publisher.publish(
+            [(price, qty) for price, qty, _ in bids],
+            [(price, qty) for price, qty, _ in asks],
+            engine.command_sequence,
+            engine.time_ns,
+        )
+
+
+def _trade(event: Event, instrument: Instrument) -> Trade:
+    """The public trade of a taker's fill."""
+    return Trade(
+        instrument=instrument,
+        trade_id=str(event.trade_id),
+        price=event.last_price,
+        qty=event.last_qty,
+        aggressor_side=event.side,
+        venue_time_ns=event.ts_ns,
+        receive_time_ns=event.ts_ns,
+    )

@@ -1,0 +1,166 @@
+"""Paper trading: orders on instruments of real venues fill against the mirrored market, as docs/orders.md tells.
+
+The engine knows a venue's market only by MIRROR_* commands, which are journaled like all commands. So only what can
+change something is sent: the book, when an order for it arrives and when it reaches the price of a resting order; and
+prints at the price of a resting order or through it. A book whose feed is not LIVE is announced as stale, once, and the
+engine then refuses orders on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from fastpath.model import Side
+
+from server.engine.commands import mirror_picture, mirror_stale, mirror_trade
+from server.engine.engine import Engine
+from server.engine.events import decode
+from server.feeds.hub import MarketData
+from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
+from server.instruments import Instrument
+
+PICTURE_LEVELS = 50
+"""Levels a side of the venue's book that orders can trade with."""
+MARK_INTERVAL_S = 0.05
+"""How often the market is looked at for resting orders."""
+MAX_PENDING_TRADES = 10_000
+"""Prints that wait for the engine. Beyond, the oldest are left out: a resting order then fills later than it could."""
+
+_BUY = int(Side.SIDE_BUY)
+
+NO_BUY = 0
+NO_SELL = 2**63 - 1
+
+
+class PaperVenue:
+    """Turns market data into the engine's mirror commands; the runner's MirrorSource. One asyncio thread."""
+
+    def __init__(self, engine: Engine, market: MarketData, wake: Callable[[], None]) -> None:
+        """`wake` tells the runner that something is due."""
+        self._engine = engine
+        self._market = market
+        self._wake = wake
+        self._limits: dict[int, tuple[int, int]] = {}
+        """By instrument with resting orders: highest price of a buy (or NO_BUY), lowest of a sell (or NO_SELL)."""
+        self._shown: dict[int, tuple[int, int] | None] = {}
+        """What the engine was last shown: (venue sequence, receive time) of the picture, None: that it is stale."""
+        self._due: set[int] = set()
+        self._trades: deque[bytes] = deque(maxlen=MAX_PENDING_TRADES)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to follow the market, for orders that a recovery brought back as well.
+
+        What the engine was shown before the recovery is old: it is corrected first.
+        """
+        self._orders_changed(instrument.number for instrument in self._engine.registry.numbered_instruments())
+        self._engine.add_listener(lambda changes: self._orders_changed(changes.instruments))
+        self._market.add_listener(self._market_changed)
+        for number in self._limits:
+            self._is_due(number)
+
+    def stop(self) -> None:
+        """Send nothing any more that was not asked for."""
+        self._limits.clear()
+        self._trades.clear()
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def take(self, instruments: Iterable[int]) -> bytes:
+        """Commands that are due, among them what brings the mirrors of `instruments` up to date."""
+        trades = b"".join(self._trades)
+        self._trades.clear()
+        pictures = b"".join([self._picture(number) for number in sorted(self._due.union(instruments))])
+        self._due.clear()
+        return trades + pictures
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _picture(self, number: int) -> bytes:
+        """What the engine has to be shown of an instrument now; nothing if it knows."""
+        instrument = self._engine.registry.find_instrument_by_number(number)
+        if instrument is None or not instrument.mirrored:
+            return b""
+        book = self._market.book(instrument.name, PICTURE_LEVELS)
+        shows = None
+        if book is not None and book.state is FeedState.LIVE and book.instrument.same_units(instrument):
+            shows = (book.venue_sequence, book.receive_time_ns)
+        if number in self._shown and self._shown[number] == shows:
+            return b""
+        self._shown[number] = shows
+        if book is None or shows is None:
+            return mirror_stale(number)
+        per_lot = instrument.data_lots_per_lot
+        return mirror_picture(number, _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot))
+
+    def _orders_changed(self, numbers: Iterable[int]) -> None:
+        registry = self._engine.registry
+        for number in numbers:
+            if not registry.instrument_by_number(number).mirrored:
+                continue
+            orders = [decode(record) for record in self._engine.blotter.open_order_records(number)]
+            buys = [order.price for order in orders if order.side == _BUY]
+            sells = [order.price for order in orders if order.side != _BUY]
+            if orders:
+                self._limits[number] = max(buys, default=NO_BUY), min(sells, default=NO_SELL)
+            else:
+                self._limits.pop(number, None)
+
+    def _market_changed(self, update: MarketUpdate) -> None:
+        number = update.instrument.number
+        if isinstance(update, BookUpdate) and update.state is not FeedState.LIVE:
+            if self._shown.get(number) is not None:
+                self._is_due(number)
+            return
+        limits = self._limits.get(number)
+        if limits is None:
+            return
+        buy, sell = limits
+        if isinstance(update, Trade):
+            if update.price <= buy or update.price >= sell:
+                self._printed(update)
+        elif isinstance(update, Quote):
+            if _reaches(update.bid_price, update.ask_price, buy, sell):
+                self._is_due(number)
+        elif number not in self._due and (
+            self._shown.get(number) is None or self._book_reaches(update.instrument, buy, sell)
+        ):
+            self._is_due(number)
+
+    def _book_reaches(self, instrument: Instrument, buy: int, sell: int) -> bool:
+        top = self._market.book(instrument.name, 1)
+        if top is None:
+            return False
+        return _reaches(top.bids[0][0] if top.bids else 0, top.asks[0][0] if top.asks else 0, buy, sell)
+
+    def _printed(self, trade: Trade) -> None:
+        lots = trade.qty // trade.instrument.data_lots_per_lot
+        if lots:
+            number, side = trade.instrument.number, trade.aggressor_side
+            self._trades.append(mirror_trade(instrument=number, aggressor_side=side, price=trade.price, qty=lots))
+            self._schedule()
+
+    def _is_due(self, number: int) -> None:
+        self._due.add(number)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(MARK_INTERVAL_S, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._wake()
+
+
+def _reaches(bid: int, ask: int, buy: int, sell: int) -> bool:
+    """Whether the best prices (0: none) reach a resting order's."""
+    return 0 < ask <= buy or bid >= sell
+
+
+def _whole_lots(levels: tuple[Level, ...], data_lots_per_lot: int) -> tuple[Level, ...]:
+    """Levels in lots; a part of a lot cannot be traded."""
+    return tuple([(price, lots) for price, qty in levels if (lots := qty // data_lots_per_lot)])
