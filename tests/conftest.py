@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.servers import find_program
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 """Recorded data that may not be shipped with the project; absent in an ordinary clone."""
@@ -37,12 +39,20 @@ def _commit() -> str:
 
 
 def _server(command: str, *arguments: str) -> str:
-    path = shutil.which(command)
+    path = find_program(command)
     if path is None:
-        return "absent"
+        return f"{command} ABSENT"
     done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
     lines = (done.stdout or done.stderr).splitlines()
-    return lines[0].split("(")[0].strip() if lines else "present"
+    return lines[0].split("(")[0].split(" sha=")[0].strip() if lines else "present"
+
+
+def _clickhouse() -> str:
+    """Old servers cannot say their version; Debian's package can."""
+    if find_program("clickhouse-server") is None:
+        return "clickhouse-server ABSENT"
+    known = _server("dpkg-query", "-W", "-f", "${Version}", "clickhouse-server")
+    return "ClickHouse " + (known if known[:1].isdigit() else "of unknown version")
 
 
 def pytest_report_header() -> list[str]:
@@ -51,7 +61,11 @@ def pytest_report_header() -> list[str]:
         f"tradewind: commit {_commit()}",
         f"machine:   Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores",
         "packages:  " + ", ".join(f"{name} {_version(name)}" for name in packages),
-        f"servers:   {_server('prometheus', '--version')}",
+        "servers:   "
+        + ", ".join([
+            _server("postgres", "--version"), _server("redis-server", "--version"), _clickhouse(), f"DuckDB {_version('duckdb')}",
+            _server("prometheus", "--version"),
+        ]),
         f"data:      beside the project: {'found' if SHARED.is_dir() else 'ABSENT, tests that need it skip'}",
         f"soak:      x{SOAK_FACTOR} (TRADEWIND_SOAK)",
     ]

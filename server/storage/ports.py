@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Column = NDArray[np.int64] | list[str] | list[list[int]]
+    """Integers, texts, or a list of integers per row; which one, says the table (`server/storage/tick_tables.py`)."""
+    Columns = Mapping[str, Column]
+    """Rows of a table, column by column, all equally long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +49,132 @@ class Journal(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TickBatch:
+    """Rows of one tick table that are stored together; `row_id` is one of the columns, ascending and unique for ever."""
+
+    table: str
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class TickKey:
+    """An instrument as its ticks are stored: prices count `tick_size`, quantities `lot_size`.
+
+    Rows recorded under another tick or lot size belong to another key, so that integers of different grids never mix.
+    """
+
+    name: str
+    tick_size: Decimal
+    lot_size: Decimal
+
+
+class TickStore(Protocol):
+    """Market data for history, candles, AI and backtests. All calls block; any thread may call.
+
+    Tables: trades, quotes, books, candles. Times are int64 ns; a row's `time_ns` is the venue's time, or the time of receipt
+    where the venue sends none. Queries answer rows of `[start_ns, end_ns)` in order of (time_ns, row_id), at most `limit`;
+    `after`, the (time_ns, row_id) of the last row got, continues behind it. Raises Unavailable while the store is away.
+    """
+
+    def write(self, batch: TickBatch, *, retry: bool = False) -> None:
+        """Store the rows. `retry`: an earlier attempt may have stored some or all of them; the rest is added, so that
+        every row is there exactly once."""
+        ...
+
+    def instruments(self) -> list[TickKey]:
+        """All keys that ever had rows, by name."""
+        ...
+
+    def rows(
+        self,
+        table: str,
+        key: TickKey,
+        start_ns: int,
+        end_ns: int,
+        *,
+        after: tuple[int, int] | None = None,
+        limit: int = 100_000,
+    ) -> Columns:
+        """Rows of `trades`, `quotes` or `books`."""
+        ...
+
+    def candles(self, key: TickKey, interval_ns: int, start_ns: int, end_ns: int, *, limit: int = 100_000) -> Columns:
+        """Candles that open in `[start_ns, end_ns)`, built in the store: time_ns (of the opening), open, high, low, close,
+        qty, buy_qty (of taker buys), trades. Intervals begin at the epoch; one without trades has no candle.
+
+        Whole minutes come from stored one-minute candles where there are some, from trades elsewhere.
+        """
+        ...
+
+    def prune(self, table: str, before_ns: int) -> None:
+        """Drop rows older than `before_ns`; a store that drops whole partitions keeps those that are not all old."""
+        ...
+
+    def version(self) -> str:
+        """The store's name and version."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MarketMessage:
+    """Market data of a topic. Sequences of a topic are contiguous: a jump means that messages were lost on the way."""
+
+    topic: str
+    sequence: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateMessage:
+    """An event of a private stream. `prev_sequence` is that of the stream's event before it (0: it is the first)."""
+
+    sequence: int
+    prev_sequence: int
+    payload: bytes
+
+
+class StreamGap(LookupError):
+    """The bus does not hold all events asked for: read them where they are kept, then go on from there."""
+
+
+class Bus(Protocol):
+    """Fan-out between processes. Never the truth: a bus that loses everything costs a resynchronization, no data."""
+
+    def publish_market(self, topic: str, payload: bytes) -> None:
+        """Hand a message to all subscribers, soon, in order, without waiting. While the bus is away the newest are held
+        up to a bound, the oldest dropped; subscribers see the jump."""
+        ...
+
+    def subscribe(self, patterns: Sequence[str]) -> AsyncIterator[MarketMessage]:
+        """Messages of topics that match a pattern (`quote:*`), from now on. Close the iterator (`aclose`) to end it.
+
+        A reader that falls behind loses the oldest messages and sees the jump."""
+        ...
+
+    async def last(self, topic: str) -> MarketMessage | None:
+        """The newest message of the topic, if the bus still knows it. Raises Unavailable."""
+        ...
+
+    async def append_private(self, stream: str, messages: Sequence[PrivateMessage]) -> None:
+        """Add events; those the stream has already are skipped, so that a call may be repeated. Raises Unavailable."""
+        ...
+
+    async def private_sequence(self, stream: str) -> int:
+        """Sequence of the newest event of the stream, 0 if there is none: where its writer goes on. Raises Unavailable."""
+        ...
+
+    def read_private(self, stream: str, after_sequence: int) -> AsyncIterator[PrivateMessage]:
+        """Events after this sequence, then new ones as they come. Raises StreamGap rather than leaving one out."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Market messages dropped because the bus was away or a reader too slow."""
+        ...
+
+    async def close(self) -> None: ...

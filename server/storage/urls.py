@@ -1,0 +1,89 @@
+"""From a URL in the configuration to an open store. Each driver is imported only if its store is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from server.errors import ConfigError
+from server.storage.ports import Bus, Journal, TickStore
+
+
+def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] | None = None) -> Journal:
+    """`sqlite:///path/journal.db` or `postgresql://user:password@host/database`. Blocks. Raises ConfigError.
+
+    `new_epoch` names the journal if it does not exist yet. `keep_waiting`: be the standby of a server that writes the
+    journal now (PostgreSQL only; see PostgresJournal).
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite":
+        from server.storage.sqlite_journal import SqliteJournal
+
+        if keep_waiting is not None:
+            raise ConfigError("a standby needs a journal in PostgreSQL: an SQLite journal has one machine")
+        return SqliteJournal(_path(url), new_epoch=new_epoch)
+    if scheme in ("postgresql", "postgres"):
+        from server.storage.postgres_journal import PostgresJournal
+
+        return PostgresJournal(url, new_epoch=new_epoch, keep_waiting=keep_waiting)
+    raise _unknown("journal", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def open_tick_store(url: str, *, retention_days: int | None = None) -> TickStore:
+    """`duckdb:///path/ticks.duckdb` or `clickhouse://user:password@host:9000/database`. Blocks.
+
+    `retention_days` lets a ClickHouse that can do so drop old rows by itself; `TickStore.prune` works everywhere.
+    Raises ConfigError where the URL is wrong; a ClickHouse that is away is not an error here.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "duckdb":
+        from server.storage.duckdb_ticks import DuckDBTicks
+
+        return DuckDBTicks(_path(url))
+    if scheme in ("clickhouse", "clickhouses"):
+        from server.storage.clickhouse_ticks import ClickHouseTicks
+
+        return ClickHouseTicks(url, retention_days=retention_days)
+    raise _unknown("tick store", url, "duckdb:///PATH or clickhouse://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+def open_bus(url: str, *, first_sequence: int) -> Bus:
+    """`memory:` or `redis://user:password@host:6379/0`; `?prefix=NAME` keeps installations apart. Raises ConfigError.
+
+    `first_sequence` numbers this publisher's market messages from there on; the start time in nanoseconds keeps the
+    numbers of one run apart from those of the next. Call it on the event loop that uses the bus.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        from server.storage.bus_memory import MemoryBus
+
+        return MemoryBus(first_sequence=first_sequence)
+    if scheme in ("redis", "rediss"):
+        from server.storage.redis_bus import RedisBus
+
+        address, _, query = url.partition("?")
+        options = dict(parse_qsl(query))
+        prefix = options.pop("prefix", "tradewind")
+        if options:
+            raise ConfigError(f"bus URL: unknown option {', '.join(options)}; the only one is prefix")
+        return RedisBus(address, prefix=prefix, first_sequence=first_sequence)
+    raise _unknown("bus", url, "memory: or redis://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+def _path(url: str) -> Path:
+    """`scheme:///relative/path` or `scheme:////absolute/path`, as SQLAlchemy reads it; also `scheme:path`."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc:
+        raise ConfigError(f"{parts.scheme}: a file has no host; write {parts.scheme}:///PATH")
+    if url.startswith(f"{parts.scheme}:///"):
+        path = path.removeprefix("/") if not path.startswith("//") else path[1:]
+    if not path:
+        raise ConfigError(f"{parts.scheme}: the URL names no file; write {parts.scheme}:///PATH")
+    return Path(path)
+
+
+def _unknown(what: str, url: str, forms: str) -> ConfigError:
+    scheme = urlsplit(url).scheme or "no scheme"
+    return ConfigError(f"{what} URL with {scheme}: use {forms}")
