@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zlib
 from dataclasses import dataclass, field
@@ -55,11 +56,24 @@ def best(bids: Levels, asks: Levels, depth: int) -> tuple[list[list[float]], lis
     )
 
 
-def binance(product: str, symbol: str) -> Truth:
+def shortened(root: Path, lines: int) -> Path:
+    """A copy of the shipped data with only the first `lines` lines of each Binance file."""
+    (root / "frames").mkdir()
+    (root / "markets").symlink_to(FRAMES.parent / "markets")
+    for path in FRAMES.iterdir():
+        if path.name.startswith("binance_"):
+            with gzip.open(path, "rb") as source, gzip.open(root / "frames" / path.name, "wb", 1) as short:
+                short.writelines(itertools.islice(source, lines))
+        else:
+            (root / "frames" / path.name).symlink_to(path)
+    return root
+
+
+def binance(product: str, symbol: str, frames: Path = FRAMES) -> Truth:
     """`product` spot or usdm, `symbol` such as btcusdt."""
     truth = Truth()
     depth, snapshot = [], None
-    with gzip.open(FRAMES / f"binance_{product}_{symbol}_20240808T2354.txt.gz", "rt") as lines:
+    with gzip.open(frames / f"binance_{product}_{symbol}_20240808T2354.txt.gz", "rt") as lines:
         for line in lines:
             frame = json.loads(line.split(" ", 1)[1])
             if "lastUpdateId" in frame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import itertools
 import os
 import signal
@@ -20,7 +19,6 @@ import pytest
 from server.clock import ManualClock
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from server.replay.okx import checksum
-from server.replay.server import SHIPPED_DATA
 from tests.simulation import replay_truth as truth
 from tests.simulation.replay_clients import Wire, get, replay, until, wire
 
@@ -34,17 +32,7 @@ FLAT_OUT_TWICE = Pace(speed=None, passes=2)
 @pytest.fixture(scope="module")
 def short_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped data with the first 4,000 lines of each Binance file: a pass is over soon."""
-    root: Path = tmp_path_factory.mktemp("replay")
-    (root / "frames").mkdir()
-    (root / "markets").symlink_to(SHIPPED_DATA / "markets")
-    for path in (SHIPPED_DATA / "frames").iterdir():
-        if path.name.startswith("binance_"):
-            with gzip.open(path, "rb") as source, gzip.open(root / "frames" / path.name, "wb", 1) as short:
-                for _ in range(4000):
-                    short.write(source.readline())
-        else:
-            (root / "frames" / path.name).symlink_to(path)
-    return root
+    return truth.shortened(tmp_path_factory.mktemp("replay"), lines=4000)
 
 
 async def played(exchange: ReplayExchange, client: Wire) -> AsyncIterator[Any]:
