@@ -122,6 +122,15 @@ class DuckDBTicks:
             cursor.execute(f"DELETE FROM {table} WHERE time_ns < ?", [before_ns])
             cursor.execute("CHECKPOINT")
 
+    def copy_to_parquet(self, table: str, path: Path, facts: dict[str, str]) -> None:
+        """The whole table as a Parquet file, in order of time; `facts` become the file's metadata."""
+        metadata = ", ".join(f"{name}: {_quoted(fact)}" for name, fact in facts.items())
+        with self._cursor() as cursor:
+            cursor.execute(
+                f"COPY (SELECT * FROM {table} ORDER BY time_ns, row_id) TO {_quoted(str(path))}"
+                f" (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{metadata}}})"
+            )
+
     def version(self) -> str:
         return f"DuckDB {duckdb.__version__}"
 
@@ -161,6 +170,10 @@ def _column(values: Any, kind: str) -> Column:
     if kind == INTEGER:
         return np.asarray(values, dtype=np.int64)
     return [str(text) for text in values] if kind == TEXT else [[int(i) for i in list_] for list_ in values]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _text(error: duckdb.Error) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Column = NDArray[np.int64] | list[str] | list[list[int]]
-    """Integers, texts, or a list of integers per row; which one, says the table (`server/storage/tick_tables.py`)."""
-    Columns = Mapping[str, Column]
-    """Rows of a table, column by column, all equally long."""
+Column: TypeAlias = "NDArray[np.int64] | list[str] | list[list[int]]"
+"""Integers, texts, or a list of integers per row; which one, says the table (`server/storage/tick_tables.py`)."""
+Columns: TypeAlias = "Mapping[str, Column]"
+"""Rows of a table, column by column, all equally long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class TickKey:
     name: str
     tick_size: Decimal
     lot_size: Decimal
+    """The instrument's `data_lot_size`: what market data counts."""
 
 
 class TickStore(Protocol):

@@ -58,7 +58,8 @@ class TickWriterStatus:
 
 
 def tick_key(instrument: Instrument) -> TickKey:
-    return TickKey(instrument.name, instrument.tick_size, instrument.lot_size)
+    """Where the instrument's market data is stored."""
+    return TickKey(instrument.name, instrument.tick_size, instrument.data_lot_size)
 
 
 class TickWriter:
@@ -154,10 +155,11 @@ class TickWriter:
         known = self._ids.get(instrument.name)
         if known is not None and (known[0] is instrument or known[0] == instrument):
             return known[1]
-        number = instrument_id(tick_key(instrument))
+        key = tick_key(instrument)
+        number = instrument_id(key)
         self._ids[instrument.name] = (instrument, number)
-        grid = (format_decimal(instrument.tick_size), format_decimal(instrument.lot_size))
-        self._append("instruments", (self._next_row_id, number, time_ns, instrument.name, *grid))
+        grid = (format_decimal(key.tick_size), format_decimal(key.lot_size))
+        self._append("instruments", (self._next_row_id, number, time_ns, key.name, *grid))
         return number
 
     # -- tasks ---------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def postgres_url(postgres: PostgresServer) -> str:
 @pytest.fixture
 def clickhouse_url(clickhouse: ClickHouseServer) -> str:
     """A database that does not exist yet: the store creates it."""
-    return clickhouse.url.replace("/default", f"/test_{next(_names)}")
+    return f"{clickhouse.url.removesuffix('default')}test_{next(_names)}"
 
 
 @pytest.fixture
