@@ -33,7 +33,8 @@ class Setup:
     accounts: tuple[AccountSetup, ...] = ()
 
 
-def _internal(symbol: str, tick_size: str, lot_size: str, min_notional: str = "1") -> Instrument:
+def internal_spot(symbol: str, tick_size: str, lot_size: str, min_notional: str = "1") -> Instrument:
+    """A spot instrument with a book of our own, such as BTC/USDT; sizes are decimal texts."""
     base, quote = symbol.split("/")
     return Instrument(
         number=0,
@@ -59,10 +60,10 @@ _PLAY_MONEY = (
 
 DEFAULT_SETUP = Setup(
     instruments=(
-        _internal("BTC/USDT", "0.01", "0.00001"),
-        _internal("ETH/USDT", "0.01", "0.0001"),
-        _internal("SOL/USDT", "0.01", "0.001"),
-        _internal("ETH/BTC", "0.00001", "0.0001", min_notional="0.0001"),
+        internal_spot("BTC/USDT", "0.01", "0.00001"),
+        internal_spot("ETH/USDT", "0.01", "0.0001"),
+        internal_spot("SOL/USDT", "0.01", "0.001"),
+        internal_spot("ETH/BTC", "0.00001", "0.0001", min_notional="0.0001"),
     ),
     accounts=(
         AccountSetup("demo", AccountMode.ACCOUNT_MODE_PAPER, _PLAY_MONEY),

@@ -1,0 +1,133 @@
+"""The Python descriptions of the packed records agree with the compiled ones, field by field."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from fastpath.model import CommandKind, EventKind
+
+from fastpath import records
+from server.engine import commands, definitions, events
+from server.instruments import Account, Asset, Instrument, InstrumentKind, Registry
+
+
+def test_each_event_field_is_read_where_the_compiled_code_reads_it() -> None:
+    # Every byte is different within a field and between neighbours; 0x7f and below keeps signed numbers positive.
+    record = bytes((7 * i + i // 128) % 128 for i in range(events.EVENT_SIZE))
+    compiled = records.fields("event", record)
+    decoded = events.decode(record)._asdict()
+    assert list(decoded) == list(compiled)
+    text = compiled.pop("client_order_id")
+    assert isinstance(text, bytes)
+    assert text.startswith(decoded.pop("client_order_id").split(b"\0")[0])
+    assert decoded == compiled
+
+
+def test_place_and_cancel_fill_the_fields_they_mean() -> None:
+    placed = records.fields(
+        "command",
+        commands.place(
+            account=3,
+            instrument=4,
+            side=1,
+            order_type=2,
+            time_in_force=3,
+            qty=2**62,
+            price=-5,
+            client_order_id="a-1",
+            post_only=True,
+        ),
+    )
+    expected = {"account": 3, "instrument": 4, "side": 1, "order_type": 2, "time_in_force": 3, "qty": 2**62}
+    expected |= {"price": -5, "client_order_id": b"a-1", "flags": 1, "kind": CommandKind.COMMAND_PLACE}
+    assert {name: value for name, value in placed.items() if value} == expected
+    canceled = records.fields("command", commands.cancel(account=3, order_id=2**63))
+    assert (canceled["kind"], canceled["account"], canceled["order_id"]) == (CommandKind.COMMAND_CANCEL, 3, 2**63)
+    adjusted = records.fields("command", commands.adjust_balance(account=1, asset=2, amount=-7, request_id="r"))
+    assert (adjusted["asset"], adjusted["amount"], adjusted["client_order_id"]) == (2, -7, b"r")
+
+
+def test_mirror_pictures_are_levels_between_a_beginning_and_an_end() -> None:
+    picture = commands.mirror_picture(7, ((100, 5), (99, 6)), ((101, 7),))
+    read = [records.fields("command", picture[at : at + 192]) for at in range(0, len(picture), 192)]
+    kinds = [each["kind"] for each in read]
+    level = CommandKind.COMMAND_MIRROR_LEVEL
+    assert kinds == [CommandKind.COMMAND_MIRROR_BEGIN, level, level, level, CommandKind.COMMAND_MIRROR_END]
+    assert [(each["side"], each["price"], each["qty"]) for each in read[1:4]] == [(1, 100, 5), (1, 99, 6), (2, 101, 7)]
+    assert {each["instrument"] for each in read} == {7}
+
+
+def test_definitions_survive_the_journal() -> None:
+    base, quote = Asset(1, "ÖBTC", 8), Asset(2, "USDT", 12)
+    instrument = Instrument(
+        number=9,
+        name="venue:ÖBTC/USDT",
+        base="ÖBTC",
+        quote="USDT",
+        kind=InstrumentKind.SPOT,
+        tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.00001"),
+        min_qty=3,
+        max_qty=10**12,
+        min_notional=Decimal("5.5"),
+        maker_fee_bps=Decimal("-0.25"),
+        taker_fee_bps=Decimal("7.5"),
+        tradable=True,
+    )
+    perpetual = Instrument(
+        number=10,
+        name="venue:UNI/USD:UNI",
+        base="ÖBTC",
+        quote="USDT",
+        kind=InstrumentKind.PERPETUAL,
+        tick_size=Decimal("0.0001"),
+        lot_size=Decimal(1),
+        contract_size=Decimal("0.001"),
+    )
+    account = Account(5, "alice", 2, create_ns=77)
+    registry = Registry()
+    packed = definitions.asset_record(base) + definitions.asset_record(quote) + definitions.account_record(account)
+    packed += definitions.instrument_record(instrument, base, quote, 1)
+    packed += definitions.instrument_record(perpetual, base, quote, 2)
+    found = records.definitions(commands.cancel(account=1) + packed + commands.cancel(account=1))
+    assert b"".join(found) == packed
+    for record in found:
+        definitions.register(record, 77, registry)
+    assert registry.instrument(instrument.name) == instrument
+    assert registry.instrument_by_number(10) == perpetual
+    assert registry.account("alice") == account
+    assert list(registry.assets()) == [base, quote]
+    compiled = records.fields("instrument", found[3])
+    assert (compiled["base_per_lot"], compiled["quote_per_tick_lot"]) == (1_000, 100_000)
+    assert (compiled["maker_fee_ppm"], compiled["taker_fee_ppm"], compiled["min_notional"]) == (-25, 750, 55 * 10**11)
+
+
+def test_what_does_not_fit_a_definition_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        definitions.asset_record(Asset(1, "x" * 65))
+
+
+def test_events_are_found_by_command_and_by_account() -> None:
+    def event(seq: int, command_seq: int, account: int, kind: int) -> bytes:
+        fields = dict.fromkeys(events.Event._fields, 0)
+        fields |= {"event_seq": seq, "command_seq": command_seq, "account": account, "kind": kind}
+        return events.EVENT.pack(*(b"" if name == "client_order_id" else value for name, value in fields.items()))
+
+    accepted, balance = int(EventKind.EVENT_ORDER_ACCEPTED), int(EventKind.EVENT_BALANCE_CHANGED)
+    batch = event(1, 10, 1, accepted) + event(2, 10, 1, balance) + event(3, 12, 2, accepted) + event(4, 12, 1, accepted)
+    assert records.event_offsets(batch, 10, 3) == [0, 512, 512, 1024]
+    assert records.event_offsets(b"", 10, 2) == [0, 0, 0]
+    assert [each[0] for each in records.select(batch, 1, accepted, accepted)] == [1, 4]
+    assert [each[0] for each in records.select(batch, 1, balance, accepted, after=1)] == [2, 4]
+    with pytest.raises(ValueError, match="no whole number of events"):
+        records.select(batch[:-1], 1, 0, 255)
+
+
+def test_stamping_numbers_and_times_a_batch() -> None:
+    batch = bytearray(commands.cancel(account=1) * 3)
+    records.stamp(batch, 41, 99)
+    read = [records.fields("command", bytes(batch[at : at + 192])) for at in range(0, len(batch), 192)]
+    assert [(each["seq"], each["ts_ns"], each["account"]) for each in read] == [(41, 99, 1), (42, 99, 1), (43, 99, 1)]
+    with pytest.raises(ValueError, match="no whole number of commands"):
+        records.stamp(bytearray(191), 1, 1)
