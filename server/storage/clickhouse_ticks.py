@@ -68,10 +68,11 @@ _BELOW_MINUTES = (
 class ClickHouseTicks:
     """`TickStore` in a ClickHouse database. A server that is away makes calls raise Unavailable, the next call tries again."""
 
-    def __init__(self, url: str, *, retention_days: int | None = None) -> None:
+    def __init__(self, url: str, *, retention_days: int | None = None, timeout_s: float = 30.0) -> None:
         """`url`: `clickhouse://user:password@host:9000/database`; the database is created on first use.
 
-        `retention_days`: rows older than that are dropped by servers that know TTL. Raises ConfigError.
+        `retention_days`: rows older than that are dropped by servers that know TTL. A server that is silent for `timeout_s`
+        is away. Raises ConfigError.
         """
         parts = urlsplit(url)
         self._database = parts.path.strip("/")
@@ -80,6 +81,7 @@ class ClickHouseTicks:
         self._url = url
         self._url_without_database = urlunsplit(parts._replace(path=""))
         self._retention_days = retention_days
+        self._timeout_s = timeout_s
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue(_IDLE_CLIENTS)
         self._preparing = threading.Lock()
         self._server: tuple[int, ...] | None = None
@@ -160,7 +162,7 @@ class ClickHouseTicks:
         client: Client | None = None
         try:
             self._prepare()
-            client = self._reuse() or _connect(self._url)
+            client = self._reuse() or self._connect(self._url)
             yield client
         except (DriverError, OSError, EOFError) as error:
             # When it is back its tables may be others.
@@ -174,6 +176,13 @@ class ClickHouseTicks:
             if client is not None:
                 client.disconnect()
 
+    def _connect(self, url: str) -> Client:
+        client = Client.from_url(url)
+        connection = client.connection
+        connection.connect_timeout = min(5.0, self._timeout_s)
+        connection.send_receive_timeout = connection.sync_request_timeout = self._timeout_s
+        return client
+
     def _reuse(self) -> Client | None:
         with contextlib.suppress(queue.Empty):
             return self._idle.get_nowait()
@@ -185,7 +194,7 @@ class ClickHouseTicks:
             if self._server is not None:
                 return
             self.close()
-            creator = _connect(self._url_without_database)
+            creator = self._connect(self._url_without_database)
             try:
                 creator.execute(f"CREATE DATABASE IF NOT EXISTS {self._database}")
                 version = creator.connection.server_info.version_tuple()
@@ -219,13 +228,6 @@ class ClickHouseTicks:
             found = client.execute(query, columnar=True)
         columns = found or [()] * len(kinds)
         return {name: _column(values, kind) for (name, kind), values in zip(kinds.items(), columns, strict=True)}
-
-
-def _connect(url: str) -> Client:
-    client = Client.from_url(url)
-    client.connection.connect_timeout = 5
-    client.connection.send_receive_timeout = 30
-    return client
 
 
 def create_table(table: str, version: tuple[int, ...], retention_days: int | None, *, database: str) -> str:

@@ -88,6 +88,7 @@ class TickWriter:
         self._flush_now = asyncio.Event()
         self._send_now = asyncio.Event()
         self._stopping = False
+        self._all_spooled = False
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="ticks")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -123,10 +124,10 @@ class TickWriter:
         """Spool all that is buffered and give the store `grace_s` to take it; the rest waits for the next start."""
         self._stopping = True
         self._flush_now.set()
-        self._send_now.set()
         flushing, sending, sampling = self._tasks
         sampling.cancel()
         await flushing
+        self._all_spooled = True
         self._send_now.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(sending, grace_s)
@@ -204,7 +205,7 @@ class TickWriter:
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, longest)
                 self._send_now.set()
-            elif self._stopping and not self._spool.rows:
+            elif self._all_spooled and not self._spool.rows:
                 return
 
     def _send_oldest(self) -> bool:

@@ -1,0 +1,260 @@
+"""The recorder and its spool: rows arrive once whatever happens to the store, and memory and disk stay bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadtest.servers import ClickHouseServer
+from server.clock import ManualClock
+from server.errors import Unavailable
+from server.feeds.model import BookUpdate, FeedState, Quote, Trade
+from server.instruments import Instrument, InstrumentKind
+from server.storage.ports import TickBatch, TickStore
+from server.storage.spool import Spool
+from server.storage.tick_store_writer import TickWriter, TickWriterLimits, tick_key
+from server.storage.tick_tables import TABLES, CorruptBatch, pack, unpack
+from server.storage.urls import open_tick_store
+
+BTC = Instrument(
+    1, "binance:BTC/USDT", "BTC", "USDT", InstrumentKind.SPOT, tick_size=Decimal("0.01"), lot_size=Decimal("0.00001")
+)
+START = 1_700_000_000_000_000_000
+END = START + 10**15
+QUICK = TickWriterLimits(flush_s=0.02, batch_rows=500, retry_s=(0.02, 0.1), book_interval_s=0.05)
+
+
+def trade(number: int) -> Trade:
+    return Trade(BTC, f"t{number}", 6_000_000 + number % 100, 1 + number, 1 + number % 2, START + number, START + number + 5)
+
+
+def quote(number: int) -> Quote:
+    return Quote(BTC, 100, 1, 101, number, None, START + number)
+
+
+@pytest.fixture(params=["duckdb", "clickhouse"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TickStore]:
+    is_duckdb = request.param == "duckdb"
+    url = f"duckdb:///{tmp_path / 'ticks.duckdb'}" if is_duckdb else request.getfixturevalue("clickhouse_url")
+    opened = open_tick_store(url)
+    yield opened
+    opened.close()
+
+
+@asynccontextmanager
+async def recording(store: TickStore, directory: Path, limits: TickWriterLimits = QUICK, **options: object) -> AsyncIterator[TickWriter]:
+    writer = TickWriter(store, Spool(directory), ManualClock(START), limits, **options)  # type: ignore[arg-type]
+    writer.start()
+    try:
+        yield writer
+    finally:
+        await writer.stop()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def stored_ids(store: TickStore) -> list[str]:
+    return list(store.rows("trades", tick_key(BTC), 0, END, limit=10**7)["trade_id"])  # type: ignore[arg-type]
+
+
+async def test_what_is_recorded_is_stored(store: TickStore, tmp_path: Path) -> None:
+    picture = BookUpdate(BTC, ((100, 5), (99, 6)), ((101, 7),), True, FeedState.LIVE, 42, START, START + 1)
+    async with recording(store, tmp_path / "spool", pictures=lambda: [picture]) as writer:
+        for number in range(2_000):
+            writer.record(trade(number))
+            writer.record(quote(number))
+        writer.record(BookUpdate(BTC, ((1, 1),), (), False, FeedState.LIVE, 43, START, START))
+        writer.record(BookUpdate(BTC, (), (), True, FeedState.STALE, 44, START, START))
+        await until(lambda: writer.status.rows_recorded > 4_001)
+    status = writer.status
+    assert status.rows_stored == status.rows_recorded
+    assert (status.rows_spooled, status.rows_dropped, status.error) == (0, 0, None)
+    assert stored_ids(store) == [f"t{number}" for number in range(2_000)]
+    quotes = store.rows("quotes", tick_key(BTC), 0, END)
+    assert np.asarray(quotes["ask_qty"]).tolist() == list(range(2_000))
+    books = store.rows("books", tick_key(BTC), 0, END)
+    assert (books["bid_prices"][0], books["ask_qtys"][0]) == ([100, 99], [7])
+    assert set(np.asarray(books["venue_sequence"]).tolist()) == {42}
+    assert store.instruments() == [tick_key(BTC)]
+
+
+class Broken:
+    """A real store whose calls fail at chosen moments, before or after they did their work."""
+
+    def __init__(self, store: TickStore, failures: Iterator[str]) -> None:
+        self._store = store
+        self._failures = failures
+
+    def write(self, batch: TickBatch, *, retry: bool = False) -> None:
+        failure = next(self._failures, "")
+        if failure == "before":
+            raise Unavailable("lost before")
+        self._store.write(batch, retry=retry)
+        if failure == "after":
+            raise Unavailable("lost after")
+
+
+async def test_every_row_is_stored_once_whenever_the_connection_breaks(store: TickStore, tmp_path: Path) -> None:
+    failures = itertools.islice(itertools.cycle(["after", "before", "", "after", ""]), 60)
+    async with recording(Broken(store, failures), tmp_path / "spool") as writer:  # type: ignore[arg-type]
+        for number in range(5_000):
+            writer.record(trade(number))
+            if number % 250 == 0:
+                await asyncio.sleep(0.02)
+        await until(lambda: writer.status.rows_stored == writer.status.rows_recorded)
+    assert stored_ids(store) == [f"t{number}" for number in range(5_000)]
+
+
+async def test_what_the_store_did_not_take_waits_for_the_next_start(store: TickStore, tmp_path: Path) -> None:
+    away = Broken(store, itertools.chain(["after"], itertools.repeat("before")))
+    writer = TickWriter(away, Spool(tmp_path / "spool"), ManualClock(START), QUICK)  # type: ignore[arg-type]
+    writer.start()
+    for number in range(1_200):
+        writer.record(trade(number))
+    await until(lambda: writer.status.error is not None)
+    await writer.stop(grace_s=0.1)
+    assert writer.status.rows_spooled == writer.status.rows_recorded
+    async with recording(store, tmp_path / "spool") as writer:
+        writer.record(trade(1_200))
+    assert stored_ids(store) == [f"t{number}" for number in range(1_201)]
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_clickhouse_restarts_under_load(
+    clickhouse: ClickHouseServer, clickhouse_url: str, tmp_path: Path, how: str
+) -> None:
+    """Three times. Every row is there once, and the recorder never waited."""
+    store = open_tick_store(clickhouse_url)
+    recorded = 0
+    async with recording(store, tmp_path / "spool") as writer:
+
+        async def load(count: int) -> None:
+            nonlocal recorded
+            for _ in range(count):
+                for _ in range(50):
+                    writer.record(trade(recorded))
+                    recorded += 1
+                await asyncio.sleep(0.01)
+
+        for _ in range(3):
+            await load(20)
+            ended = asyncio.create_task(asyncio.to_thread(getattr(clickhouse, how)))
+            await load(20)
+            await ended
+            await until(lambda: writer.status.error is not None)
+            await asyncio.gather(load(20), asyncio.to_thread(clickhouse.start))
+        await until(lambda: writer.status.rows_stored == writer.status.rows_recorded)
+    assert stored_ids(store) == [f"t{number}" for number in range(recorded)]
+    store.close()
+
+
+async def test_a_frozen_clickhouse_is_an_absent_one(clickhouse: ClickHouseServer, clickhouse_url: str, tmp_path: Path) -> None:
+    store = open_tick_store(clickhouse_url, timeout_s=0.5)
+    async with recording(store, tmp_path / "spool") as writer:
+        writer.record(trade(0))
+        await until(lambda: writer.status.rows_stored == 2)
+        clickhouse.freeze()
+        try:
+            for number in range(1, 1_000):
+                writer.record(trade(number))
+            await until(lambda: writer.status.error is not None)
+        finally:
+            clickhouse.thaw()
+        await until(lambda: writer.status.rows_stored == writer.status.rows_recorded)
+    assert stored_ids(store) == [f"t{number}" for number in range(1_000)]
+    store.close()
+
+
+async def test_a_full_spool_drops_the_oldest_and_says_so(store: TickStore, tmp_path: Path) -> None:
+    away = Broken(store, itertools.repeat("before"))
+    spool = Spool(tmp_path / "spool", limit_bytes=100_000)
+    writer = TickWriter(away, spool, ManualClock(START), QUICK)  # type: ignore[arg-type]
+    writer.start()
+    for number in range(20_000):
+        writer.record(trade(number))
+        if number % 500 == 0:
+            await asyncio.sleep(0)
+    await until(lambda: writer.status.rows_dropped + writer.status.rows_spooled == writer.status.rows_recorded)
+    status = writer.status
+    await writer.stop(grace_s=0)
+    assert status.spool_bytes <= 100_000
+    assert sum(file.stat().st_size for file in (tmp_path / "spool").iterdir()) <= 100_000
+    assert status.rows_dropped > 10_000
+    async with recording(store, tmp_path / "spool"):
+        pass
+    kept = [int(text[1:]) for text in stored_ids(store)]
+    assert kept == list(range(kept[0], 20_000))
+
+
+async def test_memory_is_bounded_while_nothing_is_flushed(store: TickStore, tmp_path: Path) -> None:
+    limits = TickWriterLimits(flush_s=60, buffered_rows=1_000)
+    writer = TickWriter(store, Spool(tmp_path / "spool"), ManualClock(START), limits)
+    for number in range(5_000):
+        writer.record(trade(number))
+    assert writer.status.rows_dropped == 4_001
+    writer.start()
+    await writer.stop()
+    assert writer.status.error is None
+    assert len(stored_ids(store)) == 999
+
+
+async def test_a_damaged_spool_file_is_left_out_and_counted(store: TickStore, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    writer = TickWriter(Broken(store, itertools.repeat("before")), spool, ManualClock(START), QUICK)  # type: ignore[arg-type]
+    writer.start()
+    for number in range(1_500):
+        writer.record(trade(number))
+    await until(lambda: writer.status.rows_spooled == 1_501)
+    await writer.stop(grace_s=0)
+    second = sorted((tmp_path / "spool").glob("*trades*"))[1]
+    content = bytearray(second.read_bytes())
+    content[len(content) // 2] ^= 1
+    second.write_bytes(content)
+    (tmp_path / "spool" / "torn.new").write_bytes(b"half a batch")
+    async with recording(store, tmp_path / "spool") as writer:
+        pass
+    assert writer.status.batches_corrupt == 1
+    assert stored_ids(store) == [f"t{number}" for number in (*range(500), *range(1_000, 1_500))]
+
+
+async def test_an_unusable_spool_is_reported(store: TickStore, tmp_path: Path) -> None:
+    directory = tmp_path / "spool"
+    async with recording(store, directory) as writer:
+        directory.rmdir()
+        directory.write_text("in the way")
+        writer.record(trade(0))
+        await until(lambda: writer.status.error is not None)
+        assert "spool" in str(writer.status.error)
+        assert writer.status.rows_dropped == 2
+        directory.unlink()
+        directory.mkdir()
+        writer.record(trade(1))
+        await until(lambda: writer.status.error is None)
+    assert stored_ids(store) == ["t1"]
+
+
+def test_packed_batches_are_read_back_and_damage_is_found() -> None:
+    columns = {
+        name: {"integer": np.array([1, -(2**63)]), "text": ["", "é\0"], "integers": [[], [1, 2]]}[kind]
+        for name, kind in TABLES["books"].items()
+    }
+    data = pack(TickBatch("books", columns))
+    back = unpack(data)
+    assert back.table == "books"
+    assert {name: list(column) for name, column in back.columns.items()} == {name: list(c) for name, c in columns.items()}
+    for at in range(0, len(data), 7):
+        with pytest.raises(CorruptBatch):
+            unpack(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        with pytest.raises(CorruptBatch):
+            unpack(data[:at])
