@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from server.instruments import OffGrid, to_units
 
 _CACHE_LIMIT = 65_536
+# Prices and quantities are never negative. Some venues write very small ones with an exponent.
+_NUMBER = re.compile(r"(?P<whole>[0-9]+)(\.(?P<fraction>[0-9]+))?(?P<exponent>[eE][+-]?[0-9]{1,3})?")
 
 
 class Grid:
@@ -37,19 +40,15 @@ class Grid:
         return units
 
     def _parse(self, text: str) -> int:
-        whole, _, fraction = text.partition(".")
-        excess = len(fraction) - self._decimals
-        if excess > 0:
-            if fraction.strip("0123456789"):
-                raise ValueError(f"{text[:40]!r} is not a decimal number")
-            if fraction[self._decimals :].strip("0"):
-                raise OffGrid(f"{text[:40]} is not a multiple of {self.step}")
-            digits = whole + fraction[: self._decimals]
-        else:
-            digits = whole + fraction + "0" * -excess
-        if not digits.isdecimal():
-            # Not the plain form that venues send; let the strict converter judge.
+        number = _NUMBER.fullmatch(text)
+        if number is None:
+            raise ValueError(f"{text[:40]!r} is not a decimal number")
+        if number["exponent"]:
             return to_units(Decimal(text), self.step)
+        fraction = number["fraction"] or ""
+        if fraction[self._decimals :].strip("0"):
+            raise OffGrid(f"{text[:40]} is not a multiple of {self.step}")
+        digits = number["whole"] + fraction[: self._decimals].ljust(self._decimals, "0")
         units, rest = divmod(int(digits), self._factor)
         if rest:
             raise OffGrid(f"{text[:40]} is not a multiple of {self.step}")
