@@ -12,6 +12,7 @@ from tradewind import Client
 
 from server.lifecycle import running_instance
 
+DEFAULT_DATA_DIR = Path("var")
 ADMIN_TOKEN = "admin.token"
 SETTINGS_FILE = Path("tradewind.toml")
 
@@ -41,7 +42,7 @@ class Session:
         if self.given_data_dir is not None:
             return self.given_data_dir
         if not SETTINGS_FILE.is_file():
-            return Path("var")
+            return DEFAULT_DATA_DIR
         from server.config import load_config  # only where there are settings, because it takes a moment
 
         return load_config().data_dir

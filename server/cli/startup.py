@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from server.cli.render import console, print_json
+from server.cli.session import DEFAULT_DATA_DIR
 
 _COLORS = {"STARTING": "yellow", "SERVING": "green", "DEGRADED": "yellow", "NOT_SERVING": "red"}
 _STATE_WIDTH = max(map(len, _COLORS))
@@ -19,6 +21,7 @@ _NAME_WIDTH = 34
 class WhatNow:
     """A server that is ready: where, how to get in, and what it plays."""
 
+    data_dir: Path
     address: str
     token_file: Path
     market_data: str
@@ -28,30 +31,30 @@ class WhatNow:
     """Given when it runs in the background."""
 
     def lines(self) -> list[str]:
-        environment = "" if self.address == "127.0.0.1:50051" else f"TRADEWIND_ADDRESS={self.address} "
+        command = _command() if self.data_dir == DEFAULT_DATA_DIR else f"{_command()} --data-dir {self.data_dir}"
         lines = [
             f"Ready: gRPC on {self.address}, market data: {self.market_data}",
             f"  token     {self.token_file}",
             f"  metrics   {self.metrics_url}" if self.metrics_url else "",
             f"  log       {self.log_file}" if self.log_file else "",
             "Try, in another terminal:" if self.pid is None else "Try:",
-            f"  {environment}tradewind book binance:BTC/USDT --watch",
-            f"  {environment}tradewind buy binance:BTC/USDT 0.01 --market",
-            f"  {environment}tradewind positions",
-            "" if self.market_data == "live" else "Real exchanges instead of recordings: tradewind up --live",
-            "Stop: Ctrl-C" if self.pid is None else f"Stop: tradewind down   (process {self.pid})",
+            f"  {command} book binance:BTC/USDT --watch",
+            f"  {command} buy binance:BTC/USDT 0.01 --market",
+            f"  {command} positions",
+            "" if self.market_data == "live" else f"Real exchanges instead of recordings: {_command()} up --live",
+            "Stop: Ctrl-C" if self.pid is None else f"Stop: {command} down   (process {self.pid})",
         ]
         return [line for line in lines if line]
 
 
 class StartReport:
-    """Prints each state once as it comes, and a bar while something long runs. JSON: a line an event."""
+    """Prints each change of state, and a bar while something long runs. JSON: a line an event."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._console = console()
         self._bar: Progress | None = None
-        self._shown: dict[str, tuple[str, str]] = {}
+        self._shown: dict[str, str] = {}
         self._tenth_shown = -1
 
     def __enter__(self) -> StartReport:
@@ -62,13 +65,13 @@ class StartReport:
 
     def state(self, name: str, state: str, detail: str, progress: tuple[int, int] | None) -> None:
         """A part of the server is in `state` now; `progress` is (done, total) of something long."""
-        if progress is not None:
+        if progress is not None and progress[1] > 0:
             self._progress(name, detail, *progress)
             return
         self._end_bar()
-        if self._shown.get(name) == (state, detail):
+        if self._shown.get(name) == state:
             return
-        self._shown[name] = (state, detail)
+        self._shown[name] = state
         if self._as_json:
             print_json({"event": "state", "service": name, "state": state, "detail": detail})
             return
@@ -103,6 +106,13 @@ class StartReport:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _command() -> str:
+    """The command as it can be typed here: by its name where the shell finds it, else as it was called."""
+    called = sys.argv[0]
+    found = shutil.which("tradewind")
+    return "tradewind" if found and Path(found).resolve() == Path(called).resolve() else called
 
 
 def _json(value: object) -> object:

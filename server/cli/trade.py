@@ -141,7 +141,7 @@ def _place(
     )
     show_order(order, json)
     if order.status is OrderStatus.REJECTED:
-        fail(f"rejected: {order.reject_message or order.reject_reason} [{order.reject_reason}]")
+        fail(f"{order.reject_message or 'rejected'} [{order.reject_reason}]")
 
 
 def show_order(order: Order, json: bool) -> None:

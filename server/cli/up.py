@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -76,13 +77,18 @@ def _run(config_file: Path | None, overrides: dict[str, Any], json: bool) -> int
     if sys.stderr.isatty() and "level" not in config.logging.model_fields_set:  # the screen is for what matters
         config = load_config(config_file, overrides | {"logging": {"level": "warning"}})
     with StartReport(json) as report:
-        return app.serve(
-            config,
-            on_state=lambda s: report.state(s.name, s.state.name, s.detail, s.progress),
-            on_ready=lambda ready: report.ready(
-                WhatNow(ready.address, ready.admin_token_path, ready.market_data, ready.metrics_url)
-            ),
-        )
+
+        def on_ready(ready: app.Ready) -> None:
+            token_file, metrics_url = ready.admin_token_path, ready.metrics_url
+            report.ready(WhatNow(ready.data_dir, ready.address, token_file, ready.market_data, metrics_url))
+
+        try:
+            return app.serve(
+                config, on_state=lambda s: report.state(s.name, s.state.name, s.detail, s.progress), on_ready=on_ready
+            )
+        except (OSError, ValueError):  # nothing that was typed: the server's own failure is told whole
+            traceback.print_exc()
+            return 1
 
 
 def _start_detached(config_file: Path | None, overrides: dict[str, Any], wait_s: float, json: bool) -> None:
@@ -108,10 +114,9 @@ def _start_detached(config_file: Path | None, overrides: dict[str, Any], wait_s:
             _fail_to_start(child, log_file, log_start, wait_s)
         with Session(None, None, config.data_dir, None).client() as client:
             info = client.get_info()
+        token_file = config.data_dir / ADMIN_TOKEN
         report.ready(
-            WhatNow(
-                running.address, config.data_dir / ADMIN_TOKEN, info.market_data, log_file=log_file, pid=running.pid
-            )
+            WhatNow(config.data_dir, running.address, token_file, info.market_data, log_file=log_file, pid=running.pid)
         )
 
 

@@ -125,7 +125,7 @@ def test_a_rejected_order_is_shown_and_is_a_failure(server: ScriptedServer, run:
     ran = run("buy", NAME, "1", "--market", "--json")
     assert ran.status == 1
     assert ran.document["reject_reason"] == "INSUFFICIENT_BALANCE"
-    assert ran.err == "error: rejected: not enough USDT [INSUFFICIENT_BALANCE]\n"
+    assert ran.err == "error: not enough USDT [INSUFFICIENT_BALANCE]\n"
 
 
 @pytest.mark.parametrize(

@@ -435,6 +435,21 @@ async def test_a_cancelled_reader_is_cancelled(server: ScriptedServer) -> None:
             await reader
 
 
+async def test_a_read_that_timed_out_loses_nothing(server: ScriptedServer) -> None:
+    def resumes(call: Call) -> Iterator[Any]:
+        yield market(1, 1, **ack(resumed=True))
+        yield change(2, 1, {"99": "1"}, {})
+        yield from hold(call)
+
+    server.on("SubscribeMarketData", quiet_after_snapshot, resumes)
+    async with tradewind.AsyncClient(server.address, "t") as client, client.watch_book(NAME) as watch:
+        await anext(watch)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(watch), 0.1)
+        assert list(levels((await anext(watch)).bids)) == ["100", "99"]
+        assert resume_positions(server) == [None, ("e", 1)]
+
+
 async def test_a_blocking_watch_is_ended_from_another_thread(server: ScriptedServer) -> None:
     server.on("SubscribeMarketData", quiet)
     with tradewind.Client(server.address, "t") as client, client.watch_book(NAME) as watch:

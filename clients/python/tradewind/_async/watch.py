@@ -99,7 +99,8 @@ class AsyncWatch(Generic[T]):
             await self._reconnect(error)
         except grpc.RpcError as error:
             await self._reconnect(from_rpc_error(error))
-        except BaseException:
+        except BaseException:  # a reader that was cancelled, perhaps by a timeout, or is interrupted
+            self._hang_up()  # the next read, if there is one, resumes
             if not self._closed:  # closing while another task reads ends that read; the reader sees the end, not this
                 raise
         else:
