@@ -168,7 +168,6 @@ async def _start_engine(
     """Open the journal, carry out what it holds, and take commands."""
     board.set("storage", ServiceState.STARTING, "opening the journal")
     journal = SqliteJournal(config.data_dir / "journal.db", new_epoch=secrets.token_hex(8))
-    parts.callback(journal.close)
     board.set("storage", ServiceState.SERVING, "SQLite journal")
     engine = Engine(EngineLimits(**config.engine.model_dump()), epoch=journal.epoch)
 
@@ -176,7 +175,11 @@ async def _start_engine(
         board.set("engine", ServiceState.STARTING, "recovering from the journal", progress=(done, total))
 
     recovering(0, journal.last_seq)
-    recovery = await engine.recover(journal, recovering)
+    try:
+        recovery = await engine.recover(journal, recovering)
+    except BaseException:
+        journal.close()
+        raise
     runner = Runner(engine, journal, clock)
     metrics = EngineMetrics(registry, lambda: runner.queued)
     runner.observe_sync = metrics.observe_sync

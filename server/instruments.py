@@ -28,7 +28,7 @@ Venues make their lots coarser now and then; the orders that rest already keep t
 book are not whole lots.
 """
 
-_DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
+_DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?", re.ASCII)
 # Wide enough for any product of two wire decimals; a result that would need rounding raises instead.
 _EXACT = Context(prec=80, traps=[Inexact])
 

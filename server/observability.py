@@ -35,8 +35,9 @@ _LAG_INTERVAL_S = 0.1
 _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
 
 
-def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
-    """Send the logs of the whole process to `stream`."""
+def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Send the logs of the whole process to `stream`, standard error by default."""
+    stream = stream or sys.stderr
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     structlog.configure(
@@ -49,7 +50,6 @@ def configure_logging(settings: LogSettings, stream: TextIO = sys.stderr) -> Non
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
-        cache_logger_on_first_use=True,
     )
     # Libraries log through the standard library: only what needs a look.
     logging.basicConfig(stream=stream, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s")
