@@ -28,6 +28,7 @@ from fastpath.model cimport (
     ORDER_TYPE_MARKET_TO_LIMIT,
     REJECT_REASON_ACCOUNT_MODE,
     REJECT_REASON_AMOUNT_OVERFLOW,
+    REJECT_REASON_EXPIRE_TIME_IN_PAST,
     REJECT_REASON_INSTRUMENT_NOT_TRADING,
     REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
@@ -47,8 +48,10 @@ from fastpath.model cimport (
     SELF_TRADE_PREVENTION_NONE,
     SIDE_BUY,
     SIDE_SELL,
+    TIME_IN_FORCE_DAY,
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_GTC,
+    TIME_IN_FORCE_GTD,
     TIME_IN_FORCE_IOC,
     TRADING_STATUS_CANCEL_ONLY,
     TRADING_STATUS_HALTED,
@@ -58,18 +61,36 @@ from fastpath.model cimport (
     money_t,
     price_t,
     qty_t,
+    ts_t,
 )
-from fastpath.settlement cimport required_amount, reserved_row
+from fastpath.settlement cimport held_amount, required_amount, reserved_row
 
 cdef enum:
     POST_ONLY_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE
     SUPPORTED_FLAGS = POST_ONLY_FLAGS | ORDER_FLAG_PROTECTED | ORDER_FLAG_CANCEL_ON_DISCONNECT
     GROUP_OWNER = 0x80000000      # an owner key made from a group, not an account
 
+cdef ts_t DAY_NS = 86_400_000_000_000
+
 
 cdef inline bint is_market(const order_record_t* order) noexcept nogil:
     """Whether it takes at any price (within its protection)."""
     return order.order_type == ORDER_TYPE_MARKET or order.order_type == ORDER_TYPE_MARKET_TO_LIMIT
+
+
+cdef inline bint takes_now(const order_record_t* order) noexcept nogil:
+    """Whether it takes on arrival or not at all."""
+    return order.time_in_force == TIME_IN_FORCE_IOC or order.time_in_force == TIME_IN_FORCE_FOK
+
+
+cdef inline bint ends_at_a_time(const order_record_t* order) noexcept nogil:
+    return order.time_in_force == TIME_IN_FORCE_GTD or order.time_in_force == TIME_IN_FORCE_DAY
+
+
+cdef ts_t expiry_of(const order_record_t* order) noexcept nogil:
+    if order.time_in_force == TIME_IN_FORCE_DAY and order.expire_ns == 0:
+        return (order.placed_ns // DAY_NS + 1) * DAY_NS             # the end of the day, UTC
+    return order.expire_ns
 
 
 cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
@@ -79,14 +100,17 @@ cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* or
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
     if instrument.mirror != NULL and order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN):
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
-    if order.time_in_force not in (TIME_IN_FORCE_GTC, TIME_IN_FORCE_IOC, TIME_IN_FORCE_FOK):
+    if not TIME_IN_FORCE_GTC <= order.time_in_force <= TIME_IN_FORCE_DAY:
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
-    if order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN) and order.time_in_force != TIME_IN_FORCE_GTC:
+    if order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN) and takes_now(order):
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
+    if order.order_type == ORDER_TYPE_MARKET and ends_at_a_time(order):
+        return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
+    if not ends_at_a_time(order) and order.expire_ns != 0:
+        return REJECT_REASON_INVALID_COMMAND
     if (order.side != SIDE_BUY and order.side != SIDE_SELL) or order.flags & ~<uint32_t>SUPPORTED_FLAGS:
         return REJECT_REASON_INVALID_COMMAND
-    if order.flags & POST_ONLY_FLAGS and (is_market(order) or order.time_in_force != TIME_IN_FORCE_GTC
-                                          or order.min_qty != 0):
+    if order.flags & POST_ONLY_FLAGS and (is_market(order) or takes_now(order) or order.min_qty != 0):
         return REJECT_REASON_INVALID_COMMAND
     if order.flags & ORDER_FLAG_PROTECTED and not is_market(order):
         return REJECT_REASON_INVALID_COMMAND
@@ -249,6 +273,8 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, const order_record_
     cdef uint8_t reason = check_kind(instrument, order)
     if reason == 0:
         reason = check_numbers(&instrument.definition, order)
+    if reason == 0 and ends_at_a_time(order) and order.expire_ns <= order.placed_ns:
+        reason = REJECT_REASON_EXPIRE_TIME_IN_PAST
     if reason == 0:
         reason = check_market_state(state, instrument, order)
     if reason != 0:
@@ -265,3 +291,22 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, const order_record_
     if reason == 0 and instrument.mirror != NULL:
         reason = check_proceeds(state, instrument, order, taker.price)
     return reason
+
+
+cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order_record_t* order,
+                           const order_record_t* amended) noexcept nogil:
+    cdef money_t needed, available
+    cdef uint8_t reason = check_numbers(&instrument.definition, amended)
+    if reason == 0:
+        reason = check_market_state(state, instrument, amended)
+    if reason != 0:
+        return reason
+    if slides_to_nothing(instrument, amended):
+        return REJECT_REASON_WOULD_TAKE_LIQUIDITY
+    needed = required_amount(instrument, amended, amended.price, amended.qty - amended.cum_qty)
+    available = ledger_free_amount(&state.ledger, reserved_row(state, order)) + held_amount(instrument, order)
+    if available < needed:
+        return REJECT_REASON_INSUFFICIENT_BALANCE
+    if instrument.mirror != NULL:
+        return check_proceeds(state, instrument, amended, amended.price)
+    return 0

@@ -4,12 +4,13 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 
 from fastpath.book cimport book_crossed, book_validate, order_price, order_side
+from fastpath.heap cimport heap_holds
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, balance_t
 from fastpath.model cimport money_t
 from fastpath.orders cimport order_is_open, order_record_t, orders_find, orders_find_client
 from fastpath.pool cimport NIL, order_leaves
-from fastpath.settlement cimport required_amount, reserved_row
+from fastpath.settlement cimport held_amount, reserved_row
 from fastpath.state cimport instrument_t
 
 
@@ -67,8 +68,9 @@ cdef const char* audit_reservations(const state_t* state, money_t* reserved) noe
         order = &state.orders.records[number]
         if order.slot != NIL:
             open_count += 1
-            reserved[reserved_row(state, order)] += required_amount(
-                &state.instruments[order.instrument], order, order.price, order.qty - order.cum_qty)
+            reserved[reserved_row(state, order)] += held_amount(&state.instruments[order.instrument], order)
+            if heap_holds(state.expiry_places, order.slot) != (order.expire_ns != 0):
+                return b"an open order's expiry is not scheduled, or another's is"
     for row in range(state.ledger.balance_count):
         if reserved[row] != state.ledger.balances[row].reserved:
             return b"a reserved amount is not what the open orders need"

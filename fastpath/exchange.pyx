@@ -5,10 +5,11 @@ give the same events and the same `state_hash`, in one batch or in many.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from fastpath.amend cimport amend
 from fastpath.audit cimport audit
 from fastpath.book cimport book_depth, depth_t
 from fastpath.definitions cimport define_account, define_asset, define_instrument, set_trading_status
@@ -18,16 +19,22 @@ from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport FEE_ACCOUNT as FEES
 from fastpath.ledger cimport OUTSIDE_ACCOUNT as OUTSIDE
 from fastpath.ledger cimport balance_t, ledger_first_rows, position_t
+from fastpath.mass cimport mass_cancel, session_closed
 from fastpath.model cimport (
     COMMAND_ADJUST_BALANCE,
+    COMMAND_AMEND,
     COMMAND_CANCEL,
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_DEFINE_ASSET,
     COMMAND_DEFINE_INSTRUMENT,
+    COMMAND_MASS_CANCEL,
     COMMAND_MIRROR_BEGIN,
     COMMAND_MIRROR_END,
     COMMAND_PLACE,
+    COMMAND_SESSION_CLOSED,
+    COMMAND_SET_DEADMAN_TIMER,
     COMMAND_SET_TRADING_STATUS,
+    COMMAND_TIMER,
     REJECT_REASON_INVALID_COMMAND,
     account_def_t,
     asset_def_t,
@@ -39,6 +46,7 @@ from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_record_t, orders_find, 
 from fastpath.paper cimport mirror_command
 from fastpath.settlement cimport flush_ledger
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
+from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
 from fastpath.trading cimport cancel, place
 
 OUTSIDE_ACCOUNT = <uint32_t>OUTSIDE      # the world: the other leg of deposits, the counterparty at mirrored venues
@@ -54,8 +62,18 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
         place(state, command)
     elif command.kind == COMMAND_CANCEL:
         cancel(state, command)
+    elif command.kind == COMMAND_AMEND:
+        amend(state, command)
     elif COMMAND_MIRROR_BEGIN <= command.kind <= COMMAND_MIRROR_END:
         mirror_command(state, command)
+    elif command.kind == COMMAND_TIMER:
+        run_timers(state, command)
+    elif command.kind == COMMAND_MASS_CANCEL:
+        mass_cancel(state, command)
+    elif command.kind == COMMAND_SESSION_CLOSED:
+        session_closed(state, command)
+    elif command.kind == COMMAND_SET_DEADMAN_TIMER:
+        set_deadman_timer(state, command)
     elif command.kind == COMMAND_ADJUST_BALANCE:
         adjust_balance(state, command)
     elif command.kind == COMMAND_DEFINE_ASSET:
@@ -157,6 +175,12 @@ cdef class Exchange:
     def event_seq(self) -> int:
         """Of the last event."""
         return self.state.events.seq
+
+    @property
+    def next_timer_ns(self) -> int | None:
+        """When the next TIMER command is due (it may find nothing to do); None: nothing waits for a time."""
+        cdef int64_t due = next_timer(self.state)
+        return None if due == INT64_MAX else due
 
     @property
     def order_count(self) -> int:

@@ -46,6 +46,9 @@ cdef bint mirror_end(mirror_t* mirror) noexcept nogil
 # rests among the paper orders. Self-trade prevention has nothing to prevent; there is nothing hidden.
 cdef void mirror_match(mirror_t* mirror, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil
 
+# The reason mirror_match would refuse with, 0 if it would not.
+cdef uint8_t mirror_check(const mirror_t* mirror, const taker_t* taker) noexcept nogil
+
 # match_cost() against the picture.
 cdef bint mirror_cost(const mirror_t* mirror, uint8_t side, price_t limit, qty_t qty,
                       qty_t* found, int64_t* cost, price_t* worst) noexcept nogil

@@ -208,8 +208,12 @@ cdef qty_t mirror_consume(mirror_t* mirror, uint8_t side, price_t limit, qty_t q
     return qty - left
 
 
-cdef uint8_t check(mirror_t* mirror, const taker_t* taker, bint never_rests) noexcept nogil:
-    """The reason to refuse the taker, 0 if there is none."""
+cdef inline bint never_rests(const taker_t* taker) noexcept nogil:
+    return (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
+            or taker.flags & TAKER_MARKET)
+
+
+cdef uint8_t mirror_check(const mirror_t* mirror, const taker_t* taker) noexcept nogil:
     cdef const shown_side_t* opposite = &mirror.shown[taker.side & 1]
     cdef bint marketable = opposite.count > 0 and crosses(taker.side, taker.price, opposite.levels[0].price)
     cdef qty_t found
@@ -226,7 +230,7 @@ cdef uint8_t check(mirror_t* mirror, const taker_t* taker, bint never_rests) noe
             return REJECT_REASON_FOK_NOT_FILLABLE
         if found < taker.min_qty:
             return REJECT_REASON_MIN_QTY_NOT_FILLABLE
-    if not never_rests and not book_can_rest(mirror.resting, taker.side, False, taker.qty):
+    if not never_rests(taker) and not book_can_rest(mirror.resting, taker.side, False, taker.qty):
         return REJECT_REASON_CAPACITY
     return 0
 
@@ -259,13 +263,11 @@ cdef void take(mirror_t* mirror, const taker_t* taker, sink_t* sink, match_t* re
 
 
 cdef void mirror_match(mirror_t* mirror, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
-    cdef bint never_rests = (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
-                             or taker.flags & TAKER_MARKET)
     cdef const shown_side_t* opposite = &mirror.shown[taker.side & 1]
     cdef price_t price = taker.price
     memset(result, 0, sizeof(match_t))
     result.outcome = MATCH_REJECTED
-    result.reject_reason = check(mirror, taker, never_rests)
+    result.reject_reason = mirror_check(mirror, taker)
     if result.reject_reason != 0:
         return
     result.leaves = taker.qty
@@ -277,7 +279,7 @@ cdef void mirror_match(mirror_t* mirror, const taker_t* taker, sink_t* sink, mat
     if result.leaves == 0:
         result.outcome = MATCH_FILLED
         return
-    if never_rests:
+    if never_rests(taker):
         result.outcome = MATCH_CANCELED
         result.cancel_reason = (CANCEL_REASON_MARKET_REMAINDER
                                 if taker.flags & (TAKER_MARKET | TAKER_MARKET_TO_LIMIT)

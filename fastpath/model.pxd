@@ -182,6 +182,7 @@ cpdef enum CommandKind:
     COMMAND_SET_TRADING_STATUS = 20
     COMMAND_TIMER = 21               # time has come to ts_ns: expire what is due
     COMMAND_SESSION_CLOSED = 22      # cancel-on-disconnect of session
+    COMMAND_SET_DEADMAN_TIMER = 23   # cancel all orders of account at expire_ns unless set again before; 0: off
     COMMAND_MIRROR_BEGIN = 30        # a new picture of a venue's book follows; flags = MirrorState
     COMMAND_MIRROR_LEVEL = 31        # side, price, qty displayed by the venue
     COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty
@@ -209,6 +210,8 @@ cpdef enum EventKind:
     EVENT_CANCEL_REJECTED = 18
     EVENT_AMEND_REJECTED = 19
     EVENT_TRADING_STATUS_CHANGED = 20
+    EVENT_ORDERS_CANCELED = 21       # end of a mass cancel: qty = how many orders, cancel_reason = why
+    EVENT_DEADMAN_TIMER_SET = 22     # account, expire_ns
 
 cdef packed struct command_t:        # 192 bytes; unused fields are 0
     uint64_t seq                     #   0 stamped by the runner, +1 each command
@@ -313,9 +316,9 @@ cdef packed struct event_t:          # 256 bytes; unused fields are 0
     uint8_t  reject_reason           # 130
     uint8_t  cancel_reason           # 131
     uint32_t asset                   # 132 BALANCE_CHANGED
-    money_t  total                   # 136 BALANCE_CHANGED: balance after
+    money_t  total                   # 136 BALANCE_CHANGED: balance after. Order events: fees of the order so far
     money_t  reserved_amount         # 144 BALANCE_CHANGED: of it reserved for open orders
-    money_t  delta                   # 152 BALANCE_CHANGED: change of total
+    money_t  delta                   # 152 BALANCE_CHANGED: change of total. Order events: when it was placed, ns
     qty_t    position_qty            # 160 POSITION_CHANGED: lots, signed
     money_t  position_cost           # 168 POSITION_CHANGED: quote units paid for the open quantity, signed as the quantity
     money_t  realized_pnl            # 176 POSITION_CHANGED: quote units, since ever, before fees

@@ -6,6 +6,7 @@ from fastpath.arith cimport fee_of
 from fastpath.index cimport NO_ROW
 from fastpath.model cimport SIDE_BUY, money_t, price_t, qty_t
 from fastpath.orders cimport order_record_t
+from fastpath.pool cimport NIL
 from fastpath.state cimport instrument_t, state_t
 
 cdef enum:
@@ -16,8 +17,11 @@ cdef enum:
 cdef void settle_trade(state_t* state, instrument_t* instrument, uint32_t maker, uint32_t taker,
                        price_t price, qty_t qty) noexcept nogil
 
-# The order starts to rest (or, a conditional one, to wait): it holds a slot, is listed, and its need is reserved.
+# The order starts to rest: it holds a slot, is listed, its need is reserved, and its expiry is set.
 cdef void open_order(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot) noexcept nogil
+
+# The opposite, for an order that is about to arrive anew. The slot stays taken, for the caller.
+cdef void take_off_market(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil
 
 # The order ends with what it has: `kind` is EVENT_ORDER_CANCELED or EVENT_ORDER_EXPIRED. It is no longer in a book.
 cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
@@ -45,6 +49,13 @@ cdef inline money_t required_amount(const instrument_t* instrument, const order_
         return leaves * instrument.definition.base_per_lot
     notional = notional_of(instrument, price, leaves)
     return notional + fee_of(notional, max(order.maker_fee_ppm, order.taker_fee_ppm), &fee_carry)
+
+
+cdef inline money_t held_amount(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
+    """What is reserved for the order now."""
+    if order.slot == NIL:
+        return 0
+    return required_amount(instrument, order, order.price, order.qty - order.cum_qty)
 
 
 cdef inline uint32_t reserved_row(const state_t* state, const order_record_t* order) noexcept nogil:

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.arith cimport fee_of, saturating_add
 from fastpath.events cimport events_next, events_order
+from fastpath.heap cimport heap_holds, heap_push, heap_remove
 from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t
 from fastpath.model cimport (
     EVENT_BALANCE_CHANGED,
@@ -31,11 +32,19 @@ cdef struct party_t:              # one side of a trade: the ledger rows it sett
     money_t  fee
 
 
-cdef void release_slot(state_t* state, uint32_t number) noexcept nogil:
+cdef void unlist(state_t* state, uint32_t number) noexcept nogil:
+    """The order is open no more; its slot stays taken."""
     cdef order_record_t* order = &state.orders.records[number]
     orders_leave(&state.orders, number)
-    pool_give(state.pool, order.slot)
+    if heap_holds(state.expiry_places, order.slot):
+        heap_remove(&state.expiries, state.expiry_places, order.slot)
     order.slot = NIL
+
+
+cdef void take_off_market(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
+    unlist(state, number)
 
 
 cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, bint maker,
@@ -43,7 +52,8 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     """Bring one order of a trade up to date: quantities, fee, reservation, position."""
     cdef order_record_t* order
     cdef party_t party
-    cdef money_t reserved
+    cdef money_t held
+    cdef uint32_t slot
     if number == VENUE:
         party.base_row = instrument.outside_base_row
         party.quote_row = instrument.outside_quote_row
@@ -52,8 +62,7 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     order = &state.orders.records[number]
     party.base_row = state.ledger.positions[order.position_row].base_row
     party.quote_row = state.ledger.positions[order.position_row].quote_row
-    if order.slot != NIL:
-        reserved = required_amount(instrument, order, order.price, order.qty - order.cum_qty)
+    held = held_amount(instrument, order)
     party.fee = fee_of(notional, order.maker_fee_ppm if maker else order.taker_fee_ppm, &order.fee_carry)
     order.cum_qty += qty
     order.cum_notional = saturating_add(order.cum_notional, notional)
@@ -61,10 +70,11 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     order.status = ORDER_STATUS_FILLED if order.cum_qty == order.qty else ORDER_STATUS_PARTIALLY_FILLED
     order.changed_ns = state.events.command.ts_ns
     if order.slot != NIL:
-        reserved -= required_amount(instrument, order, order.price, order.qty - order.cum_qty)
-        ledger_reserve(&state.ledger, reserved_row(state, order), -reserved)
+        ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order) - held)
         if order.status == ORDER_STATUS_FILLED:
-            release_slot(state, number)
+            slot = order.slot
+            unlist(state, number)
+            pool_give(state.pool, slot)
     ledger_execute(&state.ledger, order.position_row, order.side, qty, notional)
     return party
 
@@ -114,17 +124,18 @@ cdef void open_order(state_t* state, instrument_t* instrument, uint32_t number, 
     cdef order_record_t* order = &state.orders.records[number]
     order.slot = slot
     orders_open(&state.orders, number)
-    ledger_reserve(&state.ledger, reserved_row(state, order),
-                   required_amount(instrument, order, order.price, order.qty - order.cum_qty))
+    ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
+    if order.expire_ns != 0:
+        heap_push(&state.expiries, state.expiry_places, order.expire_ns, number, slot)
 
 
 cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
                       uint8_t kind, uint8_t cancel_reason) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
-    if order.slot != NIL:
-        ledger_reserve(&state.ledger, reserved_row(state, order),
-                       -required_amount(instrument, order, order.price, order.qty - order.cum_qty))
-        release_slot(state, number)
+    cdef uint32_t slot = order.slot
+    if slot != NIL:
+        take_off_market(state, instrument, number)
+        pool_give(state.pool, slot)
     order.status = ORDER_STATUS_EXPIRED if kind == EVENT_ORDER_EXPIRED else ORDER_STATUS_CANCELED
     order.cancel_reason = cancel_reason
     order.changed_ns = state.events.command.ts_ns

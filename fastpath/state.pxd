@@ -5,10 +5,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastpath.adjustments cimport adjustments_t
 from fastpath.book cimport book_t
 from fastpath.events cimport event_buffer_t
+from fastpath.heap cimport heap_t
 from fastpath.ledger cimport ledger_t
 from fastpath.matching cimport sink_t
 from fastpath.mirror cimport mirror_t
-from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t
+from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, ts_t
 from fastpath.orders cimport order_store_t
 from fastpath.pool cimport pool_t
 
@@ -38,6 +39,10 @@ cdef struct state_t:
     order_store_t  orders
     pool_t*        pool
     sink_t         sink
+    heap_t         expiries       # open orders that end at a time
+    uint32_t*      expiry_places  # by pool slot
+    ts_t*          deadman_ns     # by account: when all its orders are canceled; 0: never
+    ts_t           next_deadman_ns    # none goes off before; INT64_MAX: none is set
     event_buffer_t events
     uint64_t last_seq             # of the last command applied
     uint64_t last_trade_id

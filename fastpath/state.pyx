@@ -1,16 +1,17 @@
 """Birth, death and fingerprint of the trading state. Described in state.pxd."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastpath.adjustments cimport adjustments_close, adjustments_hash, adjustments_init
 from fastpath.arith cimport mix
 from fastpath.book cimport book_free, book_hash
 from fastpath.events cimport events_close, events_init
+from fastpath.heap cimport heap_close
 from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
 from fastpath.matching cimport sink_close, sink_init
 from fastpath.mirror cimport mirror_free, mirror_hash
-from fastpath.model cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, instrument_def_t
+from fastpath.model cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, instrument_def_t, ts_t
 from fastpath.orders cimport orders_close, orders_hash, orders_init
 from fastpath.pool cimport pool_free, pool_new
 
@@ -30,7 +31,11 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
     state.instruments = <instrument_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(instrument_t))
     state.accounts = <account_def_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(account_def_t))
     state.pool = pool_new(bounds.max_open_orders)
+    state.expiry_places = <uint32_t*>calloc(<size_t>bounds.max_open_orders + 1, sizeof(uint32_t))
+    state.deadman_ns = <ts_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(ts_t))
+    state.next_deadman_ns = INT64_MAX
     if (state.assets == NULL or state.instruments == NULL or state.accounts == NULL or state.pool == NULL
+            or state.expiry_places == NULL or state.deadman_ns == NULL
             or not ledger_init(&state.ledger, bounds.max_accounts, <uint32_t>min(max_rows, <size_t>1 << 24))
             or not adjustments_init(&state.adjustments, MAX_ADJUSTMENTS)
             or not orders_init(&state.orders, bounds.max_orders, bounds.max_accounts)
@@ -56,6 +61,9 @@ cdef void state_free(state_t* state) noexcept nogil:
     adjustments_close(&state.adjustments)
     orders_close(&state.orders)
     sink_close(&state.sink)
+    heap_close(&state.expiries)
+    free(state.expiry_places)
+    free(state.deadman_ns)
     events_close(&state.events)
     free(state.assets)
     free(state.instruments)
@@ -89,7 +97,7 @@ cdef uint64_t state_hash(const state_t* state) noexcept nogil:
             total += record_hash(6, &state.assets[number])
     for number in range(1, state.bounds.max_accounts + 1):
         if state.accounts[number].kind != 0:
-            total += record_hash(7, &state.accounts[number])
+            total += mix(record_hash(7, &state.accounts[number]), <uint64_t>state.deadman_ns[number])
     for number in range(1, state.bounds.max_instruments + 1):
         if state.instruments[number].definition.kind != 0:
             total += instrument_hash(&state.instruments[number])

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
+from fastpath.matching cimport match_t
 from fastpath.model cimport command_t
 from fastpath.state cimport instrument_t, state_t
 
@@ -10,6 +11,11 @@ cdef void cancel(state_t* state, const command_t* command) noexcept nogil
 
 # Take an open order out of its book and close it.
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil
+
+# After matching: settle what is in the sink; then let what is left of the taker rest, or cancel it.
+cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil
+cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
+                   const match_t* result) noexcept nogil
 
 # The record an order-addressing command means (by order_id, else by client_order_id; account 0 may mean anybody's), or NO_ROW.
 cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcept nogil

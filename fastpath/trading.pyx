@@ -8,9 +8,10 @@ is canceled. A refusal is stored with its client order id like any order; nothin
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fastpath.admission cimport admit
+from fastpath.admission cimport admit, expiry_of
 from fastpath.book cimport book_remove
 from fastpath.events cimport events_next, events_order, events_reject_command
+from fastpath.heap cimport heap_reserve
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_position, ledger_reserve
 from fastpath.matching cimport (
@@ -35,6 +36,8 @@ from fastpath.model cimport (
     EVENT_ORDER_REJECTED,
     EVENT_ORDER_REPLAYED,
     ORDER_STATUS_REJECTED,
+    ORDER_TYPE_LIMIT,
+    ORDER_TYPE_MARKET_TO_LIMIT,
     REJECT_REASON_ACCOUNT_NOT_FOUND,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
@@ -56,7 +59,7 @@ from fastpath.orders cimport (
     orders_find_client,
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
-from fastpath.settlement cimport VENUE, close_order, open_order, required_amount, reserved_row, settle_trade
+from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade
 from fastpath.state cimport find_account, find_instrument
 
 
@@ -99,6 +102,7 @@ cdef uint32_t store(state_t* state, const instrument_t* instrument, const comman
     number = orders_append(&state.orders, command, digest)
     if number != NO_ROW:
         state.orders.records[number].position_row = position_row
+        state.orders.records[number].expire_ns = expiry_of(&state.orders.records[number])
         state.orders.records[number].maker_fee_ppm = <int>instrument.definition.maker_fee_ppm
         state.orders.records[number].taker_fee_ppm = <int>instrument.definition.taker_fee_ppm
     return number
@@ -112,7 +116,7 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     cdef uint8_t reason = admit(state, instrument, order, &taker)
     if reason == 0:
         taker.slot = pool_take(state.pool)
-        if taker.slot == NIL:
+        if taker.slot == NIL or not heap_reserve(&state.expiries):
             reason = REJECT_REASON_CAPACITY
         else:
             state.pool.orders[taker.slot].id = number
@@ -163,11 +167,9 @@ cdef void decrement(state_t* state, instrument_t* instrument, uint32_t number, q
     if by == leaves:
         close_order(state, instrument, number, EVENT_ORDER_CANCELED, CANCEL_REASON_SELF_TRADE)
         return
-    if order.slot != NIL:
-        ledger_reserve(&state.ledger, reserved_row(state, order),
-                       required_amount(instrument, order, order.price, leaves - by)
-                       - required_amount(instrument, order, order.price, leaves))
+    ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
     order.qty -= by
+    ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, EVENT_ORDER_AMENDED, order)
 
@@ -177,7 +179,8 @@ cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, ui
     """What is left of a taker rests, is canceled, or is nothing."""
     cdef order_record_t* order = &state.orders.records[number]
     if result.outcome == MATCH_RESTED:
-        if order.price != result.price:                 # market-to-limit
+        if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT:
+            order.order_type = ORDER_TYPE_LIMIT
             order.price = result.price
             events_order(&state.events, EVENT_ORDER_AMENDED, order)
         if instrument.mirror != NULL:

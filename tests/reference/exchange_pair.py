@@ -12,6 +12,8 @@ from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, E
 
 LEDGER_EVENTS = (EventKind.EVENT_POSITION_CHANGED, EventKind.EVENT_BALANCE_CHANGED)
 
+START_NS = 1_700_000_000_000_000_000
+
 
 def comparable(events: list[Event]) -> list[Event]:
     """Without event_seq and last_of_command, the ledger's events (their order is the core's affair) sorted to the end."""
@@ -33,7 +35,7 @@ class Pair:
 
     def apply(self, command: AnyCommand, *, look: bool = True) -> list[Event]:
         self.seq += 1
-        command = command._replace(seq=self.seq, ts_ns=1_700_000_000_000_000_000 + self.seq * 1_000)
+        command = command._replace(seq=self.seq, ts_ns=START_NS + self.seq * 1_000)
         record = command.pack()
         self.journal += record
         event_seq = self.core.event_seq
@@ -90,8 +92,9 @@ class Generator:
     def command(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         kind = rng.choices(
-            (self.place, self.cancel, self.again, self.adjust, self.status, self.redefine, self.picture, self.trade, self.junk),
-            (60, 14, 3, 5, 1, 1, 8, 8, 1),
+            (self.place, self.cancel, self.amend, self.again, self.adjust, self.status, self.redefine, self.picture,
+             self.trade, self.mass, self.time, self.junk),
+            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 3, 1),
         )[0]  # fmt: skip
         return kind(seq)
 
@@ -119,13 +122,16 @@ class Generator:
             kind=10, account=rng.choice((1, 1, 1, 2, 2, 2, 3, 4, 9)) if rng.random() < 0.9 else rng.choice((1, 2)),
             instrument=rng.choices((1, 2, 3, 7), (45, 20, 35, 1))[0],
             side=rng.choices((1, 2, 0), (50, 50, 1))[0], order_type=order_type, flags=flags,
-            time_in_force=rng.choices((1, 2, 3, 0, 9), (70, 14, 14, 1, 1))[0] if order_type < 10 else 1,
+            time_in_force=rng.choices((1, 2, 3, 4, 5, 0, 9), (60, 14, 14, 8, 4, 1, 1))[0] if order_type < 10 else 1,
+            session=rng.randint(0, 2),
             price=self.price() if priced or rng.random() < 0.02 else 0, qty=qty,
             display_qty=rng.randint(1, max(1, min(qty, 20))) if order_type == 10 or rng.random() < 0.01 else 0,
             min_qty=rng.randint(1, 10) if rng.random() < 0.05 else 0,
             stp_mode=rng.choice((0, 0, 1, 2, 3, 4, 5)), stp_group=rng.choice((0, 0, 0, 7)),
             client_order_id=b"order-%d" % self.placed if rng.random() < 0.99 else b"",
         )  # fmt: skip
+        if command.time_in_force in (4, 5) or rng.random() < 0.01:
+            command = command._replace(expire_ns=rng.choice((0, START_NS + (seq + rng.randint(-1, 80)) * 1_000)))
         self.placed += 1
         self.sent.append(command)
         return [command]
@@ -144,6 +150,24 @@ class Generator:
         if rng.random() < 0.5 and self.placed:
             return [Command(kind=11, account=account, client_order_id=b"order-%d" % rng.randrange(self.placed))]
         return [Command(kind=11, account=account, order_id=rng.randint(max(1, seq - 60), seq + 2))]
+
+    def amend(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        meant = self.cancel(seq)[0]._replace(kind=12)
+        return [meant._replace(price=rng.choice((0, 0, self.price())), qty=rng.choice((0, rng.randint(1, 30), self.size())))]
+
+    def mass(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        if rng.random() < 0.5:
+            return [Command(kind=22, account=rng.choice((0, 1, 2)), session=rng.randint(0, 2))]
+        return [Command(kind=13, account=rng.choice((0, 1, 2, 77)), instrument=rng.choice((0, 1, 3)), side=rng.choice((0, 1, 2)))]
+
+    def time(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        if rng.random() < 0.7:
+            return [Command(kind=21)]
+        expire_ns = rng.choice((0, START_NS + (seq + rng.randint(-1, 40)) * 1_000))
+        return [Command(kind=23, account=rng.choice((1, 2, 3, 66)), expire_ns=expire_ns)]
 
     def adjust(self, seq: int) -> list[AnyCommand]:
         rng = self.rng

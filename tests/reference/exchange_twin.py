@@ -38,15 +38,17 @@ LIMIT, MARKET, MARKET_TO_LIMIT = (
     int(OrderType.ORDER_TYPE_LIMIT), int(OrderType.ORDER_TYPE_MARKET), int(OrderType.ORDER_TYPE_MARKET_TO_LIMIT),
 )  # fmt: skip
 ICEBERG, HIDDEN = int(OrderType.ORDER_TYPE_ICEBERG), int(OrderType.ORDER_TYPE_HIDDEN)
-GTC, IOC, FOK = (
+GTC, IOC, FOK, GTD, DAY = (
     int(TimeInForce.TIME_IN_FORCE_GTC), int(TimeInForce.TIME_IN_FORCE_IOC), int(TimeInForce.TIME_IN_FORCE_FOK),
+    int(TimeInForce.TIME_IN_FORCE_GTD), int(TimeInForce.TIME_IN_FORCE_DAY),
 )  # fmt: skip
+DAY_NS = 86_400 * 10**9
 POST_ONLY, SLIDE = int(OrderFlag.ORDER_FLAG_POST_ONLY), int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
 PROTECTED, DISCONNECT = int(OrderFlag.ORDER_FLAG_PROTECTED), int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
-NEW, PARTIAL, FILLED, CANCELED, REJECTED = (
+NEW, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED = (
     int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED),
     int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_CANCELED),
-    int(OrderStatus.ORDER_STATUS_REJECTED),
+    int(OrderStatus.ORDER_STATUS_REJECTED), int(OrderStatus.ORDER_STATUS_EXPIRED),
 )  # fmt: skip
 
 BODY = (
@@ -66,7 +68,10 @@ class Refused(Exception):
 
 @dataclass
 class Order:
+    body: Command
+    """As it was placed."""
     command: Command
+    """As it is worked now."""
     order_id: int
     account: int
     instrument: int
@@ -88,6 +93,9 @@ class Order:
     slice: int = 0
     """Of an iceberg: what it shows now."""
     queue_ahead: int | None = None
+    expire_ns: int = 0
+    opened: int = 0
+    """Place among the account's open orders."""
 
     @property
     def leaves(self) -> int:
@@ -159,6 +167,7 @@ class ExchangeTwin:
         self.orders: dict[int, Order] = {}
         self.by_client: dict[tuple[int, bytes], Order] = {}
         self.adjustments: dict[tuple[int, bytes], Command] = {}
+        self.deadman_ns: dict[int, int] = {}
         self.trade_id = 0
         self.priority = 0
         self.events: list[Event] = []
@@ -196,6 +205,16 @@ class ExchangeTwin:
             self.place(command)
         elif command.kind == CommandKind.COMMAND_CANCEL:
             self.cancel(command)
+        elif command.kind == CommandKind.COMMAND_AMEND:
+            self.amend(command)
+        elif command.kind == CommandKind.COMMAND_TIMER:
+            self.timer(command)
+        elif command.kind == CommandKind.COMMAND_MASS_CANCEL:
+            self.cancel_all(CancelReason.CANCEL_REASON_MASS_CANCEL, command.account, command.instrument, command.side)
+        elif command.kind == CommandKind.COMMAND_SESSION_CLOSED:
+            self.cancel_all(CancelReason.CANCEL_REASON_DISCONNECT, command.account, session=command.session)
+        elif command.kind == CommandKind.COMMAND_SET_DEADMAN_TIMER:
+            self.set_deadman(command)
         elif command.kind == CommandKind.COMMAND_SET_TRADING_STATUS:
             self.set_status(command)
         elif CommandKind.COMMAND_MIRROR_BEGIN <= command.kind <= CommandKind.COMMAND_MIRROR_END:
@@ -221,7 +240,7 @@ class ExchangeTwin:
             qty=order.qty, cum_qty=order.cum_qty, leaves_qty=order.leaves if order.status in (NEW, PARTIAL) else 0,
             cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
             cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
-            trigger_price=command.trigger_price, display_qty=command.display_qty, expire_ns=command.expire_ns,
+            trigger_price=command.trigger_price, display_qty=command.display_qty, expire_ns=order.expire_ns,
             link_id=command.link_id, client_order_id=command.client_order_id.ljust(36, b"\0"),
         )  # fmt: skip
 
@@ -378,7 +397,7 @@ class ExchangeTwin:
             raise Refused("INSTRUMENT_NOT_FOUND")
         known = self.by_client.get((command.account, command.client_order_id))
         if known:
-            if any(getattr(known.command, name) != getattr(command, name) for name in BODY):
+            if any(getattr(known.body, name) != getattr(command, name) for name in BODY):
                 raise Refused("CLIENT_ORDER_ID_CONFLICT")
             self.emit_order(EventKind.EVENT_ORDER_REPLAYED, known)
             return
@@ -387,8 +406,11 @@ class ExchangeTwin:
         rules = self.instruments[command.instrument]
         for asset in (rules.base_asset, rules.quote_asset):
             self.totals.setdefault((command.account, asset), 0)
-        order = Order(command, command.seq, command.account, command.instrument, command.side, command.price,
+        order = Order(command, command, command.seq, command.account, command.instrument, command.side, command.price,
                       command.qty, command.ts_ns, rules.maker_fee_ppm, rules.taker_fee_ppm)
+        order.expire_ns = command.expire_ns
+        if command.time_in_force == DAY and not command.expire_ns:
+            order.expire_ns = command.ts_ns - command.ts_ns % DAY_NS + DAY_NS
         self.orders[order.order_id] = self.by_client[order.account, command.client_order_id] = order
         try:
             limit = self.admit(order)
@@ -422,13 +444,14 @@ class ExchangeTwin:
         else:
             if command.order_type == MARKET_TO_LIMIT:
                 order.price = self.last_fill_price
-                if order.price != command.price:
-                    self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+                order.command = command._replace(order_type=LIMIT)
+                self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
             self.rest(order)
 
     def rest(self, order: Order) -> None:
         order.resting = True
         order.slice = order.command.display_qty
+        order.opened = self.priority + 1
         self.requeue(order)
         mirror = self.mirrors.get(order.instrument)
         if mirror:
@@ -443,13 +466,96 @@ class ExchangeTwin:
         order.status, order.cancel_reason = CANCELED, int(reason)
         self.emit_order(EventKind.EVENT_ORDER_CANCELED, order)
 
-    def cancel(self, command: Command) -> None:
+    def cancel_all(self, reason: int, account: int, instrument: int = 0, side: int = 0, session: int | None = None) -> None:
+        canceled = 0
+        for order in sorted(self.orders.values(), key=lambda o: (o.account, o.opened)):
+            if (order.resting and account in (0, order.account) and instrument in (0, order.instrument)
+                    and side in (0, order.side)
+                    and (session is None or (order.has(DISCONNECT) and order.command.session == session))):
+                self.close(order, reason)
+                canceled += 1
+        self.emit(EventKind.EVENT_ORDERS_CANCELED, account=account, instrument=instrument, side=side,
+                  cancel_reason=int(reason), qty=canceled)
+
+    def set_deadman(self, command: Command) -> None:
+        if command.account not in self.accounts:
+            raise Refused("ACCOUNT_NOT_FOUND")
+        if command.expire_ns and command.expire_ns <= command.ts_ns:
+            raise Refused("EXPIRE_TIME_IN_PAST")
+        self.deadman_ns[command.account] = command.expire_ns
+        self.emit(EventKind.EVENT_DEADMAN_TIMER_SET, account=command.account, expire_ns=command.expire_ns)
+
+    def timer(self, command: Command) -> None:
+        for order in sorted(self.orders.values(), key=lambda o: (o.expire_ns, o.order_id)):
+            if order.resting and 0 < order.expire_ns <= command.ts_ns:
+                order.resting = False
+                order.status = EXPIRED
+                self.emit_order(EventKind.EVENT_ORDER_EXPIRED, order)
+        for account, due_ns in sorted(self.deadman_ns.items()):
+            if 0 < due_ns <= command.ts_ns:
+                self.deadman_ns[account] = 0
+                self.cancel_all(CancelReason.CANCEL_REASON_TIMER, account)
+
+    def amend(self, command: Command) -> None:
+        order = self.meant(command)
+        try:
+            if order is None:
+                raise Refused("ORDER_NOT_FOUND")
+            if order.status not in (NEW, PARTIAL):
+                raise Refused("ORDER_NOT_OPEN")
+            if (command.price, command.qty) == (0, 0) or command.qty < 0:
+                raise Refused("INVALID_COMMAND")
+            price, qty = command.price or order.price, command.qty or order.qty
+            if qty <= order.cum_qty:
+                self.close(order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
+            else:
+                self.enter_amended(order, price, qty)
+        except Refused as refused:
+            if order is None:
+                self.emit(EventKind.EVENT_AMEND_REJECTED, account=command.account, order_id=command.order_id,
+                          client_order_id=command.client_order_id.ljust(36, b"\0"), reject_reason=refused.reason)
+            else:
+                self.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
+
+    def enter_amended(self, order: Order, price: int, qty: int) -> None:
+        old_price, old_qty, old_command = order.price, order.qty, order.command
+        order.command = old_command._replace(price=price, qty=qty, min_qty=0, display_qty=min(old_command.display_qty, qty))
+        order.price, order.qty, order.resting = price, qty, False
+        in_place = price == old_price and qty <= old_qty
+        try:
+            self.check_numbers(order)
+            self.check_state(order)
+            if order.has(SLIDE) and order.side == BUY and self.best_opposite(order) == 1:
+                raise Refused("WOULD_TAKE_LIQUIDITY")
+            if self.free(order.account, self.pays(order)) < self.required(order, price, order.leaves):
+                raise Refused("INSUFFICIENT_BALANCE")
+            self.check_proceeds(order, price)
+            if not in_place:
+                self.check_against_market(order, price)
+        except Refused:
+            order.command, order.price, order.qty, order.resting = old_command, old_price, old_qty, True
+            raise
+        order.command = old_command
+        if in_place:
+            order.resting = True
+            order.slice = min(order.slice, order.leaves)
+            self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            return
+        best = self.best_opposite(order)
+        if order.has(SLIDE) and best is not None and crosses(order.side, order.price, best):
+            order.price = best - 1 if order.side == BUY else best + 1
+        self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+        stopped = False if order.has(POST_ONLY | SLIDE) else self.take(order, price)
+        self.conclude(order, stopped)
+
+    def meant(self, command: Command) -> Order | None:
         if command.order_id:
             order = self.orders.get(command.order_id)
-            if order and command.account not in (0, order.account):
-                order = None
-        else:
-            order = self.by_client.get((command.account, command.client_order_id))
+            return order if order and command.account in (0, order.account) else None
+        return self.by_client.get((command.account, command.client_order_id))
+
+    def cancel(self, command: Command) -> None:
+        order = self.meant(command)
         if order is None:
             self.emit(EventKind.EVENT_CANCEL_REJECTED, account=command.account, order_id=command.order_id,
                       client_order_id=command.client_order_id.ljust(36, b"\0"),
@@ -466,6 +572,8 @@ class ExchangeTwin:
         """The worst price the order may trade at; raises Refused."""
         self.check_kind(order)
         self.check_numbers(order)
+        if order.command.time_in_force in (GTD, DAY) and order.expire_ns <= order.placed_ns:
+            raise Refused("EXPIRE_TIME_IN_PAST")
         self.check_state(order)
         market = order.command.order_type in (MARKET, MARKET_TO_LIMIT)
         limit = order.price
@@ -479,15 +587,19 @@ class ExchangeTwin:
                 raise Refused("WOULD_TAKE_LIQUIDITY")
         if self.free(order.account, self.pays(order)) < needed:
             raise Refused("INSUFFICIENT_BALANCE")
-        if order.instrument in self.mirrors:
-            rules = self.instruments[order.instrument]
-            if order.side == BUY:
-                self.check_move(OUTSIDE, order.account, rules.base_asset, order.qty * rules.base_per_lot)
-            else:
-                best = self.best_available(order)
-                price = max(limit, best if best is not None and crosses(SELL, limit, best) else 0)
-                self.check_move(OUTSIDE, order.account, rules.quote_asset, price * order.qty * rules.quote_per_tick_lot)
+        self.check_proceeds(order, limit)
         return limit
+
+    def check_proceeds(self, order: Order, limit: int) -> None:
+        if order.instrument not in self.mirrors:
+            return
+        rules = self.instruments[order.instrument]
+        if order.side == BUY:
+            self.check_move(OUTSIDE, order.account, rules.base_asset, order.qty * rules.base_per_lot)
+        else:
+            best = self.best_available(order)
+            price = max(limit, best if best is not None and crosses(SELL, limit, best) else 0)
+            self.check_move(OUTSIDE, order.account, rules.quote_asset, price * order.qty * rules.quote_per_tick_lot)
 
     def check_kind(self, order: Order) -> None:
         command = order.command
@@ -495,12 +607,14 @@ class ExchangeTwin:
             raise Refused("UNSUPPORTED_ORDER_TYPE")
         if order.instrument in self.mirrors and command.order_type in (ICEBERG, HIDDEN):
             raise Refused("UNSUPPORTED_ORDER_TYPE")
-        if command.time_in_force not in (GTC, IOC, FOK) or (
-                command.order_type in (ICEBERG, HIDDEN) and command.time_in_force != GTC):
+        timed = command.time_in_force in (GTD, DAY)
+        if (command.time_in_force not in (GTC, IOC, FOK, GTD, DAY)
+                or (command.order_type in (ICEBERG, HIDDEN) and command.time_in_force in (IOC, FOK))
+                or (command.order_type == MARKET and timed)):
             raise Refused("UNSUPPORTED_TIME_IN_FORCE")
         market = command.order_type in (MARKET, MARKET_TO_LIMIT)
-        if (command.side not in (BUY, SELL) or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT)
-                or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force != GTC or command.min_qty))
+        if ((command.expire_ns and not timed) or command.side not in (BUY, SELL) or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT)
+                or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force in (IOC, FOK) or command.min_qty))
                 or (order.has(PROTECTED) and not market) or command.stp_mode > 5 or command.stp_group >= 2**31):
             raise Refused("INVALID_COMMAND")
 
@@ -581,7 +695,7 @@ class ExchangeTwin:
     def check_against_market(self, order: Order, limit: int) -> None:
         """What only the market can refuse: post-only, fill-or-kill, minimum quantity, too many iceberg slices."""
         command = order.command
-        if 0 < command.display_qty < command.qty // ICEBERG_MAX_SLICES:
+        if 0 < command.display_qty < order.leaves // ICEBERG_MAX_SLICES:
             raise Refused("QTY_BELOW_MIN")
         best = self.best_opposite(order)
         if order.has(POST_ONLY | SLIDE):
@@ -591,6 +705,7 @@ class ExchangeTwin:
         need = command.qty if command.time_in_force == FOK else command.min_qty
         if need:
             trial = copy.deepcopy(self)
+            trial.orders[order.order_id].resting = False
             trial.take(trial.orders[order.order_id], limit)
             if trial.orders[order.order_id].cum_qty < need:
                 raise Refused("FOK_NOT_FILLABLE" if command.time_in_force == FOK else "MIN_QTY_NOT_FILLABLE")

@@ -1,0 +1,113 @@
+"""Amend: a new price, a new total quantity, or both, atomically.
+
+Less quantity at the same price keeps the order's place in the queue. Anything else takes the order out and lets it arrive
+anew: it may trade, and rests behind the others. A total quantity that is filled already cancels what is left. A refused amendment
+leaves the order exactly as it was.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from fastpath.admission cimport check_amended, shape_taker
+from fastpath.book cimport book_reduce, book_remove, book_rest
+from fastpath.events cimport events_next, events_order
+from fastpath.index cimport NO_ROW
+from fastpath.ledger cimport ledger_reserve
+from fastpath.matching cimport MATCH_REJECTED, amend_order, match_t, taker_t
+from fastpath.mirror cimport mirror_check, mirror_match
+from fastpath.model cimport (
+    CANCEL_REASON_AMENDED_AWAY,
+    EVENT_AMEND_REJECTED,
+    EVENT_ORDER_AMENDED,
+    EVENT_ORDER_CANCELED,
+    REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_ORDER_NOT_FOUND,
+    REJECT_REASON_ORDER_NOT_OPEN,
+    command_t,
+    event_t,
+)
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_is_open, order_record_t
+from fastpath.settlement cimport held_amount, reserved_row, take_off_market
+from fastpath.state cimport instrument_t
+from fastpath.trading cimport conclude, find_meant, settle_fills, withdraw
+
+
+cdef void amend(state_t* state, const command_t* command) noexcept nogil:
+    cdef uint32_t number = find_meant(state, command)
+    cdef order_record_t* order
+    cdef order_record_t amended
+    cdef event_t* event
+    cdef uint8_t reason
+    if number == NO_ROW:
+        event = events_next(&state.events, EVENT_AMEND_REJECTED)
+        event.account = command.account
+        event.order_id = command.order_id
+        memcpy(event.client_order_id, command.client_order_id, CLIENT_ORDER_ID_SIZE)
+        event.reject_reason = REJECT_REASON_ORDER_NOT_FOUND
+        return
+    order = &state.orders.records[number]
+    amended = order[0]
+    amended.price = command.price if command.price != 0 else order.price
+    amended.qty = command.qty if command.qty != 0 else order.qty
+    amended.display_qty = min(order.display_qty, amended.qty)
+    amended.min_qty = 0                                 # was met on arrival
+    if not order_is_open(order):
+        reason = REJECT_REASON_ORDER_NOT_OPEN
+    elif (command.price == 0 and command.qty == 0) or command.qty < 0:
+        reason = REJECT_REASON_INVALID_COMMAND
+    elif amended.qty <= order.cum_qty:
+        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
+        return
+    else:
+        reason = enter_amended(state, number, &amended)
+    if reason != 0:
+        event = events_order(&state.events, EVENT_AMEND_REJECTED, order)
+        event.reject_reason = reason
+
+
+cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t* amended) noexcept nogil:
+    """Let the market decide on the amended order; the reason to refuse it, 0 if it went through."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[order.instrument]
+    cdef uint32_t slot = order.slot
+    cdef taker_t taker
+    cdef match_t result
+    cdef uint8_t reason = check_amended(state, instrument, order, amended)
+    if reason != 0:
+        return reason
+    shape_taker(amended, &taker)
+    taker.slot = slot
+    state.sink.count = 0
+    if amended.price == order.price and amended.qty <= order.qty:
+        reduce_in_place(state, instrument, number, amended)
+        return 0
+    if instrument.mirror == NULL:
+        amend_order(instrument.book, &taker, &state.sink, &result)
+        if result.outcome == MATCH_REJECTED:
+            return result.reject_reason
+    else:
+        reason = mirror_check(instrument.mirror, &taker)
+        if reason != 0:
+            return reason
+        book_remove(instrument.book, slot)
+        mirror_match(instrument.mirror, &taker, &state.sink, &result)
+    take_off_market(state, instrument, number)
+    order.price = result.price if result.filled == 0 else amended.price     # a slide
+    order.qty = amended.qty
+    order.changed_ns = state.events.command.ts_ns
+    events_order(&state.events, EVENT_ORDER_AMENDED, order)
+    settle_fills(state, instrument, number)
+    conclude(state, instrument, number, slot, &result)
+    return 0
+
+
+cdef void reduce_in_place(state_t* state, instrument_t* instrument, uint32_t number,
+                          const order_record_t* amended) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    if amended.qty < order.qty:
+        book_reduce(instrument.book, order.slot, order.qty - amended.qty)
+    ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
+    order.qty = amended.qty
+    order.changed_ns = state.events.command.ts_ns
+    ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
+    events_order(&state.events, EVENT_ORDER_AMENDED, order)

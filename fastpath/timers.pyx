@@ -1,0 +1,62 @@
+"""Expiry and dead-man timers. A TIMER command brings the time; everything due by then happens, the earliest first."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+
+from fastpath.events cimport events_next, events_reject_command
+from fastpath.mass cimport any_order, cancel_matching, filter_t
+from fastpath.model cimport (
+    CANCEL_REASON_TIMER,
+    CANCEL_REASON_UNSPECIFIED,
+    EVENT_DEADMAN_TIMER_SET,
+    EVENT_ORDER_EXPIRED,
+    REJECT_REASON_ACCOUNT_NOT_FOUND,
+    REJECT_REASON_EXPIRE_TIME_IN_PAST,
+    command_t,
+    event_t,
+    ts_t,
+)
+from fastpath.state cimport find_account
+from fastpath.trading cimport withdraw
+
+
+cdef void run_timers(state_t* state, const command_t* command) noexcept nogil:
+    cdef uint32_t account
+    cdef filter_t wanted
+    while state.expiries.count > 0 and state.expiries.items[0].key <= command.ts_ns:
+        withdraw(state, state.expiries.items[0].number, EVENT_ORDER_EXPIRED, CANCEL_REASON_UNSPECIFIED)
+    if command.ts_ns < state.next_deadman_ns:
+        return
+    state.next_deadman_ns = INT64_MAX
+    for account in range(1, state.bounds.max_accounts + 1):
+        if state.deadman_ns[account] == 0:
+            continue
+        if state.deadman_ns[account] <= command.ts_ns:
+            state.deadman_ns[account] = 0
+            wanted = any_order(CANCEL_REASON_TIMER)
+            wanted.account = account
+            cancel_matching(state, &wanted)
+        else:
+            state.next_deadman_ns = min(state.next_deadman_ns, state.deadman_ns[account])
+
+
+cdef void set_deadman_timer(state_t* state, const command_t* command) noexcept nogil:
+    cdef event_t* event
+    if find_account(state, command.account) == NULL:
+        events_reject_command(&state.events, REJECT_REASON_ACCOUNT_NOT_FOUND)
+        return
+    if command.expire_ns != 0 and command.expire_ns <= command.ts_ns:
+        events_reject_command(&state.events, REJECT_REASON_EXPIRE_TIME_IN_PAST)
+        return
+    state.deadman_ns[command.account] = command.expire_ns
+    if command.expire_ns != 0:
+        state.next_deadman_ns = min(state.next_deadman_ns, command.expire_ns)
+    event = events_next(&state.events, EVENT_DEADMAN_TIMER_SET)
+    event.account = command.account
+    event.expire_ns = command.expire_ns
+
+
+cdef int64_t next_timer(const state_t* state) noexcept nogil:
+    """A dead-man timer that was set again or switched off may make this too early, never too late."""
+    if state.expiries.count == 0:
+        return state.next_deadman_ns
+    return min(state.next_deadman_ns, state.expiries.items[0].key)
