@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -151,10 +151,12 @@ class Bus(Protocol):
         up to a bound, the oldest dropped; subscribers see the jump."""
         ...
 
-    def subscribe(self, patterns: Sequence[str]) -> AsyncIterator[MarketMessage]:
-        """Messages of topics that match a pattern (`quote:*`), from now on. Close the iterator (`aclose`) to end it.
+    async def subscribe(self, patterns: Sequence[str]) -> AsyncGenerator[MarketMessage, None]:
+        """Messages of topics that match a pattern (`quote:*`), from the return of this call on; `aclose` ends it.
 
-        A reader that falls behind loses the oldest messages and sees the jump."""
+        A reader that falls behind loses the oldest messages and sees the jump. Raises Unavailable; once subscribed, a bus
+        that goes away is waited for.
+        """
         ...
 
     async def last(self, topic: str) -> MarketMessage | None:
@@ -166,10 +168,13 @@ class Bus(Protocol):
         ...
 
     async def private_sequence(self, stream: str) -> int:
-        """Sequence of the newest event of the stream, 0 if there is none: where its writer goes on. Raises Unavailable."""
+        """Sequence of the newest event of the stream, 0 if there is none. Raises Unavailable.
+
+        A writer compares it with its own now and then, and appends again what a bus that was emptied lacks.
+        """
         ...
 
-    def read_private(self, stream: str, after_sequence: int) -> AsyncIterator[PrivateMessage]:
+    def read_private(self, stream: str, after_sequence: int) -> AsyncGenerator[PrivateMessage, None]:
         """Events after this sequence, then new ones as they come. Raises StreamGap rather than leaving one out."""
         ...
 
