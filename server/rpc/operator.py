@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +10,7 @@ import grpc
 from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import Message
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import ChannelzServicer
 from grpc_reflection.v1alpha import reflection_pb2
@@ -31,9 +32,19 @@ def reflection_v1() -> ServiceDescriptor:
     return pool.FindServiceByName("grpc.reflection.v1.ServerReflection")
 
 
-def reflection(services: Iterable[str]) -> Any:
-    """Answers both versions of the protocol."""
-    return reflection_aio.ReflectionServicer(services)
+class Reflection:
+    """Answers both versions of the protocol with grpc's own servicer, which knows v1alpha."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._v1alpha = reflection_aio.ReflectionServicer(services)
+
+    async def ServerReflectionInfo(self, requests: AsyncIterator[Message], call: Call) -> AsyncIterator[Message]:
+        async def as_v1alpha() -> AsyncIterator[Message]:
+            async for request in requests:
+                yield reflection_pb2.ServerReflectionRequest.FromString(request.SerializeToString())
+
+        async for response in self._v1alpha.ServerReflectionInfo(as_v1alpha(), call):
+            yield response
 
 
 def channelz() -> Any:

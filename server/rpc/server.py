@@ -17,7 +17,7 @@ from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
 from server.rpc.health import Health
 from server.rpc.market_data import MarketDataService
-from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, channelz, reflection, reflection_v1
+from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, Reflection, channelz, reflection_v1
 from server.rpc.orders import OrderService
 from server.rpc.system import SystemService
 
@@ -62,7 +62,7 @@ def build_server(
         offered.append((CHANNELZ, channelz()))
     reflection_services = (reflection_v1(), REFLECTION_V1ALPHA)
     names = [service.full_name for service, _ in offered] + [service.full_name for service in reflection_services]
-    offered += [(service, reflection(names)) for service in reflection_services]
+    offered += [(service, Reflection(names)) for service in reflection_services]
     server = grpc.aio.server(options=_options(settings, channelz=loopback))
     server.add_generic_rpc_handlers([boundary.service(service, implementation) for service, implementation in offered])
     return server
