@@ -37,13 +37,12 @@ from server.engine.history import History
 from server.engine.limits import EngineLimits
 from server.instruments import Registry
 
-# event_seq, kind, account, instrument, order_id, status, liquidity, asset, client_order_id
-_SCAN = struct.Struct("<Q16xB7xIIQ80xBB2xI80x36s4x")
+# event_seq, kind, account, instrument, order_id, status, asset, client_order_id
+_SCAN = struct.Struct("<Q16xB7xIIQ80xB3xI80x36s4x")
 _INSTRUMENT = struct.Struct("<I")
 _INSTRUMENT_OFFSET = 36
 _ORDER_ID = struct.Struct("<Q")
 _ORDER_ID_OFFSET = 40
-_TAKER = 2
 
 
 class Changes(NamedTuple):
@@ -53,8 +52,8 @@ class Changes(NamedTuple):
     """Accounts whose orders, balances or positions changed."""
     instruments: set[int]
     """Instruments whose orders changed."""
-    trades: list[bytes]
-    """The taker's fill event of each trade, in order."""
+    fills: list[bytes]
+    """The fill events, in order."""
 
 
 class Blotter:
@@ -82,10 +81,10 @@ class Blotter:
         """Take over a batch of durable events."""
         accounts: set[int] = set()
         instruments: set[int] = set()
-        trades: list[bytes] = []
+        fills: list[bytes] = []
         offset = 0
-        for fields in _SCAN.iter_unpack(events):
-            event_seq, kind, account, instrument, order_id, status, liquidity, asset, client_id = fields
+        for row in _SCAN.iter_unpack(events):
+            event_seq, kind, account, instrument, order_id, status, asset, client_id = row
             record = events[offset : offset + EVENT_SIZE]
             offset += EVENT_SIZE
             if ORDER_ACCEPTED <= kind <= ORDER_TRIGGERED:
@@ -93,8 +92,7 @@ class Blotter:
                 instruments.add(instrument)
                 if kind == ORDER_FILLED:
                     self._filled(record, account, event_seq)
-                    if liquidity == _TAKER:
-                        trades.append(record)
+                    fills.append(record)
             elif kind == BALANCE_CHANGED:
                 self._balances.setdefault(account, {})[asset] = record
             elif kind == POSITION_CHANGED:
@@ -105,7 +103,7 @@ class Blotter:
                 continue
             accounts.add(account)
         self._forget_oldest()
-        return Changes(accounts, instruments, trades)
+        return Changes(accounts, instruments, fills)
 
     def _order_changed(
         self, record: bytes, account: int, instrument: int, order_id: int, status: int, client_id: bytes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from fastpath.model import Liquidity
+
 from server.engine.blotter import Changes
 from server.engine.engine import Engine
 from server.engine.events import Event, decode
@@ -12,6 +14,8 @@ from server.feeds.hub import MarketData
 from server.feeds.internal import BookPublisher
 from server.feeds.model import Trade
 from server.instruments import Instrument
+
+_TAKER = int(Liquidity.LIQUIDITY_TAKER)
 
 BOOK_INTERVAL_S = 0.01
 """Books are published at most so often: they change with every order, and a picture of one costs more than an order."""
@@ -45,10 +49,10 @@ class InternalVenue:
 
     def _engine_changed(self, changes: Changes) -> None:
         registry = self._engine.registry
-        for record in changes.trades:
+        for record in changes.fills:
             event = decode(record)
             instrument = registry.instrument_by_number(event.instrument)
-            if not instrument.mirrored:
+            if event.liquidity == _TAKER and not instrument.mirrored:
                 self._market.publish(_trade(event, instrument))
         self._changed |= changes.instruments
         if self._timer is None and self._changed:

@@ -1,9 +1,9 @@
 """Paper trading: orders on instruments of real venues fill against the mirrored market, as docs/orders.md tells.
 
 The engine knows a venue's market only by MIRROR_* commands, which are journaled like all commands. So only what can
-change something is sent: the book, when an order for it arrives and when it reaches the price of a resting order; and
-prints at the price of a resting order or through it. A book whose feed is not LIVE is announced as stale, once, and the
-engine then refuses orders on it.
+change something is sent: the book, when an order for it arrives, when it reaches the price of a resting order, and when
+quantity that paper orders took is no longer displayed; and prints at the price of a resting order or through it. A book
+whose feed is not LIVE is announced as stale, once, and the engine then refuses orders on it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable
 
 from fastpath.model import Side
 
+from server.engine.blotter import Changes
 from server.engine.commands import mirror_picture, mirror_stale, mirror_trade
 from server.engine.engine import Engine
 from server.engine.events import decode
 from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
+from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Trade
 from server.instruments import Instrument
 
 PICTURE_LEVELS = 50
@@ -28,10 +29,48 @@ MARK_INTERVAL_S = 0.05
 MAX_PENDING_TRADES = 10_000
 """Prints that wait for the engine. Beyond, the oldest are left out: a resting order then fills later than it could."""
 
-_BUY = int(Side.SIDE_BUY)
+_BUY, _SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 
 NO_BUY = 0
-NO_SELL = 2**63 - 1
+NO_SELL = MAX_LOTS = 2**63 - 1
+
+
+class _Shown:
+    """What the engine was last shown of a venue's book; nothing: that it is stale."""
+
+    __slots__ = ("levels", "taken", "version")
+
+    def __init__(self, version: tuple[int, int] | None, levels: dict[tuple[int, int], int]) -> None:
+        self.version = version
+        """Venue sequence and receive time of the picture; None: stale."""
+        self.levels = levels
+        """Lots displayed by (side, price)."""
+        self.taken: dict[tuple[int, int], int] = {}
+        """Of them, the levels that paper orders took from. The engine gives such quantity back when it sees it gone."""
+
+    def take(self, order_side: int, price: int) -> None:
+        """An order filled at `price`: it took from levels of the other side up to there."""
+        for level, lots in self.levels.items():
+            if level[0] != order_side and (level[1] <= price if order_side == _BUY else level[1] >= price):
+                self.taken[level] = lots
+
+    def replaced_by(self, other: _Shown) -> None:
+        """What was taken and is displayed in the new picture counts on, as far as it is displayed."""
+        other.taken = {
+            level: min(lots, other.levels[level]) for level, lots in self.taken.items() if level in other.levels
+        }
+
+    def is_outdated(self, update: BookUpdate) -> bool:
+        """Whether less is displayed somewhere than was taken."""
+        per_lot = update.instrument.data_lots_per_lot
+        now = {
+            (side, price): qty // per_lot
+            for side, levels in ((_BUY, update.bids), (_SELL, update.asks))
+            for price, qty in levels
+            if update.is_snapshot or (side, price) in self.taken
+        }
+        absent = 0 if update.is_snapshot else MAX_LOTS
+        return any(now.get(level, absent) < lots for level, lots in self.taken.items())
 
 
 class PaperVenue:
@@ -44,8 +83,8 @@ class PaperVenue:
         self._wake = wake
         self._limits: dict[int, tuple[int, int]] = {}
         """By instrument with resting orders: highest price of a buy (or NO_BUY), lowest of a sell (or NO_SELL)."""
-        self._shown: dict[int, tuple[int, int] | None] = {}
-        """What the engine was last shown: (venue sequence, receive time) of the picture, None: that it is stale."""
+        self._shown: dict[int, _Shown] = {}
+        """By instrument; those that the engine was shown nothing of since the start are missing."""
         self._due: set[int] = set()
         self._trades: deque[bytes] = deque(maxlen=MAX_PENDING_TRADES)
         self._timer: asyncio.TimerHandle | None = None
@@ -56,7 +95,7 @@ class PaperVenue:
         What the engine was shown before the recovery is old: it is corrected first.
         """
         self._orders_changed(instrument.number for instrument in self._engine.registry.numbered_instruments())
-        self._engine.add_listener(lambda changes: self._orders_changed(changes.instruments))
+        self._engine.add_listener(self._engine_changed)
         self._market.add_listener(self._market_changed)
         for number in self._limits:
             self._is_due(number)
@@ -85,16 +124,34 @@ class PaperVenue:
         if instrument is None or not instrument.mirrored:
             return b""
         book = self._market.book(instrument.name, PICTURE_LEVELS)
-        shows = None
-        if book is not None and book.state is FeedState.LIVE and book.instrument.same_units(instrument):
-            shows = (book.venue_sequence, book.receive_time_ns)
-        if number in self._shown and self._shown[number] == shows:
+        if book is None or book.state is not FeedState.LIVE or not book.instrument.same_units(instrument):
+            return self._stale(number)
+        version = book.venue_sequence, book.receive_time_ns
+        known = self._shown.get(number)
+        if known is not None and known.version == version:
             return b""
-        self._shown[number] = shows
-        if book is None or shows is None:
-            return mirror_stale(number)
         per_lot = instrument.data_lots_per_lot
-        return mirror_picture(number, _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot))
+        bids, asks = _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot)
+        levels = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
+        shown = self._shown[number] = _Shown(version, levels)
+        if known is not None:
+            known.replaced_by(shown)
+        return mirror_picture(number, bids, asks)
+
+    def _stale(self, number: int) -> bytes:
+        known = self._shown.get(number)
+        if known is not None and known.version is None:
+            return b""
+        self._shown[number] = _Shown(None, {})
+        return mirror_stale(number)
+
+    def _engine_changed(self, changes: Changes) -> None:
+        for record in changes.fills:
+            event = decode(record)
+            shown = self._shown.get(event.instrument)
+            if shown is not None:
+                shown.take(event.side, event.last_price)
+        self._orders_changed(changes.instruments)
 
     def _orders_changed(self, numbers: Iterable[int]) -> None:
         registry = self._engine.registry
@@ -111,24 +168,26 @@ class PaperVenue:
 
     def _market_changed(self, update: MarketUpdate) -> None:
         number = update.instrument.number
-        if isinstance(update, BookUpdate) and update.state is not FeedState.LIVE:
-            if self._shown.get(number) is not None:
+        buy, sell = self._limits.get(number, (NO_BUY, NO_SELL))
+        if isinstance(update, BookUpdate):
+            if number not in self._due and self._is_news(update, buy, sell):
                 self._is_due(number)
-            return
-        limits = self._limits.get(number)
-        if limits is None:
-            return
-        buy, sell = limits
-        if isinstance(update, Trade):
+        elif isinstance(update, Trade):
             if update.price <= buy or update.price >= sell:
                 self._printed(update)
-        elif isinstance(update, Quote):
-            if _reaches(update.bid_price, update.ask_price, buy, sell):
-                self._is_due(number)
-        elif number not in self._due and (
-            self._shown.get(number) is None or self._book_reaches(update.instrument, buy, sell)
-        ):
+        elif _reaches(update.bid_price, update.ask_price, buy, sell):
             self._is_due(number)
+
+    def _is_news(self, update: BookUpdate, buy: int, sell: int) -> bool:
+        """Whether a change of a book can change something in the engine."""
+        number = update.instrument.number
+        shown = self._shown.get(number)
+        shown_live = shown is not None and shown.version is not None
+        if update.state is not FeedState.LIVE:
+            return shown_live
+        if shown is not None and shown.taken and shown.is_outdated(update):
+            return True
+        return number in self._limits and (not shown_live or self._book_reaches(update.instrument, buy, sell))
 
     def _book_reaches(self, instrument: Instrument, buy: int, sell: int) -> bool:
         top = self._market.book(instrument.name, 1)

@@ -1,0 +1,224 @@
+"""Paper orders against a scripted market in the real hub, and our own books published into it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from fastpath.model import OrderStatus, RejectReason
+
+from server.engine.setup import Setup, internal_spot
+from server.engine.trading import NewOrder
+from server.feeds.hub import MarketData
+from server.feeds.model import BookUpdate, FeedState, Level, Quote, Trade
+from server.feeds.subscription import Channel, Delivery, Subscription, Update
+from server.instruments import Instrument, InstrumentKind
+from server.venues.internal import InternalVenue
+from server.venues.paper import PaperVenue
+from tests.server.engine_support import BUY, GTC, IOC, LIMIT, MARKET, SELL, SETUP, House, house
+
+FILLED, NEW = int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW)
+MIRRORED = Instrument(
+    0,
+    "binance:BTC/USDT",
+    "BTC",
+    "USDT",
+    InstrumentKind.SPOT,
+    Decimal("0.01"),
+    Decimal("0.00001"),
+    taker_fee_bps=Decimal(10),
+    tradable=True,
+)
+PAPER_SETUP = Setup((internal_spot("BTC/USDT", "0.01", "0.00001"), MIRRORED), SETUP.accounts)
+
+
+@dataclass
+class Market:
+    """The engine with its venues, and a market that does what the test says."""
+
+    house: House
+    hub: MarketData
+    paper: PaperVenue
+    internal: InternalVenue
+    instrument: Instrument
+    sequence: int = 0
+
+    def book(self, bids: list[Level], asks: list[Level], state: FeedState = FeedState.LIVE) -> None:
+        """The venue's whole book: prices in whole USDT, quantities in lots."""
+        self.sequence += 1
+        per_lot = self.instrument.data_lots_per_lot
+
+        def scaled(levels: list[Level]) -> tuple[Level, ...]:
+            return tuple((price * 100, qty * per_lot) for price, qty in levels)
+
+        self.hub.publish(
+            BookUpdate(self.instrument, scaled(bids), scaled(asks), True, state, self.sequence, None, self.sequence)
+        )
+
+    def trade(self, price: int, qty: int, aggressor_side: int) -> None:
+        self.sequence += 1
+        scaled = qty * self.instrument.data_lots_per_lot
+        self.hub.publish(
+            Trade(self.instrument, str(self.sequence), price * 100, scaled, aggressor_side, None, self.sequence)
+        )
+
+    def order(self, side: int, price: int, qty: int, tif: int = GTC) -> NewOrder:
+        return NewOrder("alice", self.instrument, side, LIMIT if price else MARKET, tif, qty, price * 100)
+
+
+@contextlib.asynccontextmanager
+async def market(directory: Path) -> AsyncIterator[Market]:
+    async with house(directory, setup=PAPER_SETUP) as it:
+        hub = MarketData("hub")
+        internal = InternalVenue(it.engine, hub, it.runner)
+        internal.start()
+        paper = PaperVenue(it.engine, hub, it.runner.wake)
+        it.runner.mirror = paper
+        paper.start()
+        yield Market(it, hub, paper, internal, it.trading.registry.instrument("binance:BTC/USDT"))
+        paper.stop()
+        internal.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so, at most a few seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def test_a_taker_walks_the_displayed_book_and_uses_nothing_twice(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        it.book([(99, 50_000)], [(100, 10_000), (101, 20_000), (102, 30_000)])
+        first = (await it.house.trading.place(it.order(BUY, 0, 25_000, IOC))).order
+        assert (first.status, first.cum_qty) == (FILLED, 25_000)
+        usdt = it.house.trading.registry.asset("USDT")
+        assert usdt.text(first.cum_notional) == "25.15"  # 0.1 at 100 and 0.15 at 101
+        assert usdt.text(first.cum_fee) == "0.02515"
+        assert [fill.price for fill in it.house.trading.list_fills("alice").items] == [101_00, 100_00]
+        it.book([(99, 50_000)], [(100, 10_000), (101, 20_000), (102, 30_000)])  # displayed still
+        second = (await it.house.trading.place(it.order(BUY, 101, 25_000, IOC))).order
+        assert second.cum_qty == 5_000
+        done = it.house.trading.command_sequence
+        it.book([(99, 50_000)], [(101, 20_000), (102, 30_000)])
+        await until(lambda: it.house.trading.command_sequence > done)
+        it.book([(99, 50_000)], [(100, 7_000), (101, 20_000)])  # 100 was gone and is new
+        third = (await it.house.trading.place(it.order(BUY, 100, 25_000, IOC))).order
+        assert third.cum_qty == 7_000
+
+
+async def test_orders_without_a_live_book_are_refused(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        reasons = []
+        for state in (None, FeedState.SYNCING, FeedState.LIVE, FeedState.GAP, FeedState.STALE, FeedState.LIVE):
+            if state is not None:
+                it.book([(99, 50_000)], [(100, 50_000)], state)
+            reasons.append((await it.house.trading.place(it.order(BUY, 100, 2_000, IOC))).order.reject_reason)
+        stale = RejectReason.REJECT_REASON_STALE_MARKET_DATA
+        assert reasons == [stale, stale, 0, stale, stale, 0]
+
+
+async def test_resting_orders_fill_when_the_market_comes_to_them(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        buy = (await trading.place(it.order(BUY, 98, 10_000))).order
+        sell = (await trading.place(it.order(SELL, 103, 10_000))).order
+        assert (buy.status, sell.status) == (NEW, NEW)
+        it.trade(97, 4_000, SELL)  # through the buy
+        await until(lambda: trading.get_order("alice", order_id=buy.order_id).cum_qty == 4_000)
+        it.book([(103, 8_000)], [(104, 50_000)])  # the bid reaches the sell
+        await until(lambda: trading.get_order("alice", order_id=sell.order_id).cum_qty == 8_000)
+        fills = trading.list_fills("alice").items
+        assert [(fill.price, fill.qty, fill.liquidity) for fill in fills] == [(103_00, 8_000, 1), (98_00, 4_000, 1)]
+
+
+async def test_what_cannot_change_an_order_is_not_journaled(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        for n in range(50):
+            it.book([(99, 50_000 + n)], [(101, 50_000)])
+            it.trade(100, 10, BUY)
+        await asyncio.sleep(0.1)
+        idle = trading.command_sequence
+        order = (await trading.place(it.order(BUY, 90, 10_000))).order
+        after = trading.command_sequence
+        assert after - idle == 5, "one picture of two levels, and the order"
+        for n in range(50):
+            it.book([(99, 60_000 + n)], [(101, 50_000)])
+            it.trade(100, 10, BUY)
+            it.hub.publish(Quote(it.instrument, 99_00, 1, 101_00, 1, None, n))
+        await asyncio.sleep(0.1)
+        assert trading.command_sequence == after
+        await trading.cancel("alice", order_id=order.order_id)
+        it.trade(80, 10, SELL)
+        await asyncio.sleep(0.1)
+        assert trading.command_sequence == after + 1, "nobody has an order any more"
+
+
+async def test_a_feed_that_goes_away_is_told_once_and_prints_do_not_fill_then(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        order = (await trading.place(it.order(BUY, 98, 10_000))).order
+        before = trading.command_sequence
+        for _ in range(5):
+            it.book([], [], FeedState.STALE)
+        await until(lambda: trading.command_sequence == before + 2)
+        it.trade(97, 4_000, SELL)
+        await until(lambda: trading.command_sequence == before + 3)
+        assert trading.get_order("alice", order_id=order.order_id).cum_qty == 0
+        it.book([(99, 50_000)], [(101, 50_000)])
+        await until(lambda: trading.command_sequence == before + 7)
+        it.trade(97, 4_000, SELL)
+        await until(lambda: trading.get_order("alice", order_id=order.order_id).cum_qty == 4_000)
+
+
+async def test_after_a_restart_the_old_picture_is_not_trusted(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        it.book([(99, 50_000)], [(101, 50_000)])
+        order = (await it.house.trading.place(it.order(BUY, 98, 10_000))).order
+        hashed = await it.house.trading.state()
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        await until(lambda: trading.command_sequence == hashed.command_sequence + 2)
+        assert (await trading.place(it.order(BUY, 100, 2_000))).order.reject_reason
+        it.book([(95, 50_000)], [(97, 6_000)])
+        await until(lambda: trading.get_order("alice", order_id=order.order_id).cum_qty == 6_000)
+
+
+async def test_our_own_books_are_published_like_a_venue_s(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading, btc = it.house.trading, it.house.btc
+        book = it.hub.book("internal:BTC/USDT", 10)
+        assert book is not None
+        assert (book.state, book.bids, book.asks) == (FeedState.LIVE, (), ())
+        trades = it.hub.subscribe([Subscription("t", btc, Channel.TRADE, Delivery.ALL)])
+        for n in range(20):
+            await trading.place(it.house.buy(100 + n, 1_000))
+        await trading.place(it.house.sell(118, 1_500))
+        expected = tuple((100_00 + 100 * n, 1_000) for n in reversed(range(18)))
+
+        def published() -> tuple[Level, ...]:
+            picture = it.hub.book("internal:BTC/USDT", 100)
+            return picture.bids if picture is not None else ()
+
+        await until(lambda: published() == ((118_00, 500), *expected))
+        quote = it.hub.quote("internal:BTC/USDT")
+        assert quote is not None
+        assert (quote.bid_price, quote.bid_qty, quote.ask_price) == (118_00, 500, 0)
+        seen: list[Trade] = []
+        while len(seen) < 2:
+            event = (await anext(trades)).event
+            if isinstance(event, Update) and isinstance(event.data, Trade):
+                seen.append(event.data)
+        assert [(trade.price, trade.qty, trade.aggressor_side) for trade in seen] == [
+            (119_00, 1_000, SELL),
+            (118_00, 500, SELL),
+        ]
+        trades.close()
