@@ -11,7 +11,7 @@ from fastpath.exchange import Exchange
 from server.engine.blotter import Blotter, Changes
 from server.engine.commands import COMMAND_SIZE
 from server.engine.definitions import register
-from server.engine.events import EVENT_SIZE, OrderView
+from server.engine.events import EVENT_SIZE, OrderView, decode
 from server.engine.fanout import EventLog
 from server.engine.limits import EngineLimits
 from server.errors import JournalCorrupt
@@ -88,15 +88,10 @@ class Engine:
         return view
 
     def order_id_of(self, account: int, client_order_id: str) -> int | None:
-        """The order's id, if the account has such an order."""
-        order_id = self.blotter.order_id_of(account, client_order_id)
-        if order_id is not None:
-            return order_id
+        """The order's id, if the account has such an order. An id is a command sequence: later ones are not durable yet."""
         record = self.exchange.order_by_client_id(account, client_order_id.encode())
-        if record is None:
-            return None
-        found = self.blotter.view(record).order_id
-        return found if found <= self.command_sequence else None
+        order_id = decode(record).order_id if record is not None else 0
+        return order_id if 0 < order_id <= self.command_sequence else None
 
     async def recover(self, journal: Journal, progress: Progress | None = None) -> Recovery:
         """Carry out everything in the journal. Lets the loop breathe after each row. Raises JournalCorrupt."""

@@ -154,15 +154,14 @@ class PaperVenue:
         self._orders_changed(changes.instruments)
 
     def _orders_changed(self, numbers: Iterable[int]) -> None:
-        registry = self._engine.registry
+        """Called when the exchange is exactly what is durable."""
+        engine = self._engine
         for number in numbers:
-            if not registry.instrument_by_number(number).mirrored:
+            if not engine.registry.instrument_by_number(number).mirrored:
                 continue
-            orders = [decode(record) for record in self._engine.blotter.open_order_records(number)]
-            buys = [order.price for order in orders if order.side == _BUY]
-            sells = [order.price for order in orders if order.side != _BUY]
-            if orders:
-                self._limits[number] = max(buys, default=NO_BUY), min(sells, default=NO_SELL)
+            buys, sells = engine.exchange.depth(number, 1)
+            if buys or sells:
+                self._limits[number] = buys[0][0] if buys else NO_BUY, sells[0][0] if sells else NO_SELL
             else:
                 self._limits.pop(number, None)
 
