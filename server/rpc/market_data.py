@@ -17,7 +17,7 @@ from server.instruments import Instrument, Registry
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found, page_of
-from server.rpc.streams import MAX_EPOCH_CHARS, RECONNECT
+from server.rpc.streams import RECONNECT, check_position
 
 MAX_SUBSCRIPTIONS = 500
 _DEFAULT_DEPTH = 20
@@ -176,7 +176,7 @@ def _check_subscription(
     elif wanted.interval_ms:
         fields.wrong(f"{path}.interval_ms", "is for DELIVERY_INTERVAL only", "NOT_ALLOWED")
     if wanted.HasField("resume_from"):
-        fields.text(f"{path}.resume_from.epoch", wanted.resume_from.epoch, MAX_EPOCH_CHARS)
+        check_position(fields, f"{path}.resume_from", wanted.resume_from)
     return instrument
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool, text_format
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import Message
 from grpc_channelz.v1 import channelz_pb2
@@ -32,11 +33,41 @@ def reflection_v1() -> ServiceDescriptor:
     return pool.FindServiceByName("grpc.reflection.v1.ServerReflection")
 
 
+class _Symbols:
+    """The descriptor pool, for reflection: it also finds members, so that `describe` works on a method or a field."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            owner, _, member = symbol.rpartition(".")
+            file = self._pool.FindFileContainingSymbol(owner)
+            if member in _members(self._pool, owner):
+                return file
+            raise
+
+
+def _members(pool: descriptor_pool.DescriptorPool, owner: str) -> Iterable[str]:
+    with contextlib.suppress(KeyError):
+        return list(pool.FindServiceByName(owner).methods_by_name)
+    with contextlib.suppress(KeyError):
+        return list(pool.FindMessageTypeByName(owner).fields_by_name)
+    with contextlib.suppress(KeyError):
+        return list(pool.FindEnumTypeByName(owner).values_by_name)
+    return ()
+
+
 class Reflection:
     """Answers both versions of the protocol with grpc's own servicer, which knows v1alpha."""
 
     def __init__(self, services: Iterable[str]) -> None:
-        self._v1alpha = reflection_aio.ReflectionServicer(services)
+        self._v1alpha = reflection_aio.ReflectionServicer(services, pool=_Symbols())
 
     async def ServerReflectionInfo(self, requests: AsyncIterator[Message], call: Call) -> AsyncIterator[Message]:
         async def as_v1alpha() -> AsyncIterator[Message]:

@@ -1,4 +1,4 @@
-"""What order and account streams share: the position to resume from, and the envelope."""
+"""What streams share: the position to resume from, the end, and the envelope of order and account streams."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from google.protobuf.message import Message
 from tradewind.v1 import common_pb2
 
 from server.engine import fanout
+from server.instruments import INT64_MAX
 from server.rpc import convert
 from server.rpc.fields import Fields
 
-MAX_EPOCH_CHARS = 64
+_MAX_EPOCH_CHARS = 64
 RECONNECT = "the server is stopping: reconnect, and continue with resume_from"
 """With what a stream ends after its notice."""
 
@@ -27,13 +28,17 @@ class Resumable(Protocol):
     def HasField(self, field_name: Any) -> bool: ...
 
 
+def check_position(fields: Fields, path: str, position: common_pb2.StreamPosition) -> None:
+    fields.text(f"{path}.epoch", position.epoch, _MAX_EPOCH_CHARS)
+    fields.between(f"{path}.sequence", position.sequence, 0, INT64_MAX)
+
+
 def engine_position(fields: Fields, request: Resumable) -> fanout.StreamPosition | None:
     """Where to continue; None: from a snapshot."""
     if not request.HasField("resume_from"):
         return None
-    position = request.resume_from
-    fields.text("resume_from.epoch", position.epoch, MAX_EPOCH_CHARS)
-    return fanout.StreamPosition(position.epoch, position.sequence)
+    check_position(fields, "resume_from", request.resume_from)
+    return fanout.StreamPosition(request.resume_from.epoch, request.resume_from.sequence)
 
 
 def engine_envelope(kind: type[Envelope], item: fanout.StreamItem[Any], now_ns: int) -> Envelope:

@@ -37,6 +37,14 @@ TEXTS = (
     "' or 1=1", "../../etc", "aW5zdHJ1bWVudHM6eA", "b3JkZXJzOjE",
 )  # fmt: skip
 NUMBERS = (0, 1, -1, 2, 3, 7, 100, 1000, 1001, 2**31 - 1, -(2**31), 2**63 - 1, -(2**63), 2**64 - 1)
+GOOD: dict[str, Any] = {
+    "account": "demo", "instrument": "internal:BTC/USDT", "asset": "BTC", "name": "fuzz", "mode": 2, "side": 1,
+    "type": 1, "time_in_force": 0, "qty": "0.001", "price": "100", "amount": "1", "request_id": "fuzz", "client_order_id": "fuzz",
+    "order_id": "1", "page_size": 5, "page_token": "", "depth": 5, "channel": 3, "delivery": 2, "interval_ms": 0,
+    "description": "fuzz", "scopes": 1, "accounts": "demo", "post_only": False, "epoch": "x", "order": None,
+}  # fmt: skip
+"""Values that are taken: most fields of most messages get them, so that what is wrong reaches deeper checks."""
+
 ALLOWED_TO_FAIL = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -59,7 +67,7 @@ def extreme(kind: Descriptor, chance: random.Random, depth: int = 0) -> Message:
     """A message with values from the edges in some of its fields."""
     message = GetMessageClass(kind)()
     for field in kind.fields:
-        if chance.random() < 0.3:
+        if chance.random() < 0.15:
             continue
         repeated = field.is_repeated
         for _ in range(chance.choice((0, 1, 2, 5)) if repeated else 1):
@@ -77,14 +85,16 @@ def put(message: Any, field: FieldDescriptor, chance: random.Random, depth: int)
             )
         return
     value: Any
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+    if field.name in GOOD and chance.random() < 0.8:
+        value = GOOD[field.name]
+    elif field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         value = chance.choice(TEXTS)
         value = value.encode() if field.type == FieldDescriptor.TYPE_BYTES else value
     elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         value = chance.random() < 0.5
     else:
         value = chance.choice(NUMBERS)
-    with contextlib.suppress(ValueError):  # does not fit this field's width
+    with contextlib.suppress(ValueError, TypeError):  # does not fit this field's width
         getattr(message, field.name).append(value) if repeated else setattr(message, field.name, value)
 
 
