@@ -21,8 +21,8 @@ help:  ## This list
 run: build  ## Start everything on recorded market data (ARGS="--detach", ARGS="--live", ...)
 	@$(BIN)/tradewind up $(ARGS)
 
-stop: build  ## Stop what runs in the background
-	@$(BIN)/tradewind down
+stop:  ## Stop what runs in the background
+	@if [ -x $(BIN)/tradewind ]; then $(BIN)/tradewind down; else echo "Nothing is built here, so nothing runs."; fi
 
 build: $(STAMPS)/server  ## Create .venv and build everything into it
 
