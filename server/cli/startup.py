@@ -110,9 +110,11 @@ class StartReport:
 
 def _command() -> str:
     """The command as it can be typed here: by its name where the shell finds it, else as it was called."""
-    called = sys.argv[0]
+    called = Path(sys.argv[0])
     found = shutil.which("tradewind")
-    return "tradewind" if found and Path(found).resolve() == Path(called).resolve() else called
+    if found and Path(found).resolve() == called.resolve():
+        return "tradewind"
+    return "python -m server.cli" if called.name == "__main__.py" else sys.argv[0]
 
 
 def _json(value: object) -> object:

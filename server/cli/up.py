@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from tradewind import Client, ServiceState, TradewindError
@@ -18,6 +18,9 @@ from server.cli.render import fail, print_json
 from server.cli.session import ADMIN_TOKEN, JsonFlag, Session, session_of
 from server.cli.startup import StartReport, WhatNow
 from server.lifecycle import RunningInstance, running_instance
+
+if TYPE_CHECKING:
+    from server.config import Config
 
 LOG_FILE = Path("log", "tradewind.log")
 """Within the data directory: what a server in the background has to say."""
@@ -63,19 +66,22 @@ def up(
         "server": {"port": port},
         "feeds": {"mode": "live" if live else None, "replay_speed": speed},
     }
+    from server.config import load_config  # here, as the server below: --help should not wait for it
+
+    settings = load_config(config, overrides)
+    if (other := running_instance(settings.data_dir)) is not None:
+        fail(f"already running on {settings.data_dir} (process {other.pid}, {other.address}); stop it: tradewind down")
     if detach:
-        _start_detached(config, overrides, wait_s, json)
-    else:
-        sys.exit(_run(config, overrides, json))
+        _start_detached(settings.data_dir, _arguments(config, overrides), wait_s, json)
+        return
+    if sys.stderr.isatty() and "level" not in settings.logging.model_fields_set:  # the screen is for what matters
+        settings = load_config(config, overrides | {"logging": {"level": "warning"}})
+    sys.exit(_run(settings, json))
 
 
-def _run(config_file: Path | None, overrides: dict[str, Any], json: bool) -> int:
-    from server import app  # here, because it brings the whole server with it, and --help should not wait for that
-    from server.config import load_config
+def _run(config: Config, json: bool) -> int:
+    from server import app
 
-    config = load_config(config_file, overrides)
-    if sys.stderr.isatty() and "level" not in config.logging.model_fields_set:  # the screen is for what matters
-        config = load_config(config_file, overrides | {"logging": {"level": "warning"}})
     with StartReport(json) as report:
 
         def on_ready(ready: app.Ready) -> None:
@@ -91,32 +97,28 @@ def _run(config_file: Path | None, overrides: dict[str, Any], json: bool) -> int
             return 1
 
 
-def _start_detached(config_file: Path | None, overrides: dict[str, Any], wait_s: float, json: bool) -> None:
-    from server.config import load_config
-
-    config = load_config(config_file, overrides)
-    if (other := running_instance(config.data_dir)) is not None:
-        fail(f"already running on {config.data_dir} (process {other.pid}, {other.address}); stop it: tradewind down")
-    log_file = config.data_dir / LOG_FILE
+def _start_detached(data_dir: Path, arguments: list[str], wait_s: float, json: bool) -> None:
+    log_file = data_dir / LOG_FILE
     log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log_file.open("a") as log:
         log_start = log.tell()
         child = subprocess.Popen(
-            [sys.executable, "-m", "server.cli", "up", *_arguments(config_file, overrides)],
+            [sys.executable, "-m", "server.cli", "up", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C here, or the end of this terminal, is none of its business
         )
     with StartReport(json) as report:
-        running = _wait_until_started(child, config.data_dir, report, wait_s)
+        running = _wait_until_started(child, data_dir, report, wait_s)
         if running is None:
             _fail_to_start(child, log_file, log_start, wait_s)
-        with Session(None, None, config.data_dir, None).client() as client:
+        with Session(None, None, data_dir, None).client() as client:
             info = client.get_info()
-        token_file = config.data_dir / ADMIN_TOKEN
         report.ready(
-            WhatNow(config.data_dir, running.address, token_file, info.market_data, log_file=log_file, pid=running.pid)
+            WhatNow(
+                data_dir, running.address, data_dir / ADMIN_TOKEN, info.market_data, log_file=log_file, pid=running.pid
+            )
         )
 
 
