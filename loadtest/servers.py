@@ -77,8 +77,14 @@ class LocalServer(abc.ABC):
             if self.process is None or self.process.poll() is not None:
                 with (self.directory / "output.log").open("ab") as output:
                     self.process = subprocess.Popen(
-                        [self.path, *self.arguments()], cwd=self.directory, user=self.user, group=self.user,
-                        extra_groups=[] if self.user else None, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                        [self.path, *self.arguments()],
+                        cwd=self.directory,
+                        user=self.user,
+                        group=self.user,
+                        extra_groups=[] if self.user else None,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
                     )
             if self.is_ready():
                 return
@@ -127,7 +133,11 @@ class PostgresServer(LocalServer):
         initdb = Path(self.path).resolve().with_name("initdb")
         subprocess.run(
             [initdb, "-D", directory / "data", "-U", "tradewind", "--auth=trust", "--no-sync", "-E", "UTF8"],
-            check=True, user=self.user, group=self.user, cwd=directory, stdout=subprocess.DEVNULL,
+            check=True,
+            user=self.user,
+            group=self.user,
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
         )
 
     @property

@@ -74,6 +74,8 @@ RULES: dict[str, tuple[str, ...]] = {
     # The command line is a client, and the one that starts the server.
     "server.cli": ("tradewind", "server.app", "server.config", "server.errors", "server.lifecycle"),
     "loadtest": ("tradewind", "fastpath"),
+    # Parts against what they are made of.
+    "loadtest.bench": ("server", "fastpath", "loadtest"),
 }
 
 # Where the wall clock or chance may be used directly: the clock itself and the composition root that hands them out.

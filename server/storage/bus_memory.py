@@ -89,7 +89,9 @@ class MemoryBus:
             appended = held.appended
             for event in held.after(after_sequence):
                 if event.prev_sequence != after_sequence:
-                    raise StreamGap(f"{stream}: events {after_sequence + 1} to {event.prev_sequence} are not held any more")
+                    raise StreamGap(
+                        f"{stream}: events {after_sequence + 1} to {event.prev_sequence} are not held any more"
+                    )
                 yield event
                 after_sequence = event.sequence
             await appended.wait()

@@ -1,7 +1,7 @@
 """The tick store in ClickHouse, over its native protocol.
 
-The tables are made of what ClickHouse 18.16 (Debian's) knows; servers that know more compress better (CODEC) and drop old
-rows by themselves (TTL). Rows travel as column blocks: VALUES text in an INSERT makes 18.16 hang.
+The tables are made of what ClickHouse 18.16 (Debian's) knows; servers that know more compress better (CODEC) and drop
+old rows by themselves (TTL). Rows travel as column blocks: VALUES text in an INSERT makes 18.16 hang.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from server.storage.tick_tables import (
     TEXT,
     candle_range,
     instrument_id,
+    integers,
     missing_rows,
     row_count,
 )
@@ -56,7 +57,8 @@ _STORED = (
 _FROM_MINUTES = (
     "SELECT intDiv(t, {interval}) * {interval} AS time_ns, argMin(o, t) AS open, max(h) AS high, min(l) AS low,"
     " argMax(c, t) AS close, sum(q) AS qty, sum(b) AS buy_qty, sum(n) AS trades"
-    f" FROM ({_STORED} UNION ALL {_FROM_TRADES} AND intDiv(time_ns, {{unit}}) * {{unit}} NOT IN (SELECT time_ns {_STORED_RANGE})"
+    f" FROM ({_STORED} UNION ALL {_FROM_TRADES}"
+    f" AND intDiv(time_ns, {{unit}}) * {{unit}} NOT IN (SELECT time_ns {_STORED_RANGE})"
     " GROUP BY t) GROUP BY time_ns"
 )
 _BELOW_MINUTES = (
@@ -66,18 +68,20 @@ _BELOW_MINUTES = (
 
 
 class ClickHouseTicks:
-    """`TickStore` in a ClickHouse database. A server that is away makes calls raise Unavailable, the next call tries again."""
+    """`TickStore` in a ClickHouse database. While the server is away calls raise Unavailable; each tries again."""
 
     def __init__(self, url: str, *, retention_days: int | None = None, timeout_s: float = 30.0) -> None:
         """`url`: `clickhouse://user:password@host:9000/database`; the database is created on first use.
 
-        `retention_days`: rows older than that are dropped by servers that know TTL. A server that is silent for `timeout_s`
-        is away. Raises ConfigError.
+        `retention_days`: rows older than that are dropped by servers that know TTL. A server that is silent for
+        `timeout_s` is away. Raises ConfigError.
         """
         parts = urlsplit(url)
         self._database = parts.path.strip("/")
         if not self._database.replace("_", "").isalnum() or not parts.hostname:
-            raise ConfigError("tick store URL: write clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, the name of letters and digits")
+            raise ConfigError(
+                "tick store URL: write clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, the name of letters and digits"
+            )
         self._url = url
         self._url_without_database = urlunsplit(parts._replace(path=""))
         self._retention_days = retention_days
@@ -88,8 +92,8 @@ class ClickHouseTicks:
         """Version of the server, once the tables are known to be there."""
 
     def write(self, batch: TickBatch, *, retry: bool = False) -> None:
-        """See `TickStore.write`. The server has the rows in its tables when the call returns; it syncs them by its own rules."""
-        query_id = f"tradewind-{batch.table}-{int(batch.columns['row_id'][0])}"  # type: ignore[arg-type]
+        """See `TickStore.write`. The server has the rows when the call returns; it syncs them by its own rules."""
+        query_id = f"tradewind-{batch.table}-{integers(batch.columns, 'row_id')[0]}"
         with self._client() as client:
             if retry:
                 self._await_end(client, query_id)
@@ -103,7 +107,9 @@ class ClickHouseTicks:
 
     def instruments(self) -> list[TickKey]:
         with self._client() as client:
-            found = client.execute("SELECT DISTINCT name, tick_size, lot_size FROM instruments ORDER BY name, tick_size, lot_size")
+            found = client.execute(
+                "SELECT DISTINCT name, tick_size, lot_size FROM instruments ORDER BY name, tick_size, lot_size"
+            )
         return [TickKey(name, parse_decimal(tick), parse_decimal(lot)) for name, tick, lot in found]
 
     def rows(
@@ -138,7 +144,8 @@ class ClickHouseTicks:
         unit = _PARTITION_NS[table]
         with self._client() as client:
             found = client.execute(
-                "SELECT DISTINCT partition FROM system.parts WHERE active AND database = %(database)s AND table = %(table)s",
+                "SELECT DISTINCT partition FROM system.parts"
+                " WHERE active AND database = %(database)s AND table = %(table)s",
                 {"database": self._database, "table": table},
             )
             for (partition,) in found:
@@ -208,14 +215,16 @@ class ClickHouseTicks:
     def _await_end(client: Client, query_id: str) -> None:
         """Wait until the attempt before has ended, so that what is stored now is all that it stored."""
         deadline = time.monotonic() + _SETTLE_S
-        while client.execute("SELECT count() FROM system.processes WHERE query_id = %(id)s", {"id": query_id}) != [(0,)]:
+        while client.execute("SELECT count() FROM system.processes WHERE query_id = %(id)s", {"id": query_id}) != [
+            (0,)
+        ]:
             if time.monotonic() > deadline:
                 raise Unavailable("tick store ClickHouse: an earlier attempt to write the same rows still runs")
             time.sleep(0.1)
 
     @staticmethod
     def _stored(client: Client, batch: TickBatch) -> set[int]:
-        row_ids, times = np.asarray(batch.columns["row_id"]), np.asarray(batch.columns["time_ns"])
+        row_ids, times = integers(batch.columns, "row_id"), integers(batch.columns, "time_ns")
         found = client.execute(
             f"SELECT row_id FROM {batch.table} WHERE row_id >= {int(row_ids.min())} AND row_id <= {int(row_ids.max())}"
             # Lets it skip all other partitions.

@@ -51,7 +51,7 @@ class DuckDBTicks:
     """`TickStore` in a file of its own."""
 
     def __init__(self, path: Path, *, memory_limit_mb: int = 1024) -> None:
-        """Open or create the file (mode 0600). Raises ConfigError if another process has it open or it is no such file."""
+        """Open or create the file (mode 0600). Raises ConfigError if another process has it or it is no such file."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._database = duckdb.connect(str(path), config={"memory_limit": f"{memory_limit_mb}MB"})
@@ -71,7 +71,9 @@ class DuckDBTicks:
         condition = ""
         if retry:
             row_ids = columns["row_id"]
-            stored = f"SELECT row_id FROM {batch.table} WHERE row_id BETWEEN {int(row_ids.min())} AND {int(row_ids.max())}"
+            stored = (
+                f"SELECT row_id FROM {batch.table} WHERE row_id BETWEEN {int(row_ids.min())} AND {int(row_ids.max())}"
+            )
             condition = f"WHERE row_id NOT IN ({stored})"
         with self._writing, self._cursor() as cursor:
             cursor.register("batch", columns)
@@ -95,7 +97,8 @@ class DuckDBTicks:
         after_time, after_row = after or (start_ns, -1)
         return self._query(
             TABLES[table],
-            f"SELECT {', '.join(TABLES[table])} FROM {table} WHERE instrument_id = $id AND time_ns >= $start AND time_ns < $end"
+            f"SELECT {', '.join(TABLES[table])} FROM {table}"
+            " WHERE instrument_id = $id AND time_ns >= $start AND time_ns < $end"
             " AND (time_ns > $time OR row_id > $row) ORDER BY time_ns, row_id LIMIT $limit",
             {
                 "id": instrument_id(key), "start": max(start_ns, after_time), "end": end_ns,
@@ -158,7 +161,7 @@ def _select(name: str, kind: str) -> str:
 
 
 def _numpy(column: Column, kind: str) -> Any:
-    """What DuckDB scans fastest. Lists travel as text: it would guess their type from a sample, wrongly if all are empty."""
+    """What DuckDB scans fastest. Lists travel as text: it guesses types from a sample, wrongly if all are empty."""
     if kind == INTEGER:
         return np.asarray(column, dtype=np.int64)
     values = np.empty(len(column), dtype=object)

@@ -53,7 +53,7 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TickBatch:
-    """Rows of one tick table that are stored together; `row_id` is one of the columns, ascending and unique for ever."""
+    """Rows of one tick table that are stored together; one column is `row_id`, ascending and unique for ever."""
 
     table: str
     columns: Columns
@@ -75,9 +75,10 @@ class TickKey:
 class TickStore(Protocol):
     """Market data for history, candles, AI and backtests. All calls block; any thread may call.
 
-    Tables: trades, quotes, books, candles. Times are int64 ns; a row's `time_ns` is the venue's time, or the time of receipt
-    where the venue sends none. Queries answer rows of `[start_ns, end_ns)` in order of (time_ns, row_id), at most `limit`;
-    `after`, the (time_ns, row_id) of the last row got, continues behind it. Raises Unavailable while the store is away.
+    Tables: trades, quotes, books, candles. Times are int64 ns; a row's `time_ns` is the venue's time, or the time of
+    receipt where the venue sends none. Queries answer rows of `[start_ns, end_ns)` in order of (time_ns, row_id), at
+    most `limit`; `after`, the (time_ns, row_id) of the last row got, continues behind it. Raises Unavailable while the
+    store is away.
     """
 
     def write(self, batch: TickBatch, *, retry: bool = False) -> None:
@@ -103,8 +104,8 @@ class TickStore(Protocol):
         ...
 
     def candles(self, key: TickKey, interval_ns: int, start_ns: int, end_ns: int, *, limit: int = 100_000) -> Columns:
-        """Candles that open in `[start_ns, end_ns)`, built in the store: time_ns (of the opening), open, high, low, close,
-        qty, buy_qty (of taker buys), trades. Intervals begin at the epoch; one without trades has no candle.
+        """Candles that open in `[start_ns, end_ns)`, built in the store: time_ns (of the opening), open, high, low,
+        close, qty, buy_qty (of taker buys), trades. Intervals begin at the epoch; one without trades has no candle.
 
         Whole minutes come from stored one-minute candles where there are some, from trades elsewhere.
         """
@@ -154,8 +155,8 @@ class Bus(Protocol):
     async def subscribe(self, patterns: Sequence[str]) -> AsyncGenerator[MarketMessage, None]:
         """Messages of topics that match a pattern (`quote:*`), from the return of this call on; `aclose` ends it.
 
-        A reader that falls behind loses the oldest messages and sees the jump. Raises Unavailable; once subscribed, a bus
-        that goes away is waited for.
+        A reader that falls behind loses the oldest messages and sees the jump. Raises Unavailable; once subscribed, a
+        bus that goes away is waited for.
         """
         ...
 

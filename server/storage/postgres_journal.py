@@ -35,13 +35,16 @@ CREATE TABLE IF NOT EXISTS journal_meta (
     id integer PRIMARY KEY CHECK (id = 1), format integer NOT NULL, epoch text NOT NULL
 );
 CREATE TABLE IF NOT EXISTS journal_rows (
-    first_seq bigint PRIMARY KEY, count integer NOT NULL, ts_ns bigint NOT NULL, payload bytea NOT NULL, checksum bytea NOT NULL
+    first_seq bigint PRIMARY KEY, count integer NOT NULL, ts_ns bigint NOT NULL,
+    payload bytea NOT NULL, checksum bytea NOT NULL
 );
 -- Records are packed and large: compression would cost time at every commit.
 ALTER TABLE journal_rows ALTER COLUMN payload SET STORAGE EXTERNAL;
 """
 _INSERT = "INSERT INTO journal_rows (first_seq, count, ts_ns, payload, checksum) VALUES (%s, %s, %s, %b, %b)"
-_READ = "SELECT first_seq, count, ts_ns, payload, checksum FROM journal_rows WHERE first_seq >= %s ORDER BY first_seq LIMIT %s"
+_READ = """
+SELECT first_seq, count, ts_ns, payload, checksum FROM journal_rows WHERE first_seq >= %s ORDER BY first_seq LIMIT %s
+"""
 _UP_TO = "SELECT first_seq, count, checksum FROM journal_rows WHERE first_seq <= %s ORDER BY first_seq DESC LIMIT 2"
 _NO_END = 2**63 - 1
 _LOCK_KEY = "hashtextextended('tradewind.journal.' || current_schema(), 0)"
@@ -84,8 +87,8 @@ class PostgresJournal:
 
         Another server that writes it: ConfigError, or with `keep_waiting` this one is its standby: `keep_waiting` is
         called some times a second, and as long as it answers True the call waits for the other to end.
-        A commit that takes longer than `timeout_s` counts as a lost connection; `patience_s` is how long an append tries
-        to get a lost connection back before it raises JournalFailed.
+        A commit that takes longer than `timeout_s` counts as a lost connection; `patience_s` is how long an append
+        tries to get a lost connection back before it raises JournalFailed.
         """
         self._url = url
         self._patience_s = patience_s
@@ -236,7 +239,8 @@ class PostgresJournal:
         if last_seq != self._last_seq and (self._in_doubt is None or last_seq != _end(self._in_doubt)):
             self._drop()
             raise _failed(
-                f"another server wrote commands {self._last_seq + 1} to {last_seq} while this one was cut off: restart it"
+                f"another server wrote commands {self._last_seq + 1} to {last_seq}"
+                " while this one was cut off: restart it"
             )
         return self._session()
 
@@ -250,7 +254,9 @@ class PostgresJournal:
             raise _failed(f"another server wrote commands {doubtful.first_seq} to {last_seq}: restart this one")
         self._in_doubt, self._last_seq, self._chain = None, last_seq, chain
         if committed and row != doubtful:
-            raise _failed(f"commands {doubtful.first_seq} to {last_seq} were committed after all: restart to recover them")
+            raise _failed(
+                f"commands {doubtful.first_seq} to {last_seq} were committed after all: restart to recover them"
+            )
         return committed
 
     def _drop(self) -> None:
@@ -272,16 +278,23 @@ class PostgresJournal:
 
     def _create_or_check(self, new_epoch: str) -> str:
         connection = self._session()
-        for setting, risk in (("fsync", "a crash loses acknowledged orders"), ("full_page_writes", "a crash tears pages")):
+        for setting, risk in (
+            ("fsync", "a crash loses acknowledged orders"),
+            ("full_page_writes", "a crash tears pages"),
+        ):
             if connection.execute(f"SHOW {setting}").fetchone() == ("off",):
                 raise ConfigError(f"PostgreSQL runs with {setting}=off, so that {risk}: switch it on")
         with connection.transaction():
             connection.execute(_SCHEMA)
-            connection.execute("INSERT INTO journal_meta VALUES (1, %s, %s) ON CONFLICT DO NOTHING", (FORMAT, new_epoch))
+            connection.execute(
+                "INSERT INTO journal_meta VALUES (1, %s, %s) ON CONFLICT DO NOTHING", (FORMAT, new_epoch)
+            )
             meta = connection.execute("SELECT format, epoch FROM journal_meta").fetchone()
         assert meta is not None
         if meta[0] != FORMAT:
-            raise ConfigError(f"the journal has format {meta[0]}, this server writes {FORMAT}: use the server that wrote it")
+            raise ConfigError(
+                f"the journal has format {meta[0]}, this server writes {FORMAT}: use the server that wrote it"
+            )
         return str(meta[1])
 
     def _end_of_journal(self) -> tuple[int, bytes]:

@@ -1,14 +1,15 @@
 """The bus over Redis: several server processes share market data and private events.
 
-Market data is published in pipelines: PUBLISH for subscribers, SET for the last message of a topic. A pipeline that fails
-is sent again, and readers leave out what they have seen. Private events are a Redis stream per stream, entry ids are our
-sequences, and each entry names the one before it, so that a reader notices whatever Redis lost.
+Market data is published in pipelines: PUBLISH for subscribers, SET for the last message of a topic. A pipeline that
+fails is sent again, and readers leave out what they have seen. Private events are a Redis stream per stream, entry ids
+are our sequences, and each entry names the one before it, so that a reader notices whatever Redis lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -35,6 +36,8 @@ BLOCK_MS = 1_000
 TIMEOUT_S = 5.0
 RETRY_S = 0.2
 CONNECTIONS = 256
+KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
+"""A subscriber waits without a time limit: this is how it notices a server that vanished without a word."""
 
 _SEQUENCE = struct.Struct("<q")
 
@@ -47,12 +50,13 @@ class RedisBus:
     ) -> None:
         """Connects when it is used; needs a running event loop. Raises ConfigError."""
         try:
-            self._redis: Redis = Redis.from_url(
+            self._redis: Any = Redis.from_url(
                 url,
                 socket_timeout=TIMEOUT_S,
                 socket_connect_timeout=TIMEOUT_S,
                 max_connections=CONNECTIONS,
-                health_check_interval=0,
+                socket_keepalive=True,
+                socket_keepalive_options=KEEPALIVE,
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
@@ -94,7 +98,7 @@ class RedisBus:
             data = await self._redis.get(f"{self._prefix}:last:{topic}")
         except (RedisError, OSError) as error:
             raise _away(error) from error
-        return _message(topic, data) if data is not None else None
+        return _message(topic, data) if isinstance(data, bytes) else None
 
     # -- private events ------------------------------------------------------------------------------------
 
@@ -104,7 +108,9 @@ class RedisBus:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for message in messages:
                     entry: dict[Any, Any] = {"prev": message.prev_sequence, "data": message.payload}
-                    pipeline.xadd(key, entry, id=f"{message.sequence}-0", maxlen=self._private_capacity, approximate=True)
+                    pipeline.xadd(
+                        key, entry, id=f"{message.sequence}-0", maxlen=self._private_capacity, approximate=True
+                    )
                 answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise _away(error) from error
@@ -132,7 +138,9 @@ class RedisBus:
             for entry_id, entry in _entries(found):
                 event = PrivateMessage(_sequence_of(entry_id), int(entry[b"prev"]), entry[b"data"])
                 if event.prev_sequence != after_sequence:
-                    raise StreamGap(f"{stream}: events {after_sequence + 1} to {event.prev_sequence} are not held any more")
+                    raise StreamGap(
+                        f"{stream}: events {after_sequence + 1} to {event.prev_sequence} are not held any more"
+                    )
                 yield event
                 after_sequence = event.sequence
 
@@ -159,21 +167,21 @@ class RedisBus:
             self._filled.clear()
             while self._outbox:
                 batch = [self._outbox.popleft() for _ in range(min(PIPELINE, len(self._outbox)))]
-                while not await self._publish(batch):
-                    await asyncio.sleep(RETRY_S)
+                await self._publish(batch)
 
-    async def _publish(self, batch: list[tuple[str, bytes]]) -> bool:
-        """Whether Redis took the batch."""
-        try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for topic, data in batch:
-                    pipeline.publish(f"{self._prefix}:market:{topic}", data)
-                for topic, data in dict(batch).items():
-                    pipeline.set(f"{self._prefix}:last:{topic}", data, ex=LAST_TTL_S)
-                await pipeline.execute()
-        except (RedisError, OSError):
-            return False
-        return True
+    async def _publish(self, batch: list[tuple[str, bytes]]) -> None:
+        """Returns when Redis took the batch."""
+        while True:
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for topic, data in batch:
+                        pipeline.publish(f"{self._prefix}:market:{topic}", data)
+                    for topic, data in dict(batch).items():
+                        pipeline.set(f"{self._prefix}:last:{topic}", data, ex=LAST_TTL_S)
+                    await pipeline.execute()
+                return
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_S)
 
     async def _listen(self, channels: list[str]) -> Any:
         """A connection that is subscribed; the last answer to PSUBSCRIBE has come."""
@@ -231,7 +239,7 @@ def _entries(found: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return list(found[0][1])
 
 
-def _sequence_of(entry_id: bytes) -> int:
+def _sequence_of(entry_id: Any) -> int:
     return int(entry_id.split(b"-")[0])
 
 

@@ -1,7 +1,8 @@
 """Batches on disk between the recorder and the tick store: the queue that outlives an absent store and a restart.
 
-One file a batch, written aside and renamed, named by its first row so that names sort in order. Bounded: when it is full
-the oldest batches are dropped and counted. Files are not synced: a power cut may cost the last seconds of market data.
+One file a batch, written aside and renamed, named by its first row so that names sort in order. Bounded: when it is
+full the oldest batches are dropped and counted. Files are not synced: a power cut may cost the last seconds of market
+data.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.storage.ports import TickBatch
-from server.storage.tick_tables import CorruptBatch, pack, row_count, unpack
+from server.storage.tick_tables import CorruptBatch, integers, pack, row_count, unpack
 
 _SUFFIX = ".batch"
 
@@ -64,7 +65,7 @@ class Spool:
     def put(self, batch: TickBatch) -> None:
         """Add a batch, newer than all others; drops the oldest ones if there is no room. Raises OSError."""
         rows = row_count(batch.columns)
-        name = f"{int(batch.columns['row_id'][0]):019d}-{rows}-{batch.table}{_SUFFIX}"  # type: ignore[arg-type]
+        name = f"{integers(batch.columns, 'row_id')[0]:019d}-{rows}-{batch.table}{_SUFFIX}"
         data = pack(batch)
         path = self._directory / name
         aside = path.with_suffix(".new")

@@ -9,7 +9,7 @@ from pathlib import Path
 from server.instruments import format_decimal
 from server.storage.duckdb_ticks import DuckDBTicks
 from server.storage.ports import Columns, TickBatch, TickKey, TickStore
-from server.storage.tick_tables import row_count
+from server.storage.tick_tables import integers, row_count
 
 PAGE_ROWS = 100_000
 
@@ -26,7 +26,7 @@ def pages(
             yield columns
         if count < page:
             return
-        after = int(columns["time_ns"][-1]), int(columns["row_id"][-1])  # type: ignore[arg-type]
+        after = int(integers(columns, "time_ns")[-1]), int(integers(columns, "row_id")[-1])
 
 
 def export_parquet(
@@ -37,7 +37,11 @@ def export_parquet(
     Prices count ticks and quantities lots; `tick_size` and `lot_size` are in the file's metadata. Memory stays bounded:
     the rows pass through a temporary DuckDB file beside `path`. Raises Unavailable, OSError.
     """
-    facts = {"instrument": key.name, "tick_size": format_decimal(key.tick_size), "lot_size": format_decimal(key.lot_size)}
+    facts = {
+        "instrument": key.name,
+        "tick_size": format_decimal(key.tick_size),
+        "lot_size": format_decimal(key.lot_size),
+    }
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as directory:
         collected = DuckDBTicks(Path(directory) / "rows.duckdb")
         try:

@@ -1,8 +1,8 @@
 """The recorder: takes market data on the event loop, stores it from threads, never waits for the store.
 
-Updates are buffered for a second, packed into the spool, and sent from there in order. The spool is the only path, so an
-absent store, a slow one and a restart are all the same case: what is not stored yet is in the spool, and a batch that may
-have arrived is sent as a retry. What a crash of this process costs is the buffer: the last second.
+Updates are buffered for a second, packed into the spool, and sent from there in order. The spool is the only path, so
+an absent store, a slow one and a restart are all the same case: what is not stored yet is in the spool, and a batch
+that may have arrived is sent as a retry. What a crash of this process costs is the buffer: the last second.
 """
 
 from __future__ import annotations
@@ -95,17 +95,25 @@ class TickWriter:
     def start(self) -> None:
         """Begin to store; needs a running event loop."""
         self._send_now.set()
-        self._tasks = [asyncio.create_task(run()) for run in (self._keep_flushing, self._keep_sending, self._keep_sampling)]
+        self._tasks = [
+            asyncio.create_task(run()) for run in (self._keep_flushing, self._keep_sending, self._keep_sampling)
+        ]
 
     def record(self, update: MarketUpdate) -> None:
-        """Take an update over. Quick, never raises; a listener of the market data hub. Of books, whole LIVE ones are kept."""
+        """Take an update over, as a listener of the market data hub: quick, never raises. Of books, whole LIVE ones
+        are kept."""
         if isinstance(update, Quote):
             self._add("quotes", update, (update.bid_price, update.bid_qty, update.ask_price, update.ask_qty))
         elif isinstance(update, Trade):
             self._add("trades", update, (update.price, update.qty, update.aggressor_side, update.trade_id))
         elif update.is_snapshot and update.state is FeedState.LIVE:
             bids, asks = update.bids[: self._limits.book_depth], update.asks[: self._limits.book_depth]
-            levels = [[price for price, _ in bids], [qty for _, qty in bids], [price for price, _ in asks], [qty for _, qty in asks]]
+            levels = [
+                [price for price, _ in bids],
+                [qty for _, qty in bids],
+                [price for price, _ in asks],
+                [qty for _, qty in asks],
+            ]
             self._add("books", update, (update.venue_sequence, *levels))
 
     @property
@@ -235,5 +243,5 @@ def _columns(table: str, rows: list[Row]) -> dict[str, Column]:
     transposed = zip(TABLES[table].items(), zip(*rows, strict=True), strict=True)
     columns: dict[str, Column] = {}
     for (name, kind), values in transposed:
-        columns[name] = np.array(values, dtype=np.int64) if kind == INTEGER else list(values)  # type: ignore[arg-type]
+        columns[name] = np.array(values, dtype=np.int64) if kind == INTEGER else list(values)
     return columns

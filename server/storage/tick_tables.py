@@ -8,6 +8,7 @@ import zlib
 from itertools import accumulate, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.instruments import format_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
@@ -32,11 +33,8 @@ TABLES: dict[str, dict[str, str]] = {
         "ask_prices": INTEGERS,
         "ask_qtys": INTEGERS,
     },
-    # One minute each: imported history, or what is kept of trades that were pruned. A later row replaces an earlier one.
-    "candles": _ROW
-    | {
-        name: INTEGER for name in ("open", "high", "low", "close", "qty", "buy_qty", "trades")
-    },
+    # One minute each: imported history, or what is kept of trades that were pruned. A later row replaces an earlier.
+    "candles": _ROW | dict.fromkeys(("open", "high", "low", "close", "qty", "buy_qty", "trades"), INTEGER),
     # Names and grids of the ids; `time_ns` is when the row was written.
     "instruments": _ROW | {"name": TEXT, "tick_size": TEXT, "lot_size": TEXT},
 }
@@ -61,7 +59,8 @@ def row_count(columns: Columns) -> int:
 
 
 def tick_batch(table: str, key: TickKey, first_row_id: int, columns: Columns) -> TickBatch:
-    """Rows of one instrument, numbered from `first_row_id`; `columns` are those of the table but row_id and instrument_id.
+    """Rows of one instrument, numbered from `first_row_id`; `columns` are those of the table but row_id and
+    instrument_id.
 
     The caller sees to it that no other rows have these numbers; a wall clock in nanoseconds is a good start.
     """
@@ -84,12 +83,20 @@ def instrument_batch(key: TickKey, row_id: int) -> TickBatch:
     return tick_batch("instruments", key, row_id, names)
 
 
+def integers(columns: Columns, name: str) -> NDArray[np.int64]:
+    """An integer column."""
+    return np.asarray(columns[name], dtype=np.int64)
+
+
 def missing_rows(batch: TickBatch, stored: set[int]) -> TickBatch:
     """The rows of a batch whose row_id is not in `stored`."""
-    keep = [index for index, row_id in enumerate(batch.columns["row_id"]) if int(row_id) not in stored]  # type: ignore[arg-type]
+    keep = [index for index, row_id in enumerate(integers(batch.columns, "row_id").tolist()) if row_id not in stored]
     columns: dict[str, Column] = {}
     for name, column in batch.columns.items():
-        columns[name] = column[keep] if isinstance(column, np.ndarray) else [column[i] for i in keep]  # type: ignore[assignment]
+        if isinstance(column, np.ndarray):
+            columns[name] = column[keep]
+        else:
+            columns[name] = [column[index] for index in keep]  # type: ignore[assignment]
     return TickBatch(batch.table, columns)
 
 
@@ -112,10 +119,7 @@ def pack(batch: TickBatch) -> bytes:
         if kind == INTEGER:
             parts.append(_int64(column))
             continue
-        if kind == TEXT:
-            contents = [text.encode() for text in column]  # type: ignore[union-attr]
-        else:
-            contents = [_int64(values) for values in column]  # type: ignore[arg-type]
+        contents = [value.encode() if isinstance(value, str) else _int64(value) for value in column]
         joined = b"".join(contents)
         parts += [_int64([len(content) for content in contents]), _COUNT.pack(len(joined)), joined]
     body = b"".join(parts)

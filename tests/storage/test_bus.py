@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from redis import Redis
@@ -38,8 +39,14 @@ async def take(messages: AsyncIterator[T], count: int, timeout_s: float = 20) ->
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
             await asyncio.sleep(0.01)
+
+
+async def more(*growing: list[Any]) -> None:
+    """Wait until each list is longer by 30."""
+    goals = [len(items) + 30 for items in growing]
+    await until(lambda: all(len(items) > goal for items, goal in zip(growing, goals, strict=True)))
 
 
 def events(start: int, end: int, step: int = 1) -> list[PrivateMessage]:
@@ -51,7 +58,12 @@ async def test_subscribers_get_what_they_asked_for_in_order(bus: Bus) -> None:
     quotes = await bus.subscribe(["quote:*"])
     some = await bus.subscribe(["trade:binance:*", "quote:okx:BTC/USDT"])
     for number in range(50):
-        for topic in ("quote:binance:BTC/USDT", "trade:binance:BTC/USDT:USDT", "quote:okx:BTC/USDT", "trade:okx:BTC/USDT"):
+        for topic in (
+            "quote:binance:BTC/USDT",
+            "trade:binance:BTC/USDT:USDT",
+            "quote:okx:BTC/USDT",
+            "trade:okx:BTC/USDT",
+        ):
             bus.publish_market(topic, b"%d \x00\xff" % number)
     got = await take(quotes, 100)
     assert [m for m in got if m.topic == "quote:okx:BTC/USDT"] == [
@@ -75,7 +87,7 @@ async def test_the_last_message_is_known(bus: Bus) -> None:
 
 async def until_last(bus: Bus, expected: MarketMessage) -> None:
     async with asyncio.timeout(10):
-        while await bus.last(expected.topic) != expected:
+        while await bus.last(expected.topic) != expected:  # noqa: ASYNC110 the same
             await asyncio.sleep(0.01)
 
 
@@ -170,10 +182,8 @@ async def test_redis_restarts_under_load(redis_server: RedisServer, redis_url: s
             if not stopping:
                 kept.append(PrivateMessage(len(kept) + 1, len(kept), b"event"))
                 writer.publish_market("quote", b"%d" % len(kept))
-            try:
+            with contextlib.suppress(Unavailable):
                 await writer.append_private("orders", kept[await confirmed() :])
-            except Unavailable:
-                pass
             await asyncio.sleep(0.002)
 
     async def confirmed() -> int:
@@ -198,13 +208,11 @@ async def test_redis_restarts_under_load(redis_server: RedisServer, redis_url: s
     messages = await reader.subscribe(["quote"])
     tasks = [asyncio.create_task(run()) for run in (write, read, follow)]
     for _ in range(3):
-        before, quotes_before = len(kept) + 30, len(quotes) + 30
-        await until(lambda: len(kept) > before and len(quotes) > quotes_before)
+        await more(kept, quotes)
         await asyncio.to_thread(getattr(redis_server, how))
         await asyncio.sleep(0.1)
         await asyncio.to_thread(redis_server.start)
-    quotes_before = len(quotes) + 30
-    await until(lambda: len(quotes) > quotes_before)
+    await more(kept, quotes)
     stopping = True
     await tasks[0]
     await until(lambda: len(seen) >= len(kept))
@@ -243,7 +251,12 @@ async def test_a_redis_that_is_away_says_so_and_memory_stays_bounded(redis_serve
     assert isinstance(bus, RedisBus)
     redis_server.kill()
     try:
-        for call in (bus.last("t"), bus.private_sequence("s"), bus.append_private("s", events(1, 2)), bus.subscribe(["*"])):
+        for call in (
+            bus.last("t"),
+            bus.private_sequence("s"),
+            bus.append_private("s", events(1, 2)),
+            bus.subscribe(["*"]),
+        ):
             with pytest.raises(Unavailable, match="Redis"):
                 await call
         for number in range(100_000):

@@ -58,13 +58,18 @@ def trades(key: TickKey, first_row_id: int, count: int, *, start: int = START, s
 
 
 def as_lists(columns: Columns) -> dict[str, list[Any]]:
-    return {name: np.asarray(column).tolist() if isinstance(column, np.ndarray) else list(column) for name, column in columns.items()}
+    return {
+        name: np.asarray(column).tolist() if isinstance(column, np.ndarray) else list(column)
+        for name, column in columns.items()
+    }
 
 
 def reference_candles(rows: dict[str, list[Any]], interval_ns: int) -> list[tuple[int, ...]]:
     """The plain way: rows in order, one after the other."""
     candles: dict[int, list[int]] = {}
-    for time_ns, price, qty, side in zip(rows["time_ns"], rows["price"], rows["qty"], rows["aggressor_side"], strict=True):
+    for time_ns, price, qty, side in zip(
+        rows["time_ns"], rows["price"], rows["qty"], rows["aggressor_side"], strict=True
+    ):
         opens = time_ns // interval_ns * interval_ns
         candle = candles.setdefault(opens, [price, price, price, price, 0, 0, 0])
         candle[1], candle[2], candle[3] = max(candle[1], price), min(candle[2], price), price
@@ -109,7 +114,13 @@ def test_paging_gives_every_row_once_in_order(store: TickStore) -> None:
     assert len(order) == 500
     paged: list[tuple[int, int]] = []
     while page := candle_rows(
-        {name: column for name, column in store.rows("trades", BTC, START, END, after=paged[-1] if paged else None, limit=37).items() if name in ("row_id", "time_ns")}
+        {
+            name: column
+            for name, column in store.rows(
+                "trades", BTC, START, END, after=paged[-1] if paged else None, limit=37
+            ).items()
+            if name in ("row_id", "time_ns")
+        }
     ):
         paged += [(time_ns, row_id) for row_id, time_ns in page]
     assert paged == order
@@ -135,8 +146,14 @@ def test_stored_minutes_stand_in_for_trades(store: TickStore) -> None:
     minutes = reference_candles(rows, MINUTE_NS)
 
     def minute(row_id: int, opens: int, price: int) -> TickBatch:
-        values = {"time_ns": opens} | dict.fromkeys(("open", "high", "low", "close"), price) | {"qty": 5, "buy_qty": 2, "trades": 1}
-        return tick_batch("candles", BTC, row_id, {name: np.array([value], dtype=np.int64) for name, value in values.items()})
+        values = (
+            {"time_ns": opens}
+            | dict.fromkeys(("open", "high", "low", "close"), price)
+            | {"qty": 5, "buy_qty": 2, "trades": 1}
+        )
+        return tick_batch(
+            "candles", BTC, row_id, {name: np.array([value], dtype=np.int64) for name, value in values.items()}
+        )
 
     store.write(minute(5_000, START - MINUTE_NS, 1))  # before all trades
     store.write(minute(5_001, minutes[3][0], 2))
@@ -150,7 +167,14 @@ def test_stored_minutes_stand_in_for_trades(store: TickStore) -> None:
     for bar in expected:
         bars.setdefault(bar[0] // five * five, []).append(bar)
     merged = [
-        (opens, group[0][1], max(b[2] for b in group), min(b[3] for b in group), group[-1][4], *(sum(b[i] for b in group) for i in (5, 6, 7)))
+        (
+            opens,
+            group[0][1],
+            max(b[2] for b in group),
+            min(b[3] for b in group),
+            group[-1][4],
+            *(sum(b[i] for b in group) for i in (5, 6, 7)),
+        )
         for opens, group in sorted(bars.items())
     ]
     assert candle_rows(store.candles(BTC, five, START - DAY_NS, END)) == merged
@@ -203,7 +227,9 @@ def test_parquet_export(store: TickStore, tmp_path: Path) -> None:
     assert export_parquet(store, "trades", BTC, START, END, path, page=300) == 1_000
     with duckdb.connect() as database:
         found = database.execute("SELECT * FROM read_parquet(?) ORDER BY row_id", [str(path)]).fetchnumpy()
-        facts = dict(database.execute("SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)", [str(path)]).fetchall())
+        facts = dict(
+            database.execute("SELECT decode(key), decode(value) FROM parquet_kv_metadata(?)", [str(path)]).fetchall()
+        )
     assert found["price"].tolist() == as_lists(batch.columns)["price"]
     assert list(found["trade_id"]) == batch.columns["trade_id"]
     assert facts["tick_size"] == "0.01"
@@ -218,9 +244,11 @@ def test_newer_servers_get_codecs_and_expiry() -> None:
     assert "TTL toDateTime(intDiv(time_ns, 1000000000)) + toIntervalDay(30)" in new
 
 
-@pytest.mark.parametrize("url", ["clickhouse://127.0.0.1:1/bad-name!", "clickhouse://127.0.0.1", "mysql://x", "duckdb://"])
+@pytest.mark.parametrize(
+    "url", ["clickhouse://127.0.0.1:1/bad-name!", "clickhouse://127.0.0.1", "mysql://x", "duckdb://"]
+)
 def test_wrong_urls_say_what_to_write(url: str) -> None:
-    with pytest.raises(ConfigError, match="write|use"):
+    with pytest.raises(ConfigError, match=r"write|use"):
         open_tick_store(url)
 
 

@@ -32,7 +32,9 @@ QUICK = TickWriterLimits(flush_s=0.02, batch_rows=500, retry_s=(0.02, 0.1), book
 
 
 def trade(number: int) -> Trade:
-    return Trade(BTC, f"t{number}", 6_000_000 + number % 100, 1 + number, 1 + number % 2, START + number, START + number + 5)
+    return Trade(
+        BTC, f"t{number}", 6_000_000 + number % 100, 1 + number, 1 + number % 2, START + number, START + number + 5
+    )
 
 
 def quote(number: int) -> Quote:
@@ -49,7 +51,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TickStore]
 
 
 @asynccontextmanager
-async def recording(store: TickStore, directory: Path, limits: TickWriterLimits = QUICK, **options: object) -> AsyncIterator[TickWriter]:
+async def recording(
+    store: TickStore, directory: Path, limits: TickWriterLimits = QUICK, **options: object
+) -> AsyncIterator[TickWriter]:
     writer = TickWriter(store, Spool(directory), ManualClock(START), limits, **options)  # type: ignore[arg-type]
     writer.start()
     try:
@@ -60,7 +64,7 @@ async def recording(store: TickStore, directory: Path, limits: TickWriterLimits 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
             await asyncio.sleep(0.01)
 
 
@@ -159,7 +163,9 @@ async def test_clickhouse_restarts_under_load(
     store.close()
 
 
-async def test_a_frozen_clickhouse_is_an_absent_one(clickhouse: ClickHouseServer, clickhouse_url: str, tmp_path: Path) -> None:
+async def test_a_frozen_clickhouse_is_an_absent_one(
+    clickhouse: ClickHouseServer, clickhouse_url: str, tmp_path: Path
+) -> None:
     store = open_tick_store(clickhouse_url, timeout_s=0.5)
     async with recording(store, tmp_path / "spool") as writer:
         writer.record(trade(0))
@@ -252,7 +258,9 @@ def test_packed_batches_are_read_back_and_damage_is_found() -> None:
     data = pack(TickBatch("books", columns))
     back = unpack(data)
     assert back.table == "books"
-    assert {name: list(column) for name, column in back.columns.items()} == {name: list(c) for name, c in columns.items()}
+    assert {name: list(column) for name, column in back.columns.items()} == {
+        name: list(c) for name, c in columns.items()
+    }
     for at in range(0, len(data), 7):
         with pytest.raises(CorruptBatch):
             unpack(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])

@@ -1,0 +1,1 @@
+"""Benchmarks of the parts: `python -m loadtest.bench [NAME ...]` runs all modules of this folder or those named."""
