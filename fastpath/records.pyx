@@ -71,21 +71,21 @@ def placed_instruments(const uint8_t[::1] commands):
     return found
 
 
-def event_offsets(const uint8_t[::1] events, uint64_t first_seq, size_t count):
-    """Where the events of each of `count` commands, `first_seq` upwards, begin: count + 1 byte offsets into `events`.
-
-    The events of command `first_seq + i` are `events[offsets[i]:offsets[i + 1]]`, which is empty if it had none.
-    """
-    cdef size_t i, at = 0, total = event_count(events)
+def event_offsets(const uint8_t[::1] events, seqs):
+    """For each command sequence of `seqs`, which ascend: the byte offset of the first event of that command or a later one."""
+    cdef size_t low = 0, high, middle, total = event_count(events)
     cdef const event_t* event = <const event_t*>&events[0] if total else NULL
-    cdef list offsets = [0] * (count + 1)
-    for i in range(count):
-        while at < total and event[at].command_seq < first_seq + i:
-            at += 1
-        offsets[i] = at * sizeof(event_t)
-    while at < total and event[at].command_seq < first_seq + count:
-        at += 1
-    offsets[count] = at * sizeof(event_t)
+    cdef uint64_t seq
+    cdef list offsets = []
+    for seq in seqs:
+        high = total
+        while low < high:
+            middle = (low + high) // 2
+            if event[middle].command_seq < seq:
+                low = middle + 1
+            else:
+                high = middle
+        offsets.append(low * sizeof(event_t))
     return offsets
 
 

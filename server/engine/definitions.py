@@ -85,14 +85,14 @@ def instrument_record(instrument: Instrument, base: Asset, quote: Asset, status:
     )
 
 
-def register(record: bytes, ts_ns: int, registry: Registry) -> None:
-    """Enter what a definition record defines."""
+def register(record: bytes, registry: Registry) -> None:
+    """Enter what a stamped definition record defines."""
     kind = record[_KIND_OFFSET]
     if kind == CommandKind.COMMAND_DEFINE_ASSET:
         _, _, _, scale, _, number, name = ASSET.unpack(record)
         registry.add_asset(Asset(number, _name(name), scale))
     elif kind == CommandKind.COMMAND_DEFINE_ACCOUNT:
-        _, _, _, mode, _, number, name = ACCOUNT.unpack(record)
+        _, ts_ns, _, mode, _, number, name = ACCOUNT.unpack(record)
         registry.add_account(Account(number, _name(name), mode, ts_ns))
     else:
         registry.add_instrument(_instrument(record, registry))

@@ -66,7 +66,7 @@ class Engine:
     def commit(self, commands: bytes, events: bytes, last_seq: int, ts_ns: int) -> None:
         """Make commands that were applied, and are durable now, visible."""
         for definition in records.definitions(commands):
-            register(definition, ts_ns, self.registry)
+            register(definition, self.registry)
         self.command_sequence, self.time_ns = last_seq, ts_ns
         if not events:
             return
@@ -88,27 +88,35 @@ class Engine:
         return view
 
     def order_id_of(self, account: int, client_order_id: str) -> int | None:
-        """The order's id, if the account has such an order. An id is a command sequence: later ones are not durable yet."""
+        """The order's id, if the account has such an order. Ids are command sequences: later ones are not durable yet."""
         record = self.exchange.order_by_client_id(account, client_order_id.encode())
         order_id = decode(record).order_id if record is not None else 0
         return order_id if 0 < order_id <= self.command_sequence else None
 
     async def recover(self, journal: Journal, progress: Progress | None = None) -> Recovery:
-        """Carry out everything in the journal. Lets the loop breathe after each row. Raises JournalCorrupt."""
+        """Carry out everything in the journal, and let the loop breathe now and then. Raises JournalCorrupt."""
         loop = asyncio.get_running_loop()
-        start, total = loop.time(), journal.last_seq
+        start, total, seq = loop.time(), journal.last_seq, 0
+        waiting: list[bytes] = []
         for row in journal.read():
-            self._replay(row)
-            if progress is not None:
-                progress(self.command_sequence, total)
-            await asyncio.sleep(0)
-        return Recovery(self.command_sequence, loop.time() - start)
+            waiting.append(_unpack(row, seq + 1))
+            seq += row.count
+            if seq - self.command_sequence >= self.limits.batch_commands or seq == total:
+                commands = b"".join(waiting)
+                waiting.clear()
+                self.commit(commands, self.apply(commands), seq, row.ts_ns)
+                if progress is not None:
+                    progress(seq, total)
+                await asyncio.sleep(0)
+        return Recovery(seq, loop.time() - start)
 
-    def _replay(self, row: JournalRow) -> None:
-        try:
-            commands = codec.decode(row.payload)
-        except ValueError as error:
-            raise JournalCorrupt(f"the row of command {row.first_seq} cannot be unpacked: {error}") from error
-        if len(commands) != row.count * COMMAND_SIZE or row.first_seq != self.command_sequence + 1:
-            raise JournalCorrupt(f"the row of command {row.first_seq} does not hold the commands it says")
-        self.commit(commands, self.apply(commands), row.first_seq + row.count - 1, row.ts_ns)
+
+def _unpack(row: JournalRow, first_seq: int) -> bytes:
+    """The commands of a row that must begin with `first_seq`. Raises JournalCorrupt."""
+    try:
+        commands = codec.decode(row.payload)
+    except ValueError as error:
+        raise JournalCorrupt(f"the row of command {row.first_seq} cannot be unpacked: {error}") from error
+    if len(commands) != row.count * COMMAND_SIZE or row.first_seq != first_seq:
+        raise JournalCorrupt(f"the row of command {row.first_seq} does not hold the commands it says")
+    return commands

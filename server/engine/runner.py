@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import itertools
 import logging
 import time
 from collections import deque
@@ -206,15 +207,15 @@ class Runner:
             seconds = await sync
         self._observe(seconds, count)
         engine.commit(commands, events, first_seq + count - 1, ts_ns)
-        self._answer(batch, events, first_seq + count - sum(submission.count for submission in batch))
+        first_answered = first_seq + count - sum(submission.count for submission in batch)
+        self._answer(batch, events, first_answered)
 
     def _answer(self, batch: list[_Submission], events: bytes, first_seq: int) -> None:
-        offsets = records.event_offsets(events, first_seq, sum(submission.count for submission in batch))
-        at = 0
-        for submission in batch:
+        seqs = list(itertools.accumulate((submission.count for submission in batch), initial=first_seq))
+        offsets = records.event_offsets(events, seqs)
+        for submission, start, end in zip(batch, offsets, offsets[1:], strict=False):
             if not submission.future.done():
-                submission.future.set_result(events[offsets[at] : offsets[at + submission.count]])
-            at += submission.count
+                submission.future.set_result(events[start:end])
 
     def _store(self, first_seq: int, count: int, ts_ns: int, commands: bytes) -> float:
         """On the journal's thread: make the batch durable. Returns the seconds it took."""

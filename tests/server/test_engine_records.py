@@ -93,7 +93,9 @@ def test_definitions_survive_the_journal() -> None:
     found = records.definitions(commands.cancel(account=1) + packed + commands.cancel(account=1))
     assert b"".join(found) == packed
     for record in found:
-        definitions.register(record, 77, registry)
+        stamped = bytearray(record)
+        records.stamp(stamped, 1, 77)
+        definitions.register(bytes(stamped), registry)
     assert registry.instrument(instrument.name) == instrument
     assert registry.instrument_by_number(10) == perpetual
     assert registry.account("alice") == account
@@ -116,8 +118,8 @@ def test_events_are_found_by_command_and_by_account() -> None:
 
     accepted, balance = int(EventKind.EVENT_ORDER_ACCEPTED), int(EventKind.EVENT_BALANCE_CHANGED)
     batch = event(1, 10, 1, accepted) + event(2, 10, 1, balance) + event(3, 12, 2, accepted) + event(4, 12, 1, accepted)
-    assert records.event_offsets(batch, 10, 3) == [0, 512, 512, 1024]
-    assert records.event_offsets(b"", 10, 2) == [0, 0, 0]
+    assert records.event_offsets(batch, [9, 10, 11, 12, 13, 14]) == [0, 0, 512, 512, 1024, 1024]
+    assert records.event_offsets(b"", [10, 11]) == [0, 0]
     assert [each[0] for each in records.select(batch, 1, accepted, accepted)] == [1, 4]
     assert [each[0] for each in records.select(batch, 1, balance, accepted, after=1)] == [2, 4]
     with pytest.raises(ValueError, match="no whole number of events"):
