@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Quote, Trade
 from server.instruments import Instrument, format_decimal
 from server.storage.ports import Column, TickBatch, TickKey, TickStore
 from server.storage.spool import Spool
+from server.storage.tick_retention import drop_old_ticks
 from server.storage.tick_tables import INTEGER, TABLES, instrument_id
 
 Row = tuple[object, ...]
+DAY_NS = 86_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class TickWriterLimits:
     book_depth: int = 20
     retry_s: tuple[float, float] = (0.1, 5.0)
     """Waits between attempts while the store is away: the first, doubling, at most the second."""
+    retention_days: int | None = None
+    """Older trades, quotes and books are dropped (of trades, candles stay); None keeps all."""
+    retention_every_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class TickWriter:
     ) -> None:
         """`pictures` gives the books to record; it is asked every `book_interval_s`, on the event loop."""
         self._store = store
+        self._clock = clock
         self._spool = spool
         self._limits = limits or TickWriterLimits()
         self._pictures = pictures
@@ -89,14 +96,15 @@ class TickWriter:
         self._send_now = asyncio.Event()
         self._stopping = False
         self._all_spooled = False
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="ticks")
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="ticks")
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to store; needs a running event loop."""
         self._send_now.set()
         self._tasks = [
-            asyncio.create_task(run()) for run in (self._keep_flushing, self._keep_sending, self._keep_sampling)
+            asyncio.create_task(run())
+            for run in (self._keep_flushing, self._keep_sending, self._keep_sampling, self._keep_pruning)
         ]
 
     def record(self, update: MarketUpdate) -> None:
@@ -132,8 +140,9 @@ class TickWriter:
         """Spool all that is buffered and give the store `grace_s` to take it; the rest waits for the next start."""
         self._stopping = True
         self._flush_now.set()
-        flushing, sending, sampling = self._tasks
+        flushing, sending, sampling, pruning = self._tasks
         sampling.cancel()
+        pruning.cancel()
         await flushing
         self._all_spooled = True
         self._send_now.set()
@@ -197,7 +206,7 @@ class TickWriter:
             try:
                 self._spool.put(TickBatch(table, _columns(table, part)))
                 self._disk_error = None
-            except OSError as error:
+            except (OSError, OverflowError) as error:
                 self._dropped += len(part)
                 self._disk_error = f"cannot write to the spool: {error}"
 
@@ -226,8 +235,9 @@ class TickWriter:
             name, batch, seen = found
             self._store.write(batch, retry=seen)
             self._stored += self._spool.remove(name)
-        except (Unavailable, OSError) as error:
-            self._store_error = str(error)
+        except Exception as error:
+            # Whatever it is, recording goes on: status says it, and it is tried again.
+            self._store_error = str(error) or type(error).__name__
             return False
         self._store_error = None
         return True
@@ -237,6 +247,16 @@ class TickWriter:
             await asyncio.sleep(self._limits.book_interval_s)
             for picture in self._pictures():
                 self.record(picture)
+
+    async def _keep_pruning(self) -> None:
+        days = self._limits.retention_days
+        while days is not None:
+            now_ns = self._clock.now_ns()
+            # A store that is away: the next round does it.
+            with contextlib.suppress(Unavailable):
+                drop = partial(drop_old_ticks, self._store, now_ns - days * DAY_NS, now_ns)
+                await asyncio.get_running_loop().run_in_executor(self._threads, drop)
+            await asyncio.sleep(self._limits.retention_every_s)
 
 
 def _columns(table: str, rows: list[Row]) -> dict[str, Column]:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -232,6 +233,31 @@ async def test_a_damaged_spool_file_is_left_out_and_counted(store: TickStore, tm
         pass
     assert writer.status.batches_corrupt == 1
     assert stored_ids(store) == [f"t{number}" for number in (*range(500), *range(1_000, 1_500))]
+
+
+async def test_old_ticks_are_dropped_and_their_candles_stay(store: TickStore, tmp_path: Path) -> None:
+    day = 86_400_000_000_000
+    midnight = START // day * day
+    clock = ManualClock(midnight + 10 * day)
+    limits = replace(QUICK, retention_days=3, retention_every_s=0.05)
+    writer = TickWriter(store, Spool(tmp_path / "spool"), ManualClock(START), QUICK)
+    writer.start()
+    for days, number in ((d, n) for d in (1, 2, 6, 7, 8) for n in range(200)):
+        time_ns = midnight + days * day + number * 10_000_000_000
+        writer.record(replace(trade(number), trade_id=f"{days}", venue_time_ns=time_ns))
+        writer.record(replace(quote(number), venue_time_ns=time_ns))
+    await writer.stop()
+    key = tick_key(BTC)
+    minute = 60_000_000_000
+    candles = {name: list(column) for name, column in store.candles(key, minute, 0, END).items()}
+    writer = TickWriter(store, Spool(tmp_path / "spool"), clock, limits)
+    writer.start()
+    await until(lambda: set(stored_ids(store)) == {"7", "8"})
+    clock.advance(day)
+    await until(lambda: set(stored_ids(store)) == {"8"})
+    await writer.stop()
+    assert len(store.rows("quotes", key, 0, END)["row_id"]) == 200
+    assert {name: list(column) for name, column in store.candles(key, minute, 0, END).items()} == candles
 
 
 async def test_an_unusable_spool_is_reported(store: TickStore, tmp_path: Path) -> None:
