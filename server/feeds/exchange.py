@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ccxt.pro
+from server.feeds.ccxt_import import ccxt
 
 Tap = Callable[[Any, Any], bool]
 """Called with (client, message); True if the message was market data and is dealt with."""

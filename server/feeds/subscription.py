@@ -6,6 +6,12 @@ import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
+# The messages that market data streams share with the durable ones.
+from server.engine.fanout import Ack as Ack
+from server.engine.fanout import Gap as Gap
+from server.engine.fanout import Heartbeat as Heartbeat
+from server.engine.fanout import Notice as Notice
+from server.engine.fanout import StreamPosition as StreamPosition
 from server.feeds.model import MarketUpdate
 from server.instruments import Instrument
 
@@ -33,14 +39,6 @@ class Delivery(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPosition:
-    """The epoch and sequence of the last message received, to continue after it."""
-
-    epoch: str
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
 class Subscription:
     """One thing to follow. Raises ValueError if it makes no sense."""
 
@@ -63,12 +61,6 @@ class Subscription:
             raise ValueError(f"interval_ms must be 10 to 60000, not {self.interval_ms}")
 
 
-class Ack(NamedTuple):
-    """The subscription was accepted. `resumed`: updates after `resume_from` follow instead of a snapshot."""
-
-    resumed: bool
-
-
 class Snapshot(NamedTuple):
     """The state to start from: the book to the depth asked for, the last quote or trade (None if there is none yet)."""
 
@@ -81,24 +73,6 @@ class Update(NamedTuple):
 
     data: MarketUpdate
     conflated_count: int
-
-
-class Gap(NamedTuple):
-    """Messages that cannot be delivered any more; a snapshot follows. `to_sequence` 0: unknown."""
-
-    from_sequence: int
-    to_sequence: int
-    reason: str
-
-
-class Heartbeat(NamedTuple):
-    """Nothing happened for a while; the stream is alive."""
-
-
-class Notice(NamedTuple):
-    """The stream is about to end because the server stops."""
-
-    message: str
 
 
 StreamEvent = Ack | Snapshot | Update | Gap | Heartbeat | Notice

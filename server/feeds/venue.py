@@ -10,13 +10,12 @@ from difflib import get_close_matches
 from random import Random
 from typing import Any
 
-import ccxt.pro
-
 from server.clock import Clock
 from server.errors import ConfigError, Unavailable
 from server.feeds.backoff import Backoff
 from server.feeds.binance import Binance
 from server.feeds.bybit import Bybit
+from server.feeds.ccxt_import import ccxt
 from server.feeds.dialect import Dialect
 from server.feeds.exchange import close, drop, tapped_exchange
 from server.feeds.frames import DepthFrame, QuoteFrame
@@ -46,7 +45,7 @@ class VenueConfig:
     venue:         one of DIALECTS.
     symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
     redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
-    stale_after_s: a book is STALE, and its connection taken anew, when the connection was silent for so long.
+    stale_after_s: books are STALE, and their connection is taken anew, when none of them changed for so long.
     keepalive_s:   time between two pings; a connection that misses two is taken anew.
     ccxt:          further configuration for ccxt.
     """
@@ -102,8 +101,8 @@ class VenueFeed:
         self._exchange = self._open()
         self._markets: dict[str, Market] = {}
         """By the key that frames carry."""
-        self._last_seen: dict[Any, float] = {}
-        """Loop time of the last market data frame, by ccxt connection."""
+        self._last_depth: dict[Any, float] = {}
+        """Loop time of the last frame of a book, by ccxt connection."""
         self._products: dict[str, str] = {}
         """By WebSocket URL."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -164,7 +163,8 @@ class VenueFeed:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await close(self._exchange)
-        self._disconnected(list(self._markets.values()), "the feed is stopped")
+        if self._markets:
+            self._disconnected(list(self._markets.values()), "the feed is stopped")
 
     def _open(self) -> Any:
         config = self._config
@@ -242,17 +242,15 @@ class VenueFeed:
             await asyncio.sleep(backoff.next_s())
 
     async def _watch_silence(self) -> None:
-        """Take connections anew over which no market data has come for too long."""
+        """Take connections anew over which no book has changed for too long."""
         limit_s = self._config.stale_after_s
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(limit_s / 4)
-            silent = {client for client, seen in self._last_seen.items() if loop.time() - seen > limit_s}
-            books = {market.book_client for market in self._markets.values()}
-            for client in silent:
-                del self._last_seen[client]
-                if client in books:  # trades alone may well be rare; for those connections the pings must do
-                    drop(client, f"nothing received for {limit_s:g} s")
+            for client, seen in list(self._last_depth.items()):
+                if loop.time() - seen > limit_s:
+                    del self._last_depth[client]
+                    drop(client, f"no book changed for {limit_s:g} s")
 
     # -- frames --------------------------------------------------------------------------------------------
 
@@ -266,10 +264,11 @@ class VenueFeed:
         frames = self._dialect.parse(message, product)
         if frames is None:
             return False
+        if self._exchange.clients.get(client.url) is not client:
+            return True  # left in the buffer of a connection that is given up
         status = self.status
         status.messages += 1
         status.last_message_ns = receive_time_ns
-        self._last_seen[client] = asyncio.get_running_loop().time()
         for frame in frames:
             market = self._markets.get(frame.market)
             if market is None:
@@ -279,6 +278,7 @@ class VenueFeed:
             if isinstance(frame, DepthFrame):
                 self._message_counters["book"].inc()
                 market.book_client = client
+                self._last_depth[client] = asyncio.get_running_loop().time()
                 changed = market.depth(frame, receive_time_ns)
                 if changed or market.guard.needs_snapshot:
                     self._book_changed(market)
