@@ -1,7 +1,7 @@
 """ccxt, without the hundred exchanges nobody here asks: importing them all takes four fifths of the server's start.
 
-`from server.feeds.ccxt_import import ccxt` in place of `import ccxt.pro`. ccxt itself is not changed; the modules of other
-exchanges are left empty while it is imported for the first time.
+`from server.feeds.ccxt_import import ccxt` in place of `import ccxt.pro`. ccxt itself is not changed; the modules of
+other exchanges are left empty while it is imported for the first time.
 """
 
 from __future__ import annotations
