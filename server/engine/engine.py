@@ -88,7 +88,7 @@ class Engine:
         return view
 
     def order_id_of(self, account: int, client_order_id: str) -> int | None:
-        """The order's id, if the account has such an order. Ids are command sequences: later ones are not durable yet."""
+        """The id of an account's order. Ids are command sequences: later ones are not durable yet."""
         record = self.exchange.order_by_client_id(account, client_order_id.encode())
         order_id = decode(record).order_id if record is not None else 0
         return order_id if 0 < order_id <= self.command_sequence else None
