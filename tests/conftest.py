@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -38,21 +39,19 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _server(command: str, *arguments: str) -> str:
-    path = find_program(command)
+def _server(name: str, program: str, *ask_version: str) -> str:
+    """Name and version of a server the tests talk to, or that it is absent."""
+    path = find_program(program)
     if path is None:
-        return f"{command} ABSENT"
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
-    lines = (done.stdout or done.stderr).splitlines()
-    return lines[0].split("(")[0].split(" sha=")[0].strip() if lines else "present"
-
-
-def _clickhouse() -> str:
-    """Old servers cannot say their version; Debian's package can."""
-    if find_program("clickhouse-server") is None:
-        return "clickhouse-server ABSENT"
-    known = _server("dpkg-query", "-W", "-f", "${Version}", "clickhouse-server")
-    return "ClickHouse " + (known if known[:1].isdigit() else "of unknown version")
+        return f"{name} ABSENT"
+    # Old ClickHouse servers cannot say their version; the package they came in can.
+    command = [path, *ask_version] if ask_version else ["dpkg-query", "-W", "-f", "${Version}", program]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{name} of unknown version"
+    found = re.search(r"\d+(\.\d+)+", done.stdout or done.stderr)
+    return f"{name} {found.group() if found else 'of unknown version'}"
 
 
 def pytest_report_header() -> list[str]:
@@ -62,10 +61,13 @@ def pytest_report_header() -> list[str]:
         f"machine:   Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores",
         "packages:  " + ", ".join(f"{name} {_version(name)}" for name in packages),
         "servers:   "
-        + ", ".join([
-            _server("postgres", "--version"), _server("redis-server", "--version"), _clickhouse(), f"DuckDB {_version('duckdb')}",
-            _server("prometheus", "--version"),
-        ]),
+        + ", ".join((
+            _server("PostgreSQL", "postgres", "--version"),
+            _server("Redis", "redis-server", "--version"),
+            _server("ClickHouse", "clickhouse-server"),
+            _server("Prometheus", "prometheus", "--version"),
+            f"DuckDB {_version('duckdb')} (embedded)",
+        )),
         f"data:      beside the project: {'found' if SHARED.is_dir() else 'ABSENT, tests that need it skip'}",
         f"soak:      x{SOAK_FACTOR} (TRADEWIND_SOAK)",
     ]

@@ -12,7 +12,7 @@ import struct
 from server.storage.ports import JournalRow
 
 _SIZE = 16
-_HEADER = struct.Struct("<QQq")
+_HEADER = struct.Struct("<qqq")
 
 
 def seed(epoch: str) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from server.errors import ConfigError, JournalCorrupt, JournalFailed
+from server.storage.journal_chain import checksum, seed
 from server.storage.ports import JournalRow
 
 FORMAT_VERSION = 1
@@ -39,9 +40,6 @@ CREATE TABLE commits (
 _INSERT = "INSERT INTO commits VALUES (?, ?, ?, ?, ?)"
 _SELECT = "SELECT first_seq, count, ts_ns, payload, checksum FROM commits WHERE first_seq >= ? ORDER BY first_seq"
 _LAST = "SELECT first_seq, count, checksum FROM commits ORDER BY first_seq DESC LIMIT 1"
-
-_HEADER = struct.Struct("<QQq")
-_CHECKSUM_SIZE = 16
 
 
 class SqliteJournal:
@@ -74,7 +72,7 @@ class SqliteJournal:
                 self._create(new_epoch)
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             self._epoch = str(self._connection.execute("SELECT epoch FROM about").fetchone()[0])
-            self._chain = _seed(self._epoch)
+            self._chain = seed(self._epoch)
             last = self._connection.execute(_LAST).fetchone()
         except (sqlite3.DatabaseError, TypeError, ValueError) as error:
             raise _unreadable(self._path, error) from error
@@ -106,11 +104,11 @@ class SqliteJournal:
     def append(self, row: JournalRow) -> None:
         if row.first_seq != self._last_seq + 1 or row.count < 1:
             raise JournalFailed(f"commands from {row.first_seq} on do not follow command {self._last_seq}")
-        checksum = _checksum(self._chain, row)
+        link = checksum(self._chain, row)
         try:
             # Outside a transaction, so this is one: begun, committed and synced in one call.
-            self._connection.execute(_INSERT, (row.first_seq, row.count, row.ts_ns, row.payload, checksum))
-            self._last_seq, self._chain = row.first_seq + row.count - 1, checksum
+            self._connection.execute(_INSERT, (row.first_seq, row.count, row.ts_ns, row.payload, link))
+            self._last_seq, self._chain = row.first_seq + row.count - 1, link
             self._mark.advance(self._last_seq)
         except (sqlite3.Error, OSError) as error:
             raise JournalFailed(f"the journal {self._path} cannot be written: {error}") from error
@@ -119,11 +117,11 @@ class SqliteJournal:
         """Rows in order from the one that holds `from_seq`. Raises JournalCorrupt, naming the row."""
         following, chain = self._before(from_seq)
         try:
-            for first_seq, count, ts_ns, payload, checksum in self._connection.execute(_SELECT, (following,)):
+            for first_seq, count, ts_ns, payload, stored in self._connection.execute(_SELECT, (following,)):
                 row = JournalRow(first_seq, count, ts_ns, payload)
                 if first_seq != following:
                     raise JournalCorrupt(f"{self._path}: the row of command {following} is missing before {first_seq}")
-                if checksum != (chain := _checksum(chain, row)):
+                if stored != (chain := checksum(chain, row)):
                     raise JournalCorrupt(f"{self._path}: the row of command {first_seq} does not carry its checksum")
                 following = first_seq + count
                 yield row
@@ -135,15 +133,15 @@ class SqliteJournal:
     def _before(self, from_seq: int) -> tuple[int, bytes]:
         """First command of the row that holds `from_seq`, and the checksum of the row before."""
         if from_seq <= 1:
-            return 1, _seed(self._epoch)
+            return 1, seed(self._epoch)
         query = "SELECT first_seq, count, checksum FROM commits WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
         row = self._connection.execute(query, (from_seq + 1,)).fetchone()
         if row is None:
-            return 1, _seed(self._epoch)
+            return 1, seed(self._epoch)
         if row[0] + row[1] <= from_seq:
             return row[0] + row[1], row[2]
         if row[0] == 1:
-            return 1, _seed(self._epoch)
+            return 1, seed(self._epoch)
         previous = self._connection.execute(query, (row[0],)).fetchone()
         return row[0], previous[2]
 
@@ -184,7 +182,7 @@ class _Mark:
             )
 
     def create(self, epoch: str) -> None:
-        self._epoch_digest = _seed(epoch)
+        self._epoch_digest = seed(epoch)
         self.advance(0)
         os.fsync(self._file)
 
@@ -194,7 +192,7 @@ class _Mark:
 
     def check(self, epoch: str, last_seq: int, journal: Path) -> None:
         """Raises JournalCorrupt if the journal ends before the mark."""
-        self._epoch_digest = _seed(epoch)
+        self._epoch_digest = seed(epoch)
         data = os.pread(self._file, 1024, 0)
         if not data:  # the administrator's way to take the journal as it is
             self.advance(last_seq)
@@ -233,14 +231,3 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _unreadable(path: Path, error: Exception) -> JournalCorrupt:
     return JournalCorrupt(f"{path} cannot be read as a journal: {error}; restore it from a backup")
-
-
-def _seed(epoch: str) -> bytes:
-    return hashlib.blake2b(epoch.encode(), digest_size=_CHECKSUM_SIZE).digest()
-
-
-def _checksum(previous: bytes, row: JournalRow) -> bytes:
-    digest = hashlib.blake2b(previous, digest_size=_CHECKSUM_SIZE)
-    digest.update(_HEADER.pack(row.first_seq, row.count, row.ts_ns))
-    digest.update(row.payload)
-    return digest.digest()
