@@ -145,7 +145,13 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     server = build_server(config.server, boundary, services, board)
     address = bind(server, config.server)
     markets = Markets(
-        config.feeds, hub, trading.define_instruments, board, FeedMetrics(registry), clock, Random(secrets.randbits(64))
+        config.feeds,
+        hub,
+        trading.define_instruments,
+        board,
+        FeedMetrics(registry),
+        clock,
+        Random(secrets.randbits(64)).random,
     )
     parts.push_async_callback(markets.stop)
     await markets.start()

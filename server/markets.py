@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
 
 import structlog
 
@@ -37,16 +36,16 @@ class Markets:
         board: StatusBoard,
         metrics: FeedMetrics,
         clock: Clock,
-        random: Random,
+        chance: Callable[[], float],
     ) -> None:
-        """`define` gives instruments their numbers."""
+        """`define` gives instruments their numbers, `chance` numbers from 0 to 1 for the jitter of retries."""
         self._settings = settings
         self._hub = hub
         self._define = define
         self._board = board
         self._metrics = metrics
         self._clock = clock
-        self._random = random
+        self._chance = chance
         self._replay: ReplayExchange | None = None
         self._feeds: list[VenueFeed] = []
         self._loading: list[asyncio.Task[None]] = []
@@ -59,7 +58,7 @@ class Markets:
             self._replay = await self._start_replay()
         for venue, symbols in self._settings.venues.items():
             feed = VenueFeed(
-                self._venue_config(venue, symbols), self._hub, self._clock, self._random, self._metrics, self._changed
+                self._venue_config(venue, symbols), self._hub, self._clock, self._chance, self._metrics, self._changed
             )
             self._feeds.append(feed)
             self._board.set(_name(venue), ServiceState.STARTING, "asking the venue for its markets")
@@ -92,7 +91,7 @@ class Markets:
         )
 
     async def _load(self, venue: str, feed: VenueFeed) -> None:
-        backoff = Backoff(self._random)
+        backoff = Backoff(self._chance)
         while True:
             try:
                 instruments = await self._define(await feed.load())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Callable
 
 
 class Backoff:
-    """Exponential with jitter: each delay is between half of and the whole of a bound that doubles up to `limit_s`."""
+    """Exponential with jitter: each delay is between half of and the whole of a bound that doubles up to `limit_s`.
 
-    def __init__(self, random: Random, *, first_s: float = 0.1, limit_s: float = 30.0) -> None:
-        self._random = random
+    `chance` gives numbers from 0 to 1 (`random.Random(seed).random`).
+    """
+
+    def __init__(self, chance: Callable[[], float], *, first_s: float = 0.1, limit_s: float = 30.0) -> None:
+        self._chance = chance
         self._first_s = first_s
         self._limit_s = limit_s
         self._bound_s = first_s
@@ -18,7 +21,7 @@ class Backoff:
         """Seconds to wait now."""
         bound_s = self._bound_s
         self._bound_s = min(bound_s * 2, self._limit_s)
-        return bound_s * self._random.uniform(0.5, 1.0)
+        return bound_s * (0.5 + self._chance() / 2)
 
     def reset(self) -> None:
         """It worked: start small the next time."""

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from random import Random
 from typing import Any
 
 from server.clock import Clock
@@ -87,15 +86,15 @@ class VenueFeed:
         config: VenueConfig,
         hub: MarketData,
         clock: Clock,
-        random: Random,
+        chance: Callable[[], float],
         metrics: FeedMetrics,
         on_status: Callable[[VenueStatus], None] = lambda status: None,
     ) -> None:
-        """`random` jitters reconnects. `on_status` is called on each change of state."""
+        """`chance` gives numbers from 0 to 1 that jitter reconnects. `on_status` is called on each change of state."""
         self._config = config
         self._hub = hub
         self._clock = clock
-        self._random = random
+        self._chance = chance
         self._on_status = on_status
         self._dialect = DIALECTS[config.venue]()
         self._exchange = self._open()
@@ -126,14 +125,17 @@ class VenueFeed:
         venue = self._config.venue
         try:
             markets = await self._exchange.load_markets()
-        except ccxt.BaseError as error:
+        except Exception as error:  # ccxt raises whatever it stumbles over when an answer is odd
             raise Unavailable(f"{venue} did not tell its markets: {_text(error)}") from error
         for symbol in self._config.symbols:
             if symbol not in markets:
                 close = get_close_matches(symbol, markets, n=3)
                 hint = f"; there is {', '.join(close)}" if close else ""
                 raise ConfigError(f"{venue} has no market {symbol!r}{hint}")
-        return [describe(venue, markets[s], self._dialect.rules(markets[s])) for s in self._config.symbols]
+        try:
+            return [describe(venue, markets[s], self._dialect.rules(markets[s])) for s in self._config.symbols]
+        except (LookupError, TypeError, ArithmeticError, ValueError) as error:
+            raise Unavailable(f"{venue} describes its markets in an unknown way: {_text(error)}") from error
 
     async def start(self, instruments: Sequence[Instrument]) -> None:
         """Begin to watch. `instruments` are the loaded ones with their numbers."""
@@ -215,7 +217,7 @@ class VenueFeed:
 
         The messages are tapped before ccxt sees them, so its `watch` methods subscribe and then wait for an error.
         """
-        backoff = Backoff(self._random)
+        backoff = Backoff(self._chance)
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
@@ -313,7 +315,7 @@ class VenueFeed:
 
     async def _resync(self, market: Market) -> None:
         """Get a new snapshot, as often as it takes."""
-        backoff = Backoff(self._random, limit_s=_RESYNC_LIMIT_S)
+        backoff = Backoff(self._chance, limit_s=_RESYNC_LIMIT_S)
         while market.guard.needs_snapshot:
             try:
                 if self._dialect.snapshot_by_rest:

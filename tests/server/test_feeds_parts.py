@@ -124,7 +124,7 @@ def test_an_empty_side_has_no_price() -> None:
 
 
 def test_backoff_doubles_up_to_its_limit_and_starts_again() -> None:
-    backoff = Backoff(random.Random(1), first_s=0.1, limit_s=1.0)
+    backoff = Backoff(random.Random(1).random, first_s=0.1, limit_s=1.0)
     delays = [backoff.next_s() for _ in range(8)]
     for delay, bound in zip(delays, (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0), strict=True):
         assert bound / 2 <= delay <= bound

@@ -138,7 +138,7 @@ async def watching(
         settings,
         hub,
         SystemClock(),
-        random.Random(1),
+        random.Random(1).random,
         FeedMetrics(registry),
         lambda status: statuses.append(replace(status)),
     )
@@ -362,7 +362,7 @@ def test_a_configuration_that_cannot_work_is_refused(venue: str, symbols: tuple[
 
 
 def _feed(config: VenueConfig) -> VenueFeed:
-    return VenueFeed(config, MarketData("e"), SystemClock(), random.Random(1), FeedMetrics(CollectorRegistry()))
+    return VenueFeed(config, MarketData("e"), SystemClock(), random.Random(1).random, FeedMetrics(CollectorRegistry()))
 
 
 async def test_status_and_metrics_tell_what_happened() -> None:
