@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from server.engine.limits import EngineLimits
 from server.errors import JournalCorrupt
 from server.instruments import Registry
 from server.storage.ports import Journal, JournalRow
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with (commands done, commands in all) while the engine recovers."""
@@ -73,10 +76,14 @@ class Engine:
         changes = self.blotter.apply(events)
         self.log.append(int.from_bytes(events[-EVENT_SIZE:][:8], "little"), events, changes.accounts)
         for listener in self._listeners:
-            listener(changes)
+            try:
+                listener(changes)
+            except Exception:
+                # What is durable is durable; that somebody could not take note of it must not stop trading.
+                _log.exception("a listener of the engine failed")
 
     def add_listener(self, listener: Callable[[Changes], None]) -> None:
-        """Have `listener` called after each commit that changed something. It must be quick and not raise."""
+        """Have `listener` called after each commit that changed something. It must be quick."""
         self._listeners.append(listener)
 
     def order(self, order_id: int) -> OrderView | None:

@@ -21,7 +21,7 @@ from fastpath import codec, records
 from server.clock import Clock
 from server.engine.commands import COMMAND_SIZE
 from server.engine.engine import Engine
-from server.errors import JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
+from server.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
 from server.storage.ports import Journal, JournalRow
 
 R = TypeVar("R")
@@ -107,14 +107,17 @@ class Runner:
     def submit(self, commands: bytes) -> asyncio.Future[bytes]:
         """Commands, in order and together; their events once they are durable.
 
-        Raises QueueFull, ShuttingDown, or the failure that stopped the engine; the future may raise that failure, too:
-        then whether the commands are in the journal is known after the next start only.
+        Raises InvalidRequest (none, or too many for one group), QueueFull, ShuttingDown, or the failure that stopped the
+        engine. The future may raise that failure, too: then whether the commands are in the journal is known after the
+        next start only.
         """
         count = len(commands) // COMMAND_SIZE
         self._check_accepting()
         limits = self._engine.limits
-        if not 0 < count <= limits.batch_commands or len(commands) % COMMAND_SIZE:
-            raise ValueError(f"{len(commands)} bytes are not 1 to {limits.batch_commands} commands")
+        if len(commands) % COMMAND_SIZE:
+            raise ValueError(f"{len(commands)} bytes are no whole number of commands")
+        if not 0 < count <= limits.batch_commands:
+            raise InvalidRequest.of("commands", f"there must be 1 to {limits.batch_commands} of them, not {count}")
         if self._queued + count > limits.queue_commands:
             raise QueueFull(f"{self._queued} commands wait for the journal already; try again a little later")
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

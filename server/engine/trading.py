@@ -146,14 +146,11 @@ class Trading:
         """Cancel an open order, named by either id. Raises NotFound, FailedPrecondition (ORDER_NOT_OPEN)."""
         number = self.registry.account(account).number
         command = commands.cancel(account=number, order_id=order_id, client_order_id=client_order_id)
-        events = await self._runner.submit(command)
-        for record in _records(events):
+        for record in _records(await self._runner.submit(command)):
             event = decode(record)
             if event.kind in (CANCEL_REJECTED, REJECTED_COMMAND):
                 raise refusal(event, "order", str(order_id or client_order_id))
-            if ORDER_ACCEPTED <= event.kind <= ORDER_TRIGGERED:
-                return order_view(event, self.registry)
-        raise NotFound("order", str(order_id or client_order_id))
+        return self.get_order(account, order_id=order_id, client_order_id=client_order_id)
 
     def get_order(self, account: str, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
         """Raises NotFound; also for an order of another account."""

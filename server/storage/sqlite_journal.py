@@ -92,6 +92,11 @@ class SqliteJournal:
         self._connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         self._connection.execute("COMMIT")
         self._mark.create(epoch)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)  # so that a power cut does not take the new names away
+        finally:
+            os.close(directory)
 
     @property
     def epoch(self) -> str:

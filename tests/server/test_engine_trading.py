@@ -357,8 +357,10 @@ async def test_the_queue_is_bounded_and_refuses_at_once(tmp_path: Path) -> None:
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(answer) for answer in answers] == [Placed] * 10 + [QueueFull] * 15
         assert len(it.trading.list_orders("alice").items) == 10
-        with pytest.raises(ValueError, match="not 1 to 10 commands"):
+        with pytest.raises(InvalidRequest, match="1 to 10 of them, not 11"):
             it.runner.submit(bytes(192 * 11))
+        with pytest.raises(ValueError, match="no whole number"):
+            it.runner.submit(bytes(191))
 
 
 async def test_a_stop_answers_what_is_queued_and_refuses_the_rest(tmp_path: Path) -> None:

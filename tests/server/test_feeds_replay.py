@@ -300,6 +300,20 @@ def _end(exchange: ReplayExchange, venue: str, fault: str) -> None:
     exchange.drop_depth(venue, 0)
 
 
+@pytest.mark.parametrize("venue", list(SYMBOLS))
+async def test_a_single_book_that_stands_still_is_taken_anew(venue: str) -> None:
+    async with watching(venue, Pace(speed=4.0), stale_after_s=30.0, market_stale_after_s=0.8) as watch:
+        await until(lambda: watch.live, "all books LIVE")
+        watch.states.clear()
+        watch.exchange.freeze(venue)
+        names = {i.name for i in watch.instruments}
+        await until(lambda: names == {n for n, s in watch.states if s is FeedState.STALE}, "every book STALE")
+        watch.exchange.thaw(venue)
+        await until(lambda: watch.live, "all books LIVE again")
+        await settle_and_compare(watch, venue)
+        assert watch.feed.status.reconnects == 0
+
+
 async def settle_and_compare(watch: Watch, venue: str) -> None:
     """With the market held still, every book is the exchange's own, as its REST interface tells it."""
     watch.exchange.freeze(venue)

@@ -252,6 +252,19 @@ def test_listeners_see_every_update_after_the_hub() -> None:
     assert {state for _, state in seen} == {FeedState.LIVE}
 
 
+def test_a_listener_that_fails_stops_nobody() -> None:
+    market_data = hub()
+    seen: list[MarketUpdate] = []
+
+    def broken(update: MarketUpdate) -> None:
+        raise RuntimeError("a bug")
+
+    market_data.add_listener(broken)
+    market_data.add_listener(seen.append)
+    market_data.publish(trade(1))
+    assert seen == market_data.trades(NAME) == [trade(1)]
+
+
 @pytest.mark.parametrize(
     ("channel", "delivery", "depth", "interval_ms"),
     [

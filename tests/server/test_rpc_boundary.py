@@ -211,7 +211,7 @@ async def test_a_stream_that_is_being_written_to_is_ended_with_a_status(tmp_path
         call = stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="demo"), metadata=scripted.admin)
         await call.read()
         await asyncio.sleep(0.2)
-        await scripted.boundary.end_streams(errors.ShuttingDown("the server stops"), 0)
+        await scripted.boundary.close(errors.ShuttingDown("the server stops"), refuse_s=0, patience_s=0)
         answer = await asyncio.wait_for(refused(call), 10)
     assert answer.code is grpc.StatusCode.UNAVAILABLE
     assert answer.reason == "SHUTTING_DOWN"
@@ -222,7 +222,7 @@ async def test_a_reader_that_does_not_read_does_not_hold_up_a_stop(tmp_path: Pat
         call = stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="demo"), metadata=scripted.admin)
         await call.read()
         await asyncio.sleep(0.2)
-        await scripted.boundary.end_streams(errors.ShuttingDown("the server stops"), 0)
+        await scripted.boundary.close(errors.ShuttingDown("the server stops"), refuse_s=0, patience_s=0)
         await asyncio.wait_for(scripted.server.stop(0.2), 5)
         answer = await asyncio.wait_for(refused(call), 5)
     assert answer.code is grpc.StatusCode.UNAVAILABLE
@@ -292,3 +292,14 @@ async def test_a_service_with_a_missing_method_or_policy_cannot_be_registered(tm
     with pytest.raises(AttributeError):
         async with serving(tmp_path, ORDERS, SimpleNamespace()):
             pass
+
+
+async def test_once_closed_it_answers_every_call_with_the_reason(tmp_path: Path) -> None:
+    async with serving(tmp_path, ORDERS, Handlers()) as scripted:
+        await scripted.boundary.close(errors.ShuttingDown("the server stops"), refuse_s=0, patience_s=0)
+        for call in (
+            stub(scripted).GetOrder(pb.GetOrderRequest(order=REF), metadata=scripted.admin),
+            stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="a"), metadata=scripted.admin),
+        ):
+            answer = await refused(call)
+            assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
