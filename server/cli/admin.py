@@ -1,26 +1,19 @@
-"""Running a server: its state, accounts and money, tokens."""
+"""Who may trade and with what: accounts, their money, tokens."""
 
 from __future__ import annotations
 
 import re
-import sys
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
 import typer
-from tradewind import Account, ServiceState, ServiceStatus, Token
+from tradewind import Account, Token
 
 from server.cli.render import Columns, console, fail, print_json, show, table
 from server.cli.session import ADMIN_TOKEN, DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
 from server.cli.trade import BALANCE_COLUMNS
 
-SERVICE_COLUMNS: Columns[ServiceStatus] = {
-    "service": lambda s: s.name,
-    "state": lambda s: s.state,
-    "since": lambda s: s.since,
-    "detail": lambda s: s.detail,
-}
 ACCOUNT_COLUMNS: Columns[Account] = {
     "account": lambda a: a.name,
     "mode": lambda a: a.mode,
@@ -52,28 +45,9 @@ tokens = typer.Typer(help="Tokens: who may call the server.", no_args_is_help=Tr
 
 
 def register(app: typer.Typer) -> None:
-    for command in (status, accounts, deposit):
-        app.command(rich_help_panel="Administration")(command)
-    app.add_typer(tokens, name="token", rich_help_panel="Administration")
-
-
-def status(context: typer.Context, json: JsonFlag = False) -> None:
-    """What runs and how it is. The exit code is 0 when every part is SERVING, else 1.
-
-    \b
-    Example:
-      tradewind status && echo ready
-    """
-    with session_of(context).client() as client:
-        info, services = client.get_info(), client.list_services()
-    if json:
-        print_json({"address": client.address, "info": info, "services": services})
-    else:
-        out = console()
-        out.print(f"Tradewind {info.version} on {client.address}, market data: {info.market_data}", markup=False)
-        out.print(f"up since {info.start_time:%Y-%m-%d %H:%M:%S} UTC, {info.command_sequence} commands", markup=False)
-        out.print(table(services, SERVICE_COLUMNS))
-    sys.exit(0 if all(service.state is ServiceState.SERVING for service in services) else 1)
+    for command in (accounts, deposit):
+        app.command()(command)
+    app.add_typer(tokens, name="token")
 
 
 def accounts(
@@ -105,7 +79,9 @@ def deposit(
     request_id: Annotated[str | None, typer.Option("--id", help="The same id again moves nothing twice.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Put play money into a paper or simulation account, and show the balance.
+    """Put play money into an account.
+
+    Only into paper and simulation accounts. Shows the balance afterwards.
 
     \b
     Example:

@@ -44,7 +44,7 @@ TRADE_COLUMNS: Columns[Trade] = {
 
 def register(app: typer.Typer) -> None:
     for command in (instruments, quote, book, trades):
-        app.command(rich_help_panel="Market data")(command)
+        app.command()(command)
 
 
 def instruments(
@@ -143,7 +143,9 @@ def trades(
     watch: WatchFlag = False,
     json: JsonFlag = False,
 ) -> None:
-    """Public trades: the most recent, newest first, or with --watch each as it happens.
+    """Public trades, newest first.
+
+    With --watch: each as it happens, from now on.
 
     \b
     Example:

@@ -73,7 +73,7 @@ ClientIdOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     for command in (buy, sell, cancel, orders, fills, positions, balances):
-        app.command(rich_help_panel="Trading")(command)
+        app.command()(command)
 
 
 def buy(
@@ -197,7 +197,9 @@ def orders(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
-    """Orders, newest first; or with --watch the open ones and then every change.
+    """Orders, newest first.
+
+    With --watch: the open ones, then every change as it happens.
 
     \b
     Example:
@@ -248,7 +250,9 @@ def positions(context: typer.Context, account: AccountOption = DEFAULT_ACCOUNT, 
 
 
 def balances(context: typer.Context, account: AccountOption = DEFAULT_ACCOUNT, json: JsonFlag = False) -> None:
-    """What the account has, what of it is reserved for open orders, and what is free.
+    """What the account has.
+
+    Reserved is what open orders may need; the rest is free.
 
     \b
     Example:

@@ -1,32 +1,35 @@
-"""Starting and stopping a server on this machine."""
+"""A server on this machine: start it, look at it, stop it."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from tradewind import Client, ServiceState, TradewindError
+from tradewind import ServiceState, ServiceStatus
 
-from server.cli.render import fail, print_json
-from server.cli.session import ADMIN_TOKEN, JsonFlag, Session, session_of
+from server.cli import detached
+from server.cli.render import Columns, console, fail, print_json, table
+from server.cli.session import JsonFlag, session_of
 from server.cli.startup import StartReport, WhatNow
-from server.lifecycle import RunningInstance, running_instance
+from server.lifecycle import running_instance
 
 if TYPE_CHECKING:
     from server.config import Config
 
-LOG_FILE = Path("log", "tradewind.log")
-"""Within the data directory: what a server in the background has to say."""
-
 _POLL_S = 0.05
-_LOG_LINES_SHOWN = 5
+
+SERVICE_COLUMNS: Columns[ServiceStatus] = {
+    "service": lambda s: s.name,
+    "state": lambda s: s.state,
+    "since": lambda s: s.since,
+    "detail": lambda s: s.detail,
+}
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings, a TOML file. Default: tradewind.toml if there is one.")
@@ -35,8 +38,8 @@ DataDirOption = Annotated[Path | None, typer.Option(help="Directory of all state
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, down):
-        app.command(rich_help_panel="Server")(command)
+    for command in (up, down, status):
+        app.command()(command)
 
 
 def up(
@@ -72,7 +75,7 @@ def up(
     if (other := running_instance(settings.data_dir)) is not None:
         fail(f"already running on {settings.data_dir} (process {other.pid}, {other.address}); stop it: tradewind down")
     if detach:
-        _start_detached(settings.data_dir, _arguments(config, overrides), wait_s, json)
+        detached.start(settings.data_dir, _arguments(config, overrides), wait_s, json)
         return
     if sys.stderr.isatty() and "level" not in settings.logging.model_fields_set:  # the screen is for what matters
         settings = load_config(config, overrides | {"logging": {"level": "warning"}})
@@ -97,33 +100,8 @@ def _run(config: Config, json: bool) -> int:
             return 1
 
 
-def _start_detached(data_dir: Path, arguments: list[str], wait_s: float, json: bool) -> None:
-    log_file = data_dir / LOG_FILE
-    log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log_file.open("a") as log:
-        log_start = log.tell()
-        child = subprocess.Popen(
-            [sys.executable, "-m", "server.cli", "up", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C here, or the end of this terminal, is none of its business
-        )
-    with StartReport(json) as report:
-        running = _wait_until_started(child, data_dir, report, wait_s)
-        if running is None:
-            _fail_to_start(child, log_file, log_start, wait_s)
-        with Session(None, None, data_dir, None).client() as client:
-            info = client.get_info()
-        report.ready(
-            WhatNow(
-                data_dir, running.address, data_dir / ADMIN_TOKEN, info.market_data, log_file=log_file, pid=running.pid
-            )
-        )
-
-
 def _arguments(config_file: Path | None, overrides: dict[str, Any]) -> list[str]:
-    """The command line that gives the child what this one was given."""
+    """The command line that gives a child what this one was given."""
     options = {
         "--config": config_file,
         "--data-dir": overrides["data_dir"],
@@ -134,56 +112,15 @@ def _arguments(config_file: Path | None, overrides: dict[str, Any]) -> list[str]
     return [*given, "--live"] if overrides["feeds"]["mode"] == "live" else given
 
 
-def _wait_until_started(
-    child: subprocess.Popen[bytes], data_dir: Path, report: StartReport, wait_s: float
-) -> RunningInstance | None:
-    """The instance when every part of it has started; None if it ended or takes too long."""
-    deadline = time.monotonic() + wait_s
-    session = Session(None, None, data_dir, None)
-    client: Client | None = None
-    try:
-        while child.poll() is None and time.monotonic() < deadline:
-            running = running_instance(data_dir)
-            if running is not None and running.address and running.pid == child.pid:
-                client = client or session.client()
-                if _started(client, report):
-                    return running
-            time.sleep(_POLL_S)
-        return None
-    finally:
-        if client is not None:
-            client.close()
-
-
-def _started(client: Client, report: StartReport) -> bool:
-    try:
-        services = client.list_services()
-    except TradewindError:  # it does not listen yet
-        return False
-    for service in services:
-        report.state(service.name, service.state, service.detail, None)
-    return all(service.state is not ServiceState.STARTING for service in services)
-
-
-def _fail_to_start(child: subprocess.Popen[bytes], log_file: Path, log_start: int, wait_s: float) -> NoReturn:
-    if child.poll() is None:
-        fail(f"still starting after {wait_s:g} s, and left running (process {child.pid}); its log is {log_file}")
-    with log_file.open() as log:
-        log.seek(log_start)
-        lines = log.read().splitlines()
-    for line in lines[-_LOG_LINES_SHOWN:-1]:
-        print(line, file=sys.stderr)
-    last = lines[-1].removeprefix("error: ") if lines else f"exit code {child.returncode}"
-    fail(f"it did not start: {last} (log: {log_file})")
-
-
 def down(
     context: typer.Context,
     data_dir: DataDirOption = None,
     wait_s: Annotated[float, typer.Option(min=0, help="How long to wait for the end, seconds.")] = 30,
     json: JsonFlag = False,
 ) -> None:
-    """Stop the server that runs on the data directory, gracefully, and wait for its end.
+    """Stop the server gracefully and wait for its end.
+
+    The server is the one that runs on the data directory.
 
     \b
     Example:
@@ -208,3 +145,22 @@ def _say(json: bool, message: str, *, stopped: int | None) -> None:
         print_json({"stopped": stopped})
     else:
         print(message)
+
+
+def status(context: typer.Context, json: JsonFlag = False) -> None:
+    """What runs and how it is. The exit code is 0 when every part is SERVING, else 1.
+
+    \b
+    Example:
+      tradewind status && echo ready
+    """
+    with session_of(context).client() as client:
+        info, services = client.get_info(), client.list_services()
+    if json:
+        print_json({"address": client.address, "info": info, "services": services})
+    else:
+        out = console()
+        out.print(f"Tradewind {info.version} on {client.address}, market data: {info.market_data}", markup=False)
+        out.print(f"up since {info.start_time:%Y-%m-%d %H:%M:%S} UTC, {info.command_sequence} commands", markup=False)
+        out.print(table(services, SERVICE_COLUMNS))
+    sys.exit(0 if all(service.state is ServiceState.SERVING for service in services) else 1)
