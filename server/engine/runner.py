@@ -107,7 +107,7 @@ class Runner:
     def submit(self, commands: bytes) -> asyncio.Future[bytes]:
         """Commands, in order and together; their events once they are durable.
 
-        Raises InvalidRequest (none, or too many for one group), QueueFull, ShuttingDown, or the failure that stopped the
+        Raises InvalidRequest (none, or too many for a group), QueueFull, ShuttingDown, or the failure that stopped the
         engine. The future may raise that failure, too: then whether the commands are in the journal is known after the
         next start only.
         """
