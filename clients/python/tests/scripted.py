@@ -45,12 +45,17 @@ Script = Callable[[Call], Any]
 class ScriptedServer:
     """Each RPC runs the scripts it was given, one a call, the last one for ever. `calls` keeps what came."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
         self.calls: defaultdict[str, list[Call]] = defaultdict(list)
         self._scripts: dict[str, list[Script]] = {}
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers([self._handlers(file) for file in FILES])
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        self.port = (
+            self._server.add_secure_port(address, credentials)
+            if credentials is not None
+            else self._server.add_insecure_port(address)
+        )
         self._server.start()
 
     @property

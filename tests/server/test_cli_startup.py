@@ -1,0 +1,63 @@
+"""What is shown while a server starts: on a screen, in a file, as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from server.cli import startup
+from server.cli.startup import StartReport, WhatNow
+
+READY = WhatNow(Path("elsewhere"), "127.0.0.1:1", Path("elsewhere/admin.token"), "replay", "http://127.0.0.1:2/metrics")
+
+
+def recover(report: StartReport, commands: int = 1000) -> None:
+    report.state("engine", "STARTING", "recovering", (0, 0))
+    for done in range(0, commands + 1, 10):
+        report.state("engine", "STARTING", "recovering", (done, commands))
+    report.state("engine", "SERVING", "recovered", None)
+    report.state("engine", "SERVING", "still", None)
+
+
+def test_json_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    with StartReport(as_json=True) as report:
+        recover(report, 100)
+        report.ready(READY)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["state", *["progress"] * 11, "state", "ready"]
+    assert events[-3] | {"event": ""} == {
+        "event": "", "service": "engine", "detail": "recovering", "done": 100, "total": 100
+    }  # fmt: skip
+    assert events[-1]["token_file"] == "elsewhere/admin.token"
+
+
+def test_a_file_gets_each_tenth_of_a_recovery_and_each_state_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with StartReport(as_json=False) as report:
+        recover(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "/1000" in line]) == 11
+    assert len([line for line in lines if line.startswith("SERVING")]) == 1
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_screen_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(startup, "console", lambda: Console(file=screen, force_terminal=True, width=100))
+    with StartReport(as_json=False) as report:
+        recover(report)
+    assert "1000/1000" in screen.getvalue()
+    assert screen.getvalue().rstrip().endswith("recovered")
+
+
+def test_what_now_can_be_typed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/tradewind", "up"])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    text = "\n".join(READY.lines())
+    assert "  .venv/bin/tradewind --data-dir elsewhere positions" in text
+    assert "up --live" in text
+    assert "--data-dir" not in "\n".join(WhatNow(Path("var"), "a:1", Path("t"), "live").lines())
+    assert "up --live" not in "\n".join(WhatNow(Path("var"), "a:1", Path("t"), "live").lines())
