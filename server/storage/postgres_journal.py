@@ -64,6 +64,7 @@ _SETTINGS = "; ".join(
         "tcp_keepalives_idle": 2,
         "tcp_keepalives_interval": 1,
         "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 5_000,
         "idle_session_timeout": 0,
         "statement_timeout": 0,
         "lock_timeout": 0,

@@ -7,6 +7,7 @@ data.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -70,8 +71,13 @@ class Spool:
         path = self._directory / name
         aside = path.with_suffix(".new")
         self._make_room(len(data))
-        aside.write_bytes(data)
-        aside.rename(path)
+        try:
+            aside.write_bytes(data)
+            aside.rename(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            raise
         with self._lock:
             self._entries[name] = _Entry(rows, len(data), fresh=True)
 

@@ -315,6 +315,42 @@ def test_a_database_that_hangs_is_given_up(postgres: PostgresServer, postgres_ur
     journal.close()
 
 
+def test_a_row_the_database_refuses_is_not_there_and_the_next_one_may_be(postgres_url: str) -> None:
+    journal = PostgresJournal(postgres_url, new_epoch="first")
+    journal.append(row(1))
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute("ALTER TABLE journal_rows ADD CHECK (octet_length(payload) < 1000)")
+    with pytest.raises(JournalFailed, match="refused the row") as failed:
+        journal.append(JournalRow(4, 1, 1, bytes(2_000)))
+    assert failed.value.metadata == {"committed": "no"}
+    journal.append(row(4))
+    assert [r.first_seq for r in journal.read()] == [1, 4]
+    journal.close()
+    with pytest.raises(JournalFailed, match="closed"):
+        journal.append(row(7))
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_a_database_that_does_not_sync_is_refused(postgres: PostgresServer, postgres_url: str, setting: str) -> None:
+    def switch(value: str) -> None:
+        with psycopg.connect(postgres.url, autocommit=True) as other:
+            other.execute(f"ALTER SYSTEM SET {setting} = {value}")
+            other.execute("SELECT pg_reload_conf()")
+        while True:
+            with psycopg.connect(postgres.url) as other:
+                if other.execute(f"SHOW {setting}").fetchone() == (value,):
+                    return
+            time.sleep(0.02)
+
+    switch("off")
+    try:
+        with pytest.raises(ConfigError, match=f"{setting}=off"):
+            PostgresJournal(postgres_url, new_epoch="first")
+    finally:
+        switch("on")
+    PostgresJournal(postgres_url, new_epoch="first").close()
+
+
 def test_a_writer_that_was_overtaken_can_not_write(postgres_url: str) -> None:
     old = PostgresJournal(postgres_url, new_epoch="first", patience_s=0.1)
     old.append(row(1))
