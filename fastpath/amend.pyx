@@ -13,7 +13,7 @@ from fastpath.book cimport book_reduce, book_remove, book_rest
 from fastpath.events cimport events_next, events_order
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_reserve
-from fastpath.matching cimport MATCH_REJECTED, amend_order, match_t, taker_t
+from fastpath.matching cimport MATCH_REJECTED, MATCH_RESTED, amend_order, match_t, taker_t
 from fastpath.mirror cimport mirror_check, mirror_match
 from fastpath.model cimport (
     CANCEL_REASON_AMENDED_AWAY,
@@ -92,7 +92,9 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
         book_remove(instrument.book, slot)
         mirror_match(instrument.mirror, &taker, &state.sink, &result)
     take_off_market(state, instrument, number)
-    order.price = result.price if result.filled == 0 else amended.price     # a slide
+    order.price = amended.price
+    if result.outcome == MATCH_RESTED and result.filled == 0:
+        order.price = result.price                      # a slide
     order.qty = amended.qty
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, EVENT_ORDER_AMENDED, order)

@@ -16,7 +16,7 @@ def test_fast_and_naive_agree_after_every_command(seed: int) -> None:
     pair = Pair()
     for command in setup_commands():
         pair.apply(command)
-    generator = Generator(seed)
+    generator = Generator(seed, pair.twin)
     while pair.seq < COMMANDS:
         for command in generator.command(pair.seq):
             pair.apply(command)

@@ -82,10 +82,11 @@ def setup_commands() -> Iterator[AnyCommand]:
 
 
 class Generator:
-    """Random commands, mostly sensible, from one seed."""
+    """Random commands, mostly sensible, from one seed. Looks at the twin to find orders worth canceling and amending."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, twin: ExchangeTwin) -> None:
         self.rng = random.Random(seed)
+        self.twin = twin
         self.placed = 0
         self.sent: list[Command] = []
 
@@ -147,6 +148,9 @@ class Generator:
     def cancel(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         account = rng.choice((0, 1, 2, 3))
+        open_ids = [order.order_id for order in self.twin.orders.values() if order.resting]
+        if open_ids and rng.random() < 0.6:
+            return [Command(kind=11, order_id=rng.choice(open_ids))]
         if rng.random() < 0.5 and self.placed:
             return [Command(kind=11, account=account, client_order_id=b"order-%d" % rng.randrange(self.placed))]
         return [Command(kind=11, account=account, order_id=rng.randint(max(1, seq - 60), seq + 2))]
