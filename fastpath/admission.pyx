@@ -26,6 +26,7 @@ from fastpath.model cimport (
     ORDER_TYPE_LIMIT,
     ORDER_TYPE_MARKET,
     ORDER_TYPE_MARKET_TO_LIMIT,
+    ORDER_TYPE_TRAILING_STOP_LIMIT,
     REJECT_REASON_ACCOUNT_MODE,
     REJECT_REASON_AMOUNT_OVERFLOW,
     REJECT_REASON_EXPIRE_TIME_IN_PAST,
@@ -57,12 +58,16 @@ from fastpath.model cimport (
     TRADING_STATUS_HALTED,
     TRADING_STATUS_OPEN,
     TRADING_STATUS_REDUCE_ONLY,
+    TRAILING_UNIT_BPS,
+    TRAILING_UNIT_TICKS,
+    TRIGGER_SOURCE_MID,
     instrument_def_t,
     money_t,
     price_t,
     qty_t,
     ts_t,
 )
+from fastpath.orders cimport WAIT_NONE, is_conditional, is_trailing, takes_any_price
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
 
 cdef enum:
@@ -71,11 +76,7 @@ cdef enum:
     GROUP_OWNER = 0x80000000      # an owner key made from a group, not an account
 
 cdef ts_t DAY_NS = 86_400_000_000_000
-
-
-cdef inline bint is_market(const order_record_t* order) noexcept nogil:
-    """Whether it takes at any price (within its protection)."""
-    return order.order_type == ORDER_TYPE_MARKET or order.order_type == ORDER_TYPE_MARKET_TO_LIMIT
+cdef price_t MAX_TRIGGER = <price_t>1 << 60
 
 
 cdef inline bint takes_now(const order_record_t* order) noexcept nogil:
@@ -95,14 +96,13 @@ cdef ts_t expiry_of(const order_record_t* order) noexcept nogil:
 
 cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Type, time in force and flags must exist and go together."""
-    if (order.order_type not in (ORDER_TYPE_LIMIT, ORDER_TYPE_MARKET, ORDER_TYPE_MARKET_TO_LIMIT,
-                                 ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN)):
+    if not ORDER_TYPE_LIMIT <= order.order_type <= ORDER_TYPE_HIDDEN:
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
     if instrument.mirror != NULL and order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN):
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
     if not TIME_IN_FORCE_GTC <= order.time_in_force <= TIME_IN_FORCE_DAY:
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
-    if order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN) and takes_now(order):
+    if takes_now(order) and (order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN) or is_conditional(order)):
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
     if order.order_type == ORDER_TYPE_MARKET and ends_at_a_time(order):
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
@@ -110,9 +110,9 @@ cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* or
         return REJECT_REASON_INVALID_COMMAND
     if (order.side != SIDE_BUY and order.side != SIDE_SELL) or order.flags & ~<uint32_t>SUPPORTED_FLAGS:
         return REJECT_REASON_INVALID_COMMAND
-    if order.flags & POST_ONLY_FLAGS and (is_market(order) or takes_now(order) or order.min_qty != 0):
+    if order.flags & POST_ONLY_FLAGS and (takes_any_price(order) or takes_now(order) or order.min_qty != 0):
         return REJECT_REASON_INVALID_COMMAND
-    if order.flags & ORDER_FLAG_PROTECTED and not is_market(order):
+    if order.flags & ORDER_FLAG_PROTECTED and not takes_any_price(order):
         return REJECT_REASON_INVALID_COMMAND
     if order.stp_mode > SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL or order.stp_group >= <uint32_t>GROUP_OWNER:
         return REJECT_REASON_INVALID_COMMAND
@@ -121,9 +121,13 @@ cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* or
 
 cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* order) noexcept nogil:
     """Price and quantities are in their domains and within the instrument's limits."""
-    cdef bint priced = not is_market(order) or order.flags & ORDER_FLAG_PROTECTED
+    cdef bint priced = not takes_any_price(order) or order.flags & ORDER_FLAG_PROTECTED
     cdef money_t amount
-    if (order.qty <= 0 or (order.price <= 0 if priced else order.price != 0)
+    if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and order.waiting != WAIT_NONE:
+        priced = False                                  # its price is a distance from the trigger yet to come
+    elif order.price <= 0 if priced else order.price != 0:
+        return REJECT_REASON_INVALID_COMMAND
+    if (order.qty <= 0
             or not 0 <= order.min_qty <= order.qty
             or (not 0 < order.display_qty <= order.qty if order.order_type == ORDER_TYPE_ICEBERG
                 else order.display_qty != 0)):
@@ -259,28 +263,52 @@ cdef void shape_taker(const order_record_t* order, taker_t* taker) noexcept nogi
         taker.flags |= TAKER_POST_ONLY | TAKER_SLIDE
     if order.order_type == ORDER_TYPE_HIDDEN:
         taker.flags |= TAKER_HIDDEN
-    if order.order_type == ORDER_TYPE_MARKET:
-        taker.flags |= TAKER_MARKET
     if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT:
         taker.flags |= TAKER_MARKET_TO_LIMIT
-    if is_market(order) and not order.flags & ORDER_FLAG_PROTECTED:
+    elif takes_any_price(order):
+        taker.flags |= TAKER_MARKET
+    if takes_any_price(order) and not order.flags & ORDER_FLAG_PROTECTED:
         taker.price = INT64_MAX if order.side == SIDE_BUY else INT64_MIN
+
+
+cdef uint8_t check_trigger(const order_record_t* order) noexcept nogil:
+    """What a conditional order waits for must be said, and only it may say so."""
+    if not is_conditional(order):
+        if (order.trigger_price != 0 or order.trigger_source != 0 or order.trailing_offset != 0
+                or order.trailing_unit != 0):
+            return REJECT_REASON_INVALID_COMMAND
+        return 0
+    if (order.trigger_source > TRIGGER_SOURCE_MID or order.flags & POST_ONLY_FLAGS or order.min_qty != 0
+            or not 0 <= order.trigger_price <= MAX_TRIGGER or not 0 <= order.price <= MAX_TRIGGER):
+        return REJECT_REASON_INVALID_COMMAND
+    if is_trailing(order):
+        if order.trailing_unit == TRAILING_UNIT_TICKS and 0 < order.trailing_offset <= MAX_TRIGGER:
+            return 0
+        if order.trailing_unit == TRAILING_UNIT_BPS and 0 < order.trailing_offset < 10_000:
+            return 0
+        return REJECT_REASON_INVALID_COMMAND
+    if order.trigger_price == 0 or order.trailing_offset != 0 or order.trailing_unit != 0:
+        return REJECT_REASON_INVALID_COMMAND
+    return 0
 
 
 cdef uint8_t admit(state_t* state, instrument_t* instrument, const order_record_t* order,
                    taker_t* taker) noexcept nogil:
     cdef money_t needed = 0
+    cdef bint triggered = is_conditional(order) and order.waiting == WAIT_NONE
     cdef uint8_t reason = check_kind(instrument, order)
+    if reason == 0 and not triggered:
+        reason = check_trigger(order)
     if reason == 0:
         reason = check_numbers(&instrument.definition, order)
     if reason == 0 and ends_at_a_time(order) and order.expire_ns <= order.placed_ns:
         reason = REJECT_REASON_EXPIRE_TIME_IN_PAST
     if reason == 0:
         reason = check_market_state(state, instrument, order)
-    if reason != 0:
+    if reason != 0 or order.waiting != WAIT_NONE:
         return reason
     shape_taker(order, taker)
-    if is_market(order):
+    if takes_any_price(order):
         reason = price_market_order(instrument, order, taker, &needed)
     else:
         needed = required_amount(instrument, order, order.price, order.qty)
@@ -297,9 +325,11 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
                            const order_record_t* amended) noexcept nogil:
     cdef money_t needed, available
     cdef uint8_t reason = check_numbers(&instrument.definition, amended)
+    if reason == 0 and order.waiting != WAIT_NONE:
+        reason = check_trigger(amended)
     if reason == 0:
         reason = check_market_state(state, instrument, amended)
-    if reason != 0:
+    if reason != 0 or order.waiting != WAIT_NONE:
         return reason
     if slides_to_nothing(instrument, amended):
         return REJECT_REASON_WOULD_TAKE_LIQUIDITY

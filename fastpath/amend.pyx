@@ -26,10 +26,11 @@ from fastpath.model cimport (
     command_t,
     event_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_is_open, order_record_t
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, is_trailing, order_is_open, order_record_t
 from fastpath.settlement cimport held_amount, reserved_row, take_off_market
-from fastpath.state cimport instrument_t
+from fastpath.state cimport instrument_t, touch_market
 from fastpath.trading cimport conclude, find_meant, settle_fills, withdraw
+from fastpath.triggers cimport start_waiting, stop_waiting
 
 
 cdef void amend(state_t* state, const command_t* command) noexcept nogil:
@@ -49,11 +50,14 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     amended = order[0]
     amended.price = command.price if command.price != 0 else order.price
     amended.qty = command.qty if command.qty != 0 else order.qty
+    if command.trigger_price != 0:
+        amended.trigger_price = command.trigger_price
     amended.display_qty = min(order.display_qty, amended.qty)
     amended.min_qty = 0                                 # was met on arrival
     if not order_is_open(order):
         reason = REJECT_REASON_ORDER_NOT_OPEN
-    elif (command.price == 0 and command.qty == 0) or command.qty < 0:
+    elif ((command.price == 0 and command.qty == 0 and command.trigger_price == 0) or command.qty < 0
+          or (command.trigger_price != 0 and not may_move_trigger(order))):
         reason = REJECT_REASON_INVALID_COMMAND
     elif amended.qty <= order.cum_qty:
         withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
@@ -63,6 +67,10 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     if reason != 0:
         event = events_order(&state.events, EVENT_AMEND_REJECTED, order)
         event.reject_reason = reason
+
+
+cdef inline bint may_move_trigger(const order_record_t* order) noexcept nogil:
+    return order.waiting != WAIT_NONE and not is_trailing(order)
 
 
 cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t* amended) noexcept nogil:
@@ -75,6 +83,9 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     cdef uint8_t reason = check_amended(state, instrument, order, amended)
     if reason != 0:
         return reason
+    if order.waiting != WAIT_NONE:
+        amend_waiting(state, instrument, number, amended)
+        return 0
     shape_taker(amended, &taker)
     taker.slot = slot
     state.sink.count = 0
@@ -92,6 +103,7 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
         book_remove(instrument.book, slot)
         mirror_match(instrument.mirror, &taker, &state.sink, &result)
     take_off_market(state, instrument, number)
+    touch_market(state, instrument)
     order.price = amended.price
     if result.outcome == MATCH_RESTED and result.filled == 0:
         order.price = result.price                      # a slide
@@ -103,6 +115,19 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     return 0
 
 
+cdef void amend_waiting(state_t* state, instrument_t* instrument, uint32_t number,
+                        const order_record_t* amended) noexcept nogil:
+    """A conditional order waits on, with its new price, quantity or trigger."""
+    cdef order_record_t* order = &state.orders.records[number]
+    stop_waiting(state, instrument, number)
+    order.price = amended.price
+    order.qty = amended.qty
+    order.trigger_price = amended.trigger_price
+    order.changed_ns = state.events.command.ts_ns
+    start_waiting(state, instrument, number)
+    events_order(&state.events, EVENT_ORDER_AMENDED, order)
+
+
 cdef void reduce_in_place(state_t* state, instrument_t* instrument, uint32_t number,
                           const order_record_t* amended) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
@@ -112,4 +137,5 @@ cdef void reduce_in_place(state_t* state, instrument_t* instrument, uint32_t num
     order.qty = amended.qty
     order.changed_ns = state.events.command.ts_ns
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
+    touch_market(state, instrument)
     events_order(&state.events, EVENT_ORDER_AMENDED, order)

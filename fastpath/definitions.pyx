@@ -32,7 +32,7 @@ from fastpath.model cimport (
     event_t,
     instrument_def_t,
 )
-from fastpath.state cimport asset_is_defined, find_instrument, instrument_t, state_t
+from fastpath.state cimport asset_is_defined, find_instrument, instrument_t, state_t, touch_market
 
 cdef enum:
     MAX_FEE_PPM = 1_000_000       # the whole notional
@@ -130,9 +130,17 @@ cdef void define_instrument(state_t* state, const instrument_def_t* new) noexcep
         events_reject_command(&state.events, reason)
         return
     state.instruments[new.instrument].definition = new[0]
+    touch_market(state, &state.instruments[new.instrument])
     event = events_next(&state.events, EVENT_INSTRUMENT_DEFINED)
     event.instrument = new.instrument
     event.flags = new.status
+
+
+cdef void touch_all_markets(state_t* state) noexcept nogil:
+    """Prices that moved while trading was halted count when it opens."""
+    cdef uint32_t number
+    for number in range(1, state.bounds.max_instruments + 1):
+        touch_market(state, &state.instruments[number])
 
 
 cdef void set_trading_status(state_t* state, const command_t* command) noexcept nogil:
@@ -149,6 +157,7 @@ cdef void set_trading_status(state_t* state, const command_t* command) noexcept 
     else:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
+    touch_all_markets(state)
     event = events_next(&state.events, EVENT_TRADING_STATUS_CHANGED)
     event.instrument = command.instrument
     event.flags = command.flags

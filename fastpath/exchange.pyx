@@ -47,7 +47,7 @@ from fastpath.paper cimport mirror_command
 from fastpath.settlement cimport flush_ledger
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
 from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
-from fastpath.trading cimport cancel, place
+from fastpath.trading cimport cancel, place, run_triggers
 
 OUTSIDE_ACCOUNT = <uint32_t>OUTSIDE      # the world: the other leg of deposits, the counterparty at mirrored venues
 FEE_ACCOUNT = <uint32_t>FEES             # what traders paid in fees, less rebates
@@ -86,6 +86,7 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
         set_trading_status(state, command)
     else:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+    run_triggers(state)
     flush_ledger(state)
     events_end_command(&state.events)
 

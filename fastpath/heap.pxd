@@ -16,9 +16,10 @@ cdef struct heap_t:
     uint32_t capacity
 
 cdef void heap_close(heap_t* heap) noexcept nogil
-cdef bint heap_reserve(heap_t* heap) noexcept nogil                  # room for one more; False: out of memory
+cdef bint heap_reserve(heap_t* heap, uint32_t count) noexcept nogil  # room for so many in all; False: out of memory
 cdef void heap_push(heap_t* heap, uint32_t* places, int64_t key, uint32_t number, uint32_t slot) noexcept nogil
 cdef void heap_remove(heap_t* heap, uint32_t* places, uint32_t slot) noexcept nogil
+cdef void heap_rebuild(heap_t* heap, uint32_t* places) noexcept nogil    # after keys were changed in place
 
 
 cdef inline bint heap_holds(const uint32_t* places, uint32_t slot) noexcept nogil:

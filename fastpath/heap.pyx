@@ -13,11 +13,13 @@ cdef void heap_close(heap_t* heap) noexcept nogil:
     heap.count = heap.capacity = 0
 
 
-cdef bint heap_reserve(heap_t* heap) noexcept nogil:
-    cdef uint32_t wanted = heap.capacity * 2 if heap.capacity else FIRST_CAPACITY
+cdef bint heap_reserve(heap_t* heap, uint32_t count) noexcept nogil:
+    cdef uint32_t wanted = heap.capacity if heap.capacity else FIRST_CAPACITY
     cdef heap_item_t* grown
-    if heap.count < heap.capacity:
+    if count <= heap.capacity:
         return True
+    while wanted < count:
+        wanted *= 2
     grown = <heap_item_t*>realloc(heap.items, wanted * sizeof(heap_item_t))
     if grown == NULL:
         return False
@@ -80,3 +82,12 @@ cdef void heap_remove(heap_t* heap, uint32_t* places, uint32_t slot) noexcept no
         settle_up(heap, places, at, last)
     else:
         settle_down(heap, places, at, last)
+
+
+cdef void heap_rebuild(heap_t* heap, uint32_t* places) noexcept nogil:
+    cdef uint32_t at = heap.count // 2
+    while at > 0:
+        at -= 1
+        settle_down(heap, places, at, heap.items[at])
+    for at in range(heap.count):
+        places[heap.items[at].slot] = at + 1

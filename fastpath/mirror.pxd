@@ -62,6 +62,14 @@ cdef qty_t mirror_displayed(const mirror_t* mirror, uint8_t side, price_t price)
 cdef uint64_t mirror_hash(const mirror_t* mirror, uint64_t seed) noexcept nogil
 
 
+cdef inline bint mirror_best(const mirror_t* mirror, uint8_t side, price_t* price) noexcept nogil:
+    """Best displayed price of a side; False (price untouched) when it is empty."""
+    if mirror.shown[side - 1].count == 0:
+        return False
+    price[0] = mirror.shown[side - 1].levels[0].price
+    return True
+
+
 cdef inline bint worse(uint8_t side, price_t price, price_t than) noexcept nogil:
     """Whether a price of this book side is worse than another: lower for bids, higher for asks."""
     return price < than if side == SIDE_BUY else price > than

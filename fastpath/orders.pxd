@@ -7,10 +7,29 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.index cimport NO_ROW, index_t
-from fastpath.model cimport command_t, money_t, price_t, qty_t, ts_t
+from fastpath.model cimport (
+    ORDER_STATUS_NEW,
+    ORDER_STATUS_PARTIALLY_FILLED,
+    ORDER_TYPE_MARKET,
+    ORDER_TYPE_MARKET_TO_LIMIT,
+    ORDER_TYPE_STOP,
+    ORDER_TYPE_TAKE_PROFIT,
+    ORDER_TYPE_TRAILING_STOP,
+    ORDER_TYPE_TRAILING_STOP_LIMIT,
+    command_t,
+    money_t,
+    price_t,
+    qty_t,
+    ts_t,
+)
 
 cdef enum:
     CLIENT_ORDER_ID_SIZE = 36
+
+cdef enum WaitKind:
+    WAIT_NONE = 0                 # in the market, or done
+    WAIT_TRIGGER = 1              # for its trigger price
+    WAIT_ACTIVATION = 2           # trailing: for the price from which it trails
 
 cdef struct order_record_t:
     # Trading state, hashed as a block of words up to `slot`
@@ -50,7 +69,8 @@ cdef struct order_record_t:
     int32_t  fee_carry            # see arith.fee_of
     uint8_t  trailing_unit
     uint8_t  link_type
-    uint8_t  unused[2]
+    uint8_t  waiting              # WaitKind
+    uint8_t  unused
     # Layout; not trading state
     uint32_t slot                 # of the pool while it rests, else NIL
     uint32_t position_row         # of the ledger; it knows the rows of both balances
@@ -90,8 +110,23 @@ cdef uint64_t body_digest(const command_t* command) noexcept nogil
 cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil
 
 
+cdef inline bint is_conditional(const order_record_t* order) noexcept nogil:
+    return ORDER_TYPE_STOP <= order.order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT
+
+
+cdef inline bint is_trailing(const order_record_t* order) noexcept nogil:
+    return order.order_type == ORDER_TYPE_TRAILING_STOP or order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT
+
+
+cdef inline bint takes_any_price(const order_record_t* order) noexcept nogil:
+    """Whether in the market it is a market order, bounded by nothing but its protection."""
+    return (order.order_type == ORDER_TYPE_MARKET or order.order_type == ORDER_TYPE_MARKET_TO_LIMIT
+            or order.order_type == ORDER_TYPE_STOP or order.order_type == ORDER_TYPE_TAKE_PROFIT
+            or order.order_type == ORDER_TYPE_TRAILING_STOP)
+
+
 cdef inline bint order_is_open(const order_record_t* order) noexcept nogil:
-    return order.status == 1 or order.status == 2             # NEW, PARTIALLY_FILLED
+    return order.status == ORDER_STATUS_NEW or order.status == ORDER_STATUS_PARTIALLY_FILLED
 
 
 cdef inline qty_t order_leaves_qty(const order_record_t* order) noexcept nogil:

@@ -40,7 +40,7 @@ from fastpath.model cimport (
 from fastpath.orders cimport order_record_t
 from fastpath.pool cimport NIL
 from fastpath.settlement cimport VENUE, settle_trade
-from fastpath.state cimport find_instrument, instrument_t
+from fastpath.state cimport find_instrument, instrument_t, touch_market
 
 
 cdef void mirror_command(state_t* state, const command_t* command) noexcept nogil:
@@ -58,6 +58,7 @@ cdef void mirror_command(state_t* state, const command_t* command) noexcept nogi
         if instrument.mirror.state == MIRROR_LIVE:
             fill_crossed(state, instrument, SIDE_BUY)
             fill_crossed(state, instrument, SIDE_SELL)
+            touch_market(state, instrument)
     elif command.price <= 0 or command.qty <= 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
         valid = False
     elif instrument.mirror.state == MIRROR_LIVE:
@@ -118,6 +119,7 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
     cdef uint32_t slot = first_resting(instrument, side)
     cdef uint32_t next_slot
     instrument.last_price = trade.price
+    touch_market(state, instrument)
     while slot != NIL:
         next_slot = book_next(instrument.book, slot)
         order = &state.orders.records[state.pool.orders[slot].id]

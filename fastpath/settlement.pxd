@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from fastpath.arith cimport fee_of
 from fastpath.index cimport NO_ROW
 from fastpath.model cimport SIDE_BUY, money_t, price_t, qty_t
-from fastpath.orders cimport order_record_t
+from fastpath.orders cimport WAIT_NONE, order_record_t
 from fastpath.pool cimport NIL
 from fastpath.state cimport instrument_t, state_t
 
@@ -17,7 +17,7 @@ cdef enum:
 cdef void settle_trade(state_t* state, instrument_t* instrument, uint32_t maker, uint32_t taker,
                        price_t price, qty_t qty) noexcept nogil
 
-# The order starts to rest: it holds a slot, is listed, its need is reserved, and its expiry is set.
+# The order starts to rest (or, if it is marked so, to wait): it holds a slot, is listed, its need is reserved, and its expiry is set.
 cdef void open_order(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot) noexcept nogil
 
 # The opposite, for an order that is about to arrive anew. The slot stays taken, for the caller.
@@ -53,7 +53,7 @@ cdef inline money_t required_amount(const instrument_t* instrument, const order_
 
 cdef inline money_t held_amount(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """What is reserved for the order now."""
-    if order.slot == NIL:
+    if order.slot == NIL or order.waiting != WAIT_NONE:
         return 0
     return required_amount(instrument, order, order.price, order.qty - order.cum_qty)
 

@@ -20,6 +20,9 @@ cdef struct bounds_t:
     uint32_t max_accounts
     uint32_t max_assets
 
+cdef enum:
+    TRIGGER_HEAPS = 16            # (4 watched prices) x (rising, falling) x (fixed, trailing): see triggers.pyx
+
 cdef struct instrument_t:
     instrument_def_t definition   # kind 0: not defined
     book_t*   book                # its own book, or the resting paper orders of its mirror
@@ -28,6 +31,15 @@ cdef struct instrument_t:
     uint32_t  outside_base_row    # ledger rows of the accounts that belong to nobody
     uint32_t  outside_quote_row
     uint32_t  fee_row
+    heap_t    waiting[TRIGGER_HEAPS]    # conditional orders
+    uint32_t  waiting_count
+    uint32_t  trailing_count
+    uint8_t   touched             # queued in state.touched
+
+cdef struct touched_t:            # ring of instruments whose prices may have moved, each once, first come first served
+    uint32_t* items
+    uint32_t  first
+    uint32_t  count
 
 cdef struct state_t:
     bounds_t bounds
@@ -41,6 +53,8 @@ cdef struct state_t:
     sink_t         sink
     heap_t         expiries       # open orders that end at a time
     uint32_t*      expiry_places  # by pool slot
+    uint32_t*      waiting_places # in the heap of a conditional order's instrument, by pool slot
+    touched_t      touched
     ts_t*          deadman_ns     # by account: when all its orders are canceled; 0: never
     ts_t           next_deadman_ns    # none goes off before; INT64_MAX: none is set
     event_buffer_t events
@@ -69,3 +83,20 @@ cdef inline account_def_t* find_account(const state_t* state, uint32_t number) n
 
 cdef inline bint asset_is_defined(const state_t* state, uint32_t number) noexcept nogil:
     return 0 < number <= state.bounds.max_assets and state.assets[number].kind != 0
+
+
+cdef inline void touch_market(state_t* state, instrument_t* instrument) noexcept nogil:
+    """A watched price of the instrument may have moved: look at who waits for it when the command ends."""
+    cdef uint32_t at
+    if instrument.waiting_count == 0 or instrument.touched:
+        return
+    instrument.touched = 1
+    at = (state.touched.first + state.touched.count) % (state.bounds.max_instruments + 1)
+    state.touched.items[at] = instrument.definition.instrument
+    state.touched.count += 1
+
+
+cdef inline void untouch_first(state_t* state) noexcept nogil:
+    state.instruments[state.touched.items[state.touched.first]].touched = 0
+    state.touched.first = (state.touched.first + 1) % (state.bounds.max_instruments + 1)
+    state.touched.count -= 1

@@ -32,10 +32,13 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
     state.accounts = <account_def_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(account_def_t))
     state.pool = pool_new(bounds.max_open_orders)
     state.expiry_places = <uint32_t*>calloc(<size_t>bounds.max_open_orders + 1, sizeof(uint32_t))
+    state.waiting_places = <uint32_t*>calloc(<size_t>bounds.max_open_orders + 1, sizeof(uint32_t))
+    state.touched.items = <uint32_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(uint32_t))
     state.deadman_ns = <ts_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(ts_t))
     state.next_deadman_ns = INT64_MAX
     if (state.assets == NULL or state.instruments == NULL or state.accounts == NULL or state.pool == NULL
-            or state.expiry_places == NULL or state.deadman_ns == NULL
+            or state.expiry_places == NULL or state.waiting_places == NULL
+            or state.touched.items == NULL or state.deadman_ns == NULL
             or not ledger_init(&state.ledger, bounds.max_accounts, <uint32_t>min(max_rows, <size_t>1 << 24))
             or not adjustments_init(&state.adjustments, MAX_ADJUSTMENTS)
             or not orders_init(&state.orders, bounds.max_orders, bounds.max_accounts)
@@ -47,11 +50,13 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
 
 
 cdef void state_free(state_t* state) noexcept nogil:
-    cdef uint32_t number
+    cdef uint32_t number, heap
     if state == NULL:
         return
     if state.instruments != NULL:
         for number in range(1, state.bounds.max_instruments + 1):
+            for heap in range(TRIGGER_HEAPS):
+                heap_close(&state.instruments[number].waiting[heap])
             if state.instruments[number].mirror != NULL:
                 mirror_free(state.instruments[number].mirror)
             elif state.instruments[number].book != NULL:
@@ -63,6 +68,8 @@ cdef void state_free(state_t* state) noexcept nogil:
     sink_close(&state.sink)
     heap_close(&state.expiries)
     free(state.expiry_places)
+    free(state.waiting_places)
+    free(state.touched.items)
     free(state.deadman_ns)
     events_close(&state.events)
     free(state.assets)
@@ -91,6 +98,8 @@ cdef uint64_t state_hash(const state_t* state) noexcept nogil:
     cdef uint64_t total = ledger_hash(&state.ledger) + orders_hash(&state.orders)
     cdef uint64_t h = mix(mix(mix(4, state.last_seq), state.last_trade_id), state.events.seq)
     cdef uint32_t number
+    for number in range(state.touched.count):
+        h = mix(h, state.touched.items[(state.touched.first + number) % (state.bounds.max_instruments + 1)])
     total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments)
     for number in range(1, state.bounds.max_assets + 1):
         if state.assets[number].kind != 0:

@@ -9,6 +9,9 @@ from fastpath.state cimport instrument_t, state_t
 cdef void place(state_t* state, const command_t* command) noexcept nogil
 cdef void cancel(state_t* state, const command_t* command) noexcept nogil
 
+# Let the orders in whose prices the command has moved enter, up to a bound; the rest go on with the next command.
+cdef void run_triggers(state_t* state) noexcept nogil
+
 # Take an open order out of its book and close it.
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil
 

@@ -27,6 +27,8 @@ from fastpath.matching cimport (
 )
 from fastpath.mirror cimport mirror_displayed, mirror_match
 from fastpath.model cimport (
+    CANCEL_REASON_INSUFFICIENT_BALANCE,
+    CANCEL_REASON_MARKET_REMAINDER,
     CANCEL_REASON_REQUESTED,
     CANCEL_REASON_SELF_TRADE,
     EVENT_CANCEL_REJECTED,
@@ -35,23 +37,33 @@ from fastpath.model cimport (
     EVENT_ORDER_CANCELED,
     EVENT_ORDER_REJECTED,
     EVENT_ORDER_REPLAYED,
+    EVENT_ORDER_TRIGGERED,
     ORDER_STATUS_REJECTED,
     ORDER_TYPE_LIMIT,
     ORDER_TYPE_MARKET_TO_LIMIT,
+    ORDER_TYPE_TRAILING_STOP_LIMIT,
     REJECT_REASON_ACCOUNT_NOT_FOUND,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_OPEN_ORDER_LIMIT,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
+    SIDE_BUY,
     command_t,
     event_t,
     qty_t,
 )
 from fastpath.orders cimport (
     CLIENT_ORDER_ID_SIZE,
+    WAIT_ACTIVATION,
+    WAIT_NONE,
+    WAIT_TRIGGER,
     body_digest,
+    is_conditional,
+    is_trailing,
     order_is_open,
     order_record_t,
     orders_append,
@@ -59,8 +71,9 @@ from fastpath.orders cimport (
     orders_find_client,
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
-from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade
-from fastpath.state cimport find_account, find_instrument
+from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
+from fastpath.state cimport find_account, find_instrument, touch_market
+from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
 
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil:
@@ -102,6 +115,10 @@ cdef uint32_t store(state_t* state, const instrument_t* instrument, const comman
     number = orders_append(&state.orders, command, digest)
     if number != NO_ROW:
         state.orders.records[number].position_row = position_row
+        if is_trailing(&state.orders.records[number]) and command.trigger_price != 0:
+            state.orders.records[number].waiting = WAIT_ACTIVATION
+        elif is_conditional(&state.orders.records[number]):
+            state.orders.records[number].waiting = WAIT_TRIGGER
         state.orders.records[number].expire_ns = expiry_of(&state.orders.records[number])
         state.orders.records[number].maker_fee_ppm = <int>instrument.definition.maker_fee_ppm
         state.orders.records[number].taker_fee_ppm = <int>instrument.definition.taker_fee_ppm
@@ -109,24 +126,28 @@ cdef uint32_t store(state_t* state, const instrument_t* instrument, const comman
 
 
 cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil:
-    """A stored order arrives at the market."""
+    """A stored order arrives: it waits, trades, rests, or is refused."""
     cdef order_record_t* order = &state.orders.records[number]
     cdef taker_t taker
     cdef match_t result
     cdef uint8_t reason = admit(state, instrument, order, &taker)
     if reason == 0:
         taker.slot = pool_take(state.pool)
-        if taker.slot == NIL or not heap_reserve(&state.expiries):
-            reason = REJECT_REASON_CAPACITY
-        else:
-            state.pool.orders[taker.slot].id = number
-            reason = trade(state, instrument, &taker, &result)
-            if reason != 0:
-                pool_give(state.pool, taker.slot)
+        reason = find_room(state, instrument, order, taker.slot)
+        if reason == 0 and order.waiting == WAIT_NONE:
+            reason = trade(state, instrument, number, &taker, &result)
+        if reason != 0 and taker.slot != NIL:
+            pool_give(state.pool, taker.slot)
     if reason != 0:
+        order.waiting = WAIT_NONE
         order.status = ORDER_STATUS_REJECTED
         order.reject_reason = reason
         events_order(&state.events, EVENT_ORDER_REJECTED, order)
+        return
+    if order.waiting != WAIT_NONE:
+        open_order(state, instrument, number, taker.slot)
+        start_waiting(state, instrument, number)
+        events_order(&state.events, EVENT_ORDER_ACCEPTED, order)
         return
     if result.outcome == MATCH_RESTED and result.filled == 0:
         order.price = result.price                      # a slide
@@ -135,14 +156,68 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     conclude(state, instrument, number, taker.slot, &result)
 
 
-cdef uint8_t trade(state_t* state, instrument_t* instrument, const taker_t* taker, match_t* result) noexcept nogil:
+cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_record_t* order,
+                       uint32_t slot) noexcept nogil:
+    """Memory for whatever may become of the order, so that nothing can fail once it is accepted."""
+    if slot == NIL or not heap_reserve(&state.expiries, state.pool.count + 1):
+        return REJECT_REASON_CAPACITY
+    if order.waiting != WAIT_NONE and not can_wait(state, instrument, order):
+        return REJECT_REASON_OPEN_ORDER_LIMIT
+    return 0
+
+
+cdef void run_triggers(state_t* state) noexcept nogil:
+    cdef uint32_t budget = MAX_TRIGGERS_PER_COMMAND
+    cdef uint32_t number
+    while state.touched.count > 0:
+        number = next_triggered(state, &budget)
+        if number == NO_ROW:
+            return
+        trigger(state, number)
+
+
+cdef void trigger(state_t* state, uint32_t number) noexcept nogil:
+    """A waiting order's price has come: it arrives at the market, or is canceled if it may not."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[order.instrument]
+    cdef uint32_t slot = order.slot
+    cdef taker_t taker
+    cdef match_t result
+    cdef uint8_t reason
+    take_off_market(state, instrument, number)
+    order.waiting = WAIT_NONE
+    order.changed_ns = state.events.command.ts_ns
+    if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT:
+        order.price = order.trigger_price + (order.price if order.side == SIDE_BUY else -order.price)
+    events_order(&state.events, EVENT_ORDER_TRIGGERED, order)
+    reason = admit(state, instrument, order, &taker)
+    taker.slot = slot
+    if reason == 0:
+        reason = trade(state, instrument, number, &taker, &result)
+    if reason != 0:
+        pool_give(state.pool, slot)
+        order.reject_reason = reason
+        close_order(state, instrument, number, EVENT_ORDER_CANCELED,
+                    CANCEL_REASON_INSUFFICIENT_BALANCE if reason == REJECT_REASON_INSUFFICIENT_BALANCE
+                    else CANCEL_REASON_MARKET_REMAINDER)
+        return
+    settle_fills(state, instrument, number)
+    conclude(state, instrument, number, slot, &result)
+
+
+cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, const taker_t* taker,
+                   match_t* result) noexcept nogil:
     """Let the market decide. The fills wait in the sink; a reason means nothing happened."""
+    state.pool.orders[taker.slot].id = number
     state.sink.count = 0
     if instrument.mirror != NULL:
         mirror_match(instrument.mirror, taker, &state.sink, result)
     else:
         match_order(instrument.book, taker, &state.sink, result)
-    return result.reject_reason if result.outcome == MATCH_REJECTED else 0
+    if result.outcome == MATCH_REJECTED:
+        return result.reject_reason
+    touch_market(state, instrument)
+    return 0
 
 
 cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil:
@@ -205,7 +280,11 @@ cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcep
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
-    book_remove(instrument.book, order.slot)
+    if order.waiting != WAIT_NONE:
+        stop_waiting(state, instrument, number)
+    else:
+        book_remove(instrument.book, order.slot)
+        touch_market(state, instrument)
     close_order(state, instrument, number, kind, cancel_reason)
 
 

@@ -110,6 +110,8 @@ class Generator:
 
     def place(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
+        if rng.random() < 0.2:
+            return self.conditional(seq)
         order_type = rng.choices((1, 2, 3, 10, 11, 0, 99), (60, 15, 5, 8, 8, 1, 1))[0]
         flags = rng.choices((0, 1, 2, 64, 32, 3, 4096), (75, 8, 8, 4, 3, 1, 1))[0]
         market = order_type in (2, 3)
@@ -137,6 +139,31 @@ class Generator:
         self.sent.append(command)
         return [command]
 
+    def conditional(self, seq: int) -> list[AnyCommand]:
+        rng = self.rng
+        order_type = rng.randint(4, 9)
+        trailing = order_type >= 8
+        limit = order_type % 2 == 1
+        command = Command(
+            kind=10, account=rng.choice((1, 1, 2, 2, 3)), instrument=rng.choices((1, 2, 3), (45, 20, 35))[0],
+            side=rng.choice((1, 2)), order_type=order_type, time_in_force=rng.choices((1, 4, 5, 2), (85, 7, 5, 1))[0],
+            price=rng.choice((0, 1, 3)) if limit and trailing else self.price() if limit or rng.random() < 0.02 else 0,
+            qty=rng.choice((rng.randint(1, 30), self.size())), stp_mode=rng.choice((0, 2, 3, 5)),
+            trigger_price=rng.choice((0, rng.randint(90, 110))) if trailing else self.price(),
+            trigger_source=rng.choices((0, 1, 2, 3, 4), (40, 20, 20, 20, 1))[0], session=rng.randint(0, 2),
+            flags=rng.choices((0, 32, 1, 64), (80, 10, 1, 1))[0],
+            client_order_id=b"order-%d" % self.placed,
+        )  # fmt: skip
+        if trailing or rng.random() < 0.01:
+            unit = rng.choices((1, 2, 0, 7), (60, 40, 1, 1))[0]
+            offset = rng.choices((rng.randint(1, 12), rng.randint(1, 900), 0, -1, 2**62), (50, 20, 1, 1, 1))[0]
+            command = command._replace(trailing_unit=unit, trailing_offset=offset)
+        if command.time_in_force == 4:
+            command = command._replace(expire_ns=START_NS + (seq + rng.randint(-1, 80)) * 1_000)
+        self.placed += 1
+        self.sent.append(command)
+        return [command]
+
     def again(self, seq: int) -> list[AnyCommand]:
         """A repetition, or the same client order id with something changed."""
         if not self.sent:
@@ -148,7 +175,7 @@ class Generator:
     def cancel(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         account = rng.choice((0, 1, 2, 3))
-        open_ids = [order.order_id for order in self.twin.orders.values() if order.resting]
+        open_ids = [order.order_id for order in self.twin.orders.values() if order.is_open]
         if open_ids and rng.random() < 0.6:
             return [Command(kind=11, order_id=rng.choice(open_ids))]
         if rng.random() < 0.5 and self.placed:
@@ -158,6 +185,8 @@ class Generator:
     def amend(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         meant = self.cancel(seq)[0]._replace(kind=12)
+        if rng.random() < 0.3:
+            meant = meant._replace(trigger_price=self.price())
         return [meant._replace(price=rng.choice((0, 0, self.price())), qty=rng.choice((0, rng.randint(1, 30), self.size())))]
 
     def mass(self, seq: int) -> list[AnyCommand]:

@@ -42,6 +42,12 @@ GTC, IOC, FOK, GTD, DAY = (
     int(TimeInForce.TIME_IN_FORCE_GTC), int(TimeInForce.TIME_IN_FORCE_IOC), int(TimeInForce.TIME_IN_FORCE_FOK),
     int(TimeInForce.TIME_IN_FORCE_GTD), int(TimeInForce.TIME_IN_FORCE_DAY),
 )  # fmt: skip
+STOP, STOP_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT, TRAILING_STOP, TRAILING_STOP_LIMIT = range(4, 10)
+CONDITIONAL = frozenset(range(4, 10))
+TRAILING = frozenset({TRAILING_STOP, TRAILING_STOP_LIMIT})
+TAKE_PROFITS = frozenset({TAKE_PROFIT, TAKE_PROFIT_LIMIT})
+MARKETS = frozenset({MARKET, MARKET_TO_LIMIT, STOP, TAKE_PROFIT, TRAILING_STOP})
+MAX_TRIGGERS_PER_COMMAND = 1000
 DAY_NS = 86_400 * 10**9
 POST_ONLY, SLIDE = int(OrderFlag.ORDER_FLAG_POST_ONLY), int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
 PROTECTED, DISCONNECT = int(OrderFlag.ORDER_FLAG_PROTECTED), int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
@@ -93,9 +99,16 @@ class Order:
     slice: int = 0
     """Of an iceberg: what it shows now."""
     queue_ahead: int | None = None
+    waiting: int = 0
+    """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails."""
+    trigger_price: int = 0
     expire_ns: int = 0
     opened: int = 0
     """Place among the account's open orders."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.resting or self.waiting > 0
 
     @property
     def leaves(self) -> int:
@@ -168,6 +181,8 @@ class ExchangeTwin:
         self.by_client: dict[tuple[int, bytes], Order] = {}
         self.adjustments: dict[tuple[int, bytes], Command] = {}
         self.deadman_ns: dict[int, int] = {}
+        self.last_price: dict[int, int] = {}
+        self.touched: list[int] = []
         self.trade_id = 0
         self.priority = 0
         self.events: list[Event] = []
@@ -189,6 +204,7 @@ class ExchangeTwin:
                 shown = dict(account=command.account, instrument=command.instrument, asset=command.asset,
                              order_id=command.order_id, client_order_id=command.client_order_id.ljust(36, b"\0"))
             self.emit(EventKind.EVENT_REJECTED_COMMAND, reject_reason=refused.reason, **shown)
+        self.run_triggers()
         self.emit_ledger(balances)
         return self.events
 
@@ -240,7 +256,7 @@ class ExchangeTwin:
             qty=order.qty, cum_qty=order.cum_qty, leaves_qty=order.leaves if order.status in (NEW, PARTIAL) else 0,
             cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
             cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
-            trigger_price=command.trigger_price, display_qty=command.display_qty, expire_ns=order.expire_ns,
+            trigger_price=order.trigger_price, display_qty=command.display_qty, expire_ns=order.expire_ns,
             link_id=command.link_id, client_order_id=command.client_order_id.ljust(36, b"\0"),
         )  # fmt: skip
 
@@ -345,6 +361,7 @@ class ExchangeTwin:
                 or not 0 <= new.taker_fee_ppm <= 10**6 or not -new.taker_fee_ppm <= new.maker_fee_ppm <= 10**6 or fixed):
             raise Refused("INVALID_COMMAND")
         self.instruments[new.instrument] = new
+        self.touch(new.instrument)
         self.status[new.instrument] = new.status
         if new.mirrored:
             self.mirrors.setdefault(new.instrument, Mirror())
@@ -384,6 +401,8 @@ class ExchangeTwin:
         if command.instrument not in self.status:
             raise Refused("INSTRUMENT_NOT_FOUND")
         self.status[command.instrument] = command.flags
+        for instrument in sorted(self.instruments):
+            self.touch(instrument)
         self.emit(EventKind.EVENT_TRADING_STATUS_CHANGED, instrument=command.instrument, flags=command.flags)
 
     # -- orders --
@@ -408,24 +427,37 @@ class ExchangeTwin:
             self.totals.setdefault((command.account, asset), 0)
         order = Order(command, command, command.seq, command.account, command.instrument, command.side, command.price,
                       command.qty, command.ts_ns, rules.maker_fee_ppm, rules.taker_fee_ppm)
-        order.expire_ns = command.expire_ns
+        order.expire_ns, order.trigger_price = command.expire_ns, command.trigger_price
+        if command.order_type in CONDITIONAL:
+            order.waiting = 2 if command.order_type in TRAILING and command.trigger_price else 1
         if command.time_in_force == DAY and not command.expire_ns:
             order.expire_ns = command.ts_ns - command.ts_ns % DAY_NS + DAY_NS
         self.orders[order.order_id] = self.by_client[order.account, command.client_order_id] = order
         try:
             limit = self.admit(order)
-            if sum(o.resting for o in self.orders.values()) >= self.max_open_orders:
+            if sum(o.is_open for o in self.orders.values() if o is not order) >= self.max_open_orders:
                 raise Refused("CAPACITY")
-            self.check_against_market(order, limit)
+            if not order.waiting:
+                self.check_against_market(order, limit)
         except Refused as refused:
+            order.waiting = 0
             order.status, order.reject_reason = REJECTED, refused.reason
             self.emit_order(EventKind.EVENT_ORDER_REJECTED, order)
+            return
+        if order.waiting:
+            self.requeue(order)
+            order.opened = self.priority
+            if order.waiting == 1:
+                self.start_trailing(order)
+            self.emit_order(EventKind.EVENT_ORDER_ACCEPTED, order)
+            self.touch(order.instrument)
             return
         if order.has(SLIDE):
             best = self.best_opposite(order)
             if best is not None and crosses(order.side, order.price, best):
                 order.price = best - 1 if order.side == BUY else best + 1
         self.emit_order(EventKind.EVENT_ORDER_ACCEPTED, order)
+        self.touch(order.instrument)
         stopped = False if order.has(POST_ONLY | SLIDE) else self.take(order, limit)
         self.conclude(order, stopped)
 
@@ -436,9 +468,9 @@ class ExchangeTwin:
             return
         if stopped:
             self.close(order, CancelReason.CANCEL_REASON_SELF_TRADE)
-        elif command.order_type == MARKET or command.time_in_force in (IOC, FOK) or (
+        elif command.order_type in MARKETS - {MARKET_TO_LIMIT} or command.time_in_force in (IOC, FOK) or (
                 command.order_type == MARKET_TO_LIMIT and order.cum_qty == 0):
-            market = command.order_type in (MARKET, MARKET_TO_LIMIT)
+            market = command.order_type in MARKETS
             self.close(order, CancelReason.CANCEL_REASON_MARKET_REMAINDER if market
                        else CancelReason.CANCEL_REASON_IOC_REMAINDER)
         else:
@@ -462,14 +494,16 @@ class ExchangeTwin:
         order.priority = self.priority
 
     def close(self, order: Order, reason: int) -> None:
-        order.resting = False
+        if order.resting:
+            self.touch(order.instrument)
+        order.resting, order.waiting = False, 0
         order.status, order.cancel_reason = CANCELED, int(reason)
         self.emit_order(EventKind.EVENT_ORDER_CANCELED, order)
 
     def cancel_all(self, reason: int, account: int, instrument: int = 0, side: int = 0, session: int | None = None) -> None:
         canceled = 0
         for order in sorted(self.orders.values(), key=lambda o: (o.account, o.opened)):
-            if (order.resting and account in (0, order.account) and instrument in (0, order.instrument)
+            if (order.is_open and account in (0, order.account) and instrument in (0, order.instrument)
                     and side in (0, order.side)
                     and (session is None or (order.has(DISCONNECT) and order.command.session == session))):
                 self.close(order, reason)
@@ -487,8 +521,10 @@ class ExchangeTwin:
 
     def timer(self, command: Command) -> None:
         for order in sorted(self.orders.values(), key=lambda o: (o.expire_ns, o.order_id)):
-            if order.resting and 0 < order.expire_ns <= command.ts_ns:
-                order.resting = False
+            if order.is_open and 0 < order.expire_ns <= command.ts_ns:
+                if order.resting:
+                    self.touch(order.instrument)
+                order.resting, order.waiting = False, 0
                 order.status = EXPIRED
                 self.emit_order(EventKind.EVENT_ORDER_EXPIRED, order)
         for account, due_ns in sorted(self.deadman_ns.items()):
@@ -503,11 +539,15 @@ class ExchangeTwin:
                 raise Refused("ORDER_NOT_FOUND")
             if order.status not in (NEW, PARTIAL):
                 raise Refused("ORDER_NOT_OPEN")
-            if (command.price, command.qty) == (0, 0) or command.qty < 0:
+            if (command.price, command.qty, command.trigger_price) == (0, 0, 0) or command.qty < 0:
+                raise Refused("INVALID_COMMAND")
+            if command.trigger_price and (not order.waiting or order.command.order_type in TRAILING):
                 raise Refused("INVALID_COMMAND")
             price, qty = command.price or order.price, command.qty or order.qty
             if qty <= order.cum_qty:
                 self.close(order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
+            elif order.waiting:
+                self.amend_waiting(order, price, qty, command.trigger_price or order.trigger_price)
             else:
                 self.enter_amended(order, price, qty)
         except Refused as refused:
@@ -516,6 +556,20 @@ class ExchangeTwin:
                           client_order_id=command.client_order_id.ljust(36, b"\0"), reject_reason=refused.reason)
             else:
                 self.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
+
+    def amend_waiting(self, order: Order, price: int, qty: int, trigger_price: int) -> None:
+        old_command = order.command
+        order.command = old_command._replace(price=price, qty=qty, trigger_price=trigger_price)
+        try:
+            self.check_numbers(order)
+            self.check_trigger(order)
+            self.check_state(order)
+        except Refused:
+            order.command = old_command
+            raise
+        order.price, order.qty, order.trigger_price = price, qty, trigger_price
+        self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+        self.touch(order.instrument)
 
     def enter_amended(self, order: Order, price: int, qty: int) -> None:
         old_price, old_qty, old_command = order.price, order.qty, order.command
@@ -540,7 +594,9 @@ class ExchangeTwin:
             order.resting = True
             order.slice = min(order.slice, order.leaves)
             self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            self.touch(order.instrument)
             return
+        self.touch(order.instrument)
         best = self.best_opposite(order)
         if order.has(SLIDE) and best is not None and crosses(order.side, order.price, best):
             order.price = best - 1 if order.side == BUY else best + 1
@@ -566,16 +622,115 @@ class ExchangeTwin:
         else:
             self.close(order, CancelReason.CANCEL_REASON_REQUESTED)
 
+    # -- triggers --
+
+    def touch(self, instrument: int) -> None:
+        if instrument not in self.touched and any(o.waiting and o.instrument == instrument for o in self.orders.values()):
+            self.touched.append(instrument)
+
+    def watched(self, order: Order) -> int | None:
+        """The price a conditional order waits for, if there is one to trust."""
+        mirror = self.mirrors.get(order.instrument)
+        if mirror and not mirror.live:
+            return None
+        if order.command.trigger_source in (0, 1):
+            return self.last_price.get(order.instrument)
+        bid, ask = self.touch_prices(order.instrument)
+        if order.command.trigger_source == 2:
+            return ask if order.side == BUY else bid
+        return None if bid is None or ask is None else (bid + ask) // 2
+
+    def touch_prices(self, instrument: int) -> tuple[int | None, int | None]:
+        if instrument in self.mirrors:
+            shown = self.mirrors[instrument].shown
+            return tuple(shown[side][0].price if shown[side] else None for side in (BUY, SELL))
+        return tuple(levels[0][0] if levels else None for levels in self.depth(instrument))
+
+    @staticmethod
+    def is_rising(order: Order) -> bool:
+        favourable = order.command.order_type in TAKE_PROFITS or order.waiting == 2
+        return (order.side == BUY) != favourable
+
+    def trail(self, order: Order, price: int) -> int:
+        offset = order.command.trailing_offset
+        if order.command.trailing_unit == 2:
+            offset = max(1, price * offset // 10_000)
+        return price + offset if order.side == BUY else max(price - offset, 0)
+
+    def start_trailing(self, order: Order) -> None:
+        if order.command.order_type in TRAILING:
+            price = self.watched(order)
+            order.trigger_price = self.trail(order, price) if price else (2**62 if order.side == BUY else 0)
+
+    def next_due(self, instrument: int) -> Order | None:
+        due = []
+        for order in self.orders.values():
+            price = self.watched(order) if order.waiting and order.instrument == instrument else None
+            if price is None:
+                continue
+            trails = order.command.order_type in TRAILING and order.waiting == 1
+            if trails:
+                follow = min if order.side == BUY else max
+                order.trigger_price = follow(order.trigger_price, self.trail(order, price))
+            rising = self.is_rising(order)
+            if price >= order.trigger_price if rising else price <= order.trigger_price:
+                source = order.command.trigger_source
+                watch = {0: 0, 1: 0, 2: 2 if order.side == BUY else 1, 3: 3}[source]
+                key = order.trigger_price if rising else -order.trigger_price
+                due.append(((trails, watch, not rising, key, order.order_id), order))
+        return min(due, key=lambda item: item[0])[1] if due else None
+
+    def run_triggers(self) -> None:
+        budget = MAX_TRIGGERS_PER_COMMAND
+        while self.touched:
+            instrument = self.touched[0]
+            order = None
+            if self.status[0] == self.status[instrument] == int(TradingStatus.TRADING_STATUS_OPEN):
+                if budget == 0:
+                    return
+                order = self.next_due(instrument)
+            if order is None:
+                self.touched.pop(0)
+                continue
+            budget -= 1
+            if order.waiting == 2:
+                order.waiting = 1
+                self.start_trailing(order)
+            else:
+                self.trigger(order)
+
+    def trigger(self, order: Order) -> None:
+        order.waiting = 0
+        kind = order.command.order_type
+        if kind == TRAILING_STOP_LIMIT:
+            order.price = order.trigger_price + (order.price if order.side == BUY else -order.price)
+        self.emit_order(EventKind.EVENT_ORDER_TRIGGERED, order)
+        order.command = order.command._replace(price=order.price, qty=order.qty)
+        try:
+            limit = self.admit(order)
+            self.check_against_market(order, limit)
+        except Refused as refused:
+            order.reject_reason = refused.reason
+            self.close(order, CancelReason.CANCEL_REASON_INSUFFICIENT_BALANCE if str(refused) == "INSUFFICIENT_BALANCE"
+                       else CancelReason.CANCEL_REASON_MARKET_REMAINDER)
+            return
+        self.touch(order.instrument)
+        self.conclude(order, self.take(order, limit))
+
     # -- admission --
 
     def admit(self, order: Order) -> int:
         """The worst price the order may trade at; raises Refused."""
         self.check_kind(order)
+        if order.waiting or order.command.order_type not in CONDITIONAL:
+            self.check_trigger(order)
         self.check_numbers(order)
         if order.command.time_in_force in (GTD, DAY) and order.expire_ns <= order.placed_ns:
             raise Refused("EXPIRE_TIME_IN_PAST")
         self.check_state(order)
-        market = order.command.order_type in (MARKET, MARKET_TO_LIMIT)
+        if order.waiting:
+            return 0
+        market = order.command.order_type in MARKETS
         limit = order.price
         if market and not order.has(PROTECTED):
             limit = INF if order.side == BUY else -INF
@@ -603,27 +758,46 @@ class ExchangeTwin:
 
     def check_kind(self, order: Order) -> None:
         command = order.command
-        if command.order_type not in (LIMIT, MARKET, MARKET_TO_LIMIT, ICEBERG, HIDDEN):
+        if not 1 <= command.order_type <= 11:
             raise Refused("UNSUPPORTED_ORDER_TYPE")
         if order.instrument in self.mirrors and command.order_type in (ICEBERG, HIDDEN):
             raise Refused("UNSUPPORTED_ORDER_TYPE")
         timed = command.time_in_force in (GTD, DAY)
         if (command.time_in_force not in (GTC, IOC, FOK, GTD, DAY)
-                or (command.order_type in (ICEBERG, HIDDEN) and command.time_in_force in (IOC, FOK))
+                or (command.order_type in (ICEBERG, HIDDEN, *CONDITIONAL) and command.time_in_force in (IOC, FOK))
                 or (command.order_type == MARKET and timed)):
             raise Refused("UNSUPPORTED_TIME_IN_FORCE")
-        market = command.order_type in (MARKET, MARKET_TO_LIMIT)
+        market = command.order_type in MARKETS
         if ((command.expire_ns and not timed) or command.side not in (BUY, SELL) or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT)
                 or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force in (IOC, FOK) or command.min_qty))
                 or (order.has(PROTECTED) and not market) or command.stp_mode > 5 or command.stp_group >= 2**31):
             raise Refused("INVALID_COMMAND")
 
+    def check_trigger(self, order: Order) -> None:
+        command = order.command
+        if command.order_type not in CONDITIONAL:
+            if command.trigger_price or command.trigger_source or command.trailing_offset or command.trailing_unit:
+                raise Refused("INVALID_COMMAND")
+            return
+        bound = 2**60
+        trailing = command.order_type in TRAILING
+        if (command.trigger_source > 3 or order.has(POST_ONLY | SLIDE) or command.min_qty
+                or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**62)
+                or not 0 <= command.price <= bound):
+            raise Refused("INVALID_COMMAND")
+        if trailing:
+            if not ((command.trailing_unit == 1 and 0 < command.trailing_offset <= bound)
+                    or (command.trailing_unit == 2 and 0 < command.trailing_offset < 10_000)):
+                raise Refused("INVALID_COMMAND")
+        elif not command.trigger_price or command.trailing_offset or command.trailing_unit:
+            raise Refused("INVALID_COMMAND")
+
     def check_numbers(self, order: Order) -> None:
         command, rules = order.command, self.instruments[order.instrument]
-        market = command.order_type in (MARKET, MARKET_TO_LIMIT)
-        priced = not market or order.has(PROTECTED)
+        distance = command.order_type == TRAILING_STOP_LIMIT and order.waiting
+        priced = (command.order_type not in MARKETS or order.has(PROTECTED)) and not distance
         iceberg = command.order_type == ICEBERG
-        if (command.qty <= 0 or (command.price <= 0 if priced else command.price != 0)
+        if (command.qty <= 0 or (command.price <= 0 if priced else command.price != 0 and not distance)
                 or not 0 <= command.min_qty <= command.qty
                 or (not 0 < command.display_qty <= command.qty if iceberg else command.display_qty != 0)):
             raise Refused("INVALID_COMMAND")
@@ -771,6 +945,8 @@ class ExchangeTwin:
         notional = price * lots * rules.quote_per_tick_lot
         self.trade_id += 1
         self.last_fill_price = price
+        if orders[0].instrument not in self.mirrors:
+            self.last_price[orders[0].instrument] = price
         fees = {}
         for order in orders:
             rate = order.maker_fee_ppm if order is maker else order.taker_fee_ppm
@@ -855,6 +1031,7 @@ class ExchangeTwin:
             for level in picture[side]:
                 level.consumed = min(consumed.get(level.price, 0), level.qty)
         mirror.shown, mirror.live = picture, True
+        self.touch(instrument)
         for side in (BUY, SELL):
             for order in self.queue(instrument, side):
                 left = order.leaves
@@ -884,6 +1061,8 @@ class ExchangeTwin:
     def printed(self, mirror: Mirror, trade: Command) -> None:
         side = SELL if trade.side == BUY else BUY
         left = trade.qty
+        self.last_price[trade.instrument] = trade.price
+        self.touch(trade.instrument)
         for order in self.queue(trade.instrument, side):
             if better(side, trade.price, order.price):
                 break

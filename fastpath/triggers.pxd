@@ -1,0 +1,26 @@
+# Conditional orders: they wait for a price, hold nothing, and enter the market when it comes.
+#
+# An order watches one price of its instrument: the last trade, the side of the touch it would trade at (a buyer the best ask,
+# a seller the best bid), or the middle (rounded down to a tick). It waits in a heap by (watched price, direction), so what is due
+# is on top. A trailing order first waits, if asked to, for its activation price; then its trigger follows the best price
+# seen at its offset. Whatever may move a watched price puts the instrument on a queue that is worked off at the end of the
+# command; a cascade is bounded, and what is left over goes on at the end of the next command.
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpath.orders cimport order_record_t
+from fastpath.state cimport instrument_t, state_t
+
+cdef enum:
+    MAX_TRIGGERS_PER_COMMAND = 1000
+    MAX_TRAILING = 10_000         # orders trailing one price: each of its moves looks at all of them
+
+# Memory for one more waiting order, and no more trailing ones than allowed. False: there is none.
+cdef bint can_wait(state_t* state, instrument_t* instrument, const order_record_t* order) noexcept nogil
+
+# An open order (slot taken) starts to wait, or waits no more.
+cdef void start_waiting(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil
+cdef void stop_waiting(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil
+
+# The next order that is due, taken out of its heap; NO_ROW: none, the queue is empty. `budget` counts down.
+cdef uint32_t next_triggered(state_t* state, uint32_t* budget) noexcept nogil

@@ -1,0 +1,187 @@
+"""Waiting for prices. Described in triggers.pxd."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from fastpath.book cimport book_best
+from fastpath.heap cimport heap_push, heap_rebuild, heap_remove, heap_reserve, heap_t
+from fastpath.index cimport NO_ROW
+from fastpath.mirror cimport mirror_best
+from fastpath.model cimport (
+    MIRROR_LIVE,
+    ORDER_TYPE_TAKE_PROFIT,
+    ORDER_TYPE_TAKE_PROFIT_LIMIT,
+    SIDE_BUY,
+    SIDE_SELL,
+    TRADING_STATUS_OPEN,
+    TRAILING_UNIT_BPS,
+    TRIGGER_SOURCE_BID_ASK,
+    TRIGGER_SOURCE_MID,
+    price_t,
+)
+from fastpath.orders cimport WAIT_ACTIVATION, WAIT_TRIGGER, is_trailing
+from fastpath.state cimport TRIGGER_HEAPS, touch_market, untouch_first
+
+cdef enum Watch:
+    WATCH_LAST = 0
+    WATCH_BID = 1
+    WATCH_ASK = 2
+    WATCH_MID = 3
+
+cdef enum:
+    RISING = 0                    # due when the watched price is at the trigger or above
+    FALLING = 1
+    TRAILING_HEAPS = 8            # heaps from here on hold trailing orders
+
+cdef price_t NEVER = <price_t>1 << 62    # a trigger price no price reaches
+
+
+cdef bint watched_price(const instrument_t* instrument, uint32_t heap, price_t* price) noexcept nogil:
+    """The price a heap's orders watch, if there is one to trust."""
+    cdef uint32_t watch = (heap % TRAILING_HEAPS) // 2
+    cdef price_t bid = 0
+    cdef price_t ask = 0
+    cdef bint has_bid, has_ask
+    if instrument.mirror != NULL and instrument.mirror.state != MIRROR_LIVE:
+        return False
+    if watch == WATCH_LAST:
+        price[0] = instrument.last_price
+        return instrument.last_price != 0
+    if instrument.mirror != NULL:
+        has_bid = mirror_best(instrument.mirror, SIDE_BUY, &bid)
+        has_ask = mirror_best(instrument.mirror, SIDE_SELL, &ask)
+    else:
+        has_bid = book_best(instrument.book, SIDE_BUY, &bid)
+        has_ask = book_best(instrument.book, SIDE_SELL, &ask)
+    if watch == WATCH_BID:
+        price[0] = bid
+        return has_bid
+    if watch == WATCH_ASK:
+        price[0] = ask
+        return has_ask
+    price[0] = (bid + ask) // 2
+    return has_bid and has_ask
+
+
+cdef uint32_t heap_of(const order_record_t* order) noexcept nogil:
+    """Which of the instrument's heaps the order waits in."""
+    cdef bint rising = order.side == SIDE_BUY
+    cdef uint32_t watch = WATCH_LAST
+    if order.trigger_source == TRIGGER_SOURCE_BID_ASK:
+        watch = WATCH_ASK if order.side == SIDE_BUY else WATCH_BID
+    elif order.trigger_source == TRIGGER_SOURCE_MID:
+        watch = WATCH_MID
+    if (order.order_type == ORDER_TYPE_TAKE_PROFIT or order.order_type == ORDER_TYPE_TAKE_PROFIT_LIMIT
+            or order.waiting == WAIT_ACTIVATION):
+        rising = not rising                             # waits for the favourable side
+    if is_trailing(order) and order.waiting == WAIT_TRIGGER:
+        return TRAILING_HEAPS + 2 * watch + (RISING if rising else FALLING)
+    return 2 * watch + (RISING if rising else FALLING)
+
+
+cdef inline int64_t heap_key(uint32_t heap, price_t trigger_price) noexcept nogil:
+    return -trigger_price if heap & 1 else trigger_price
+
+
+cdef bint can_wait(state_t* state, instrument_t* instrument, const order_record_t* order) noexcept nogil:
+    cdef uint32_t heap
+    if not is_trailing(order):
+        return heap_reserve(&instrument.waiting[heap_of(order)], instrument.waiting_count + 1)
+    for heap in range(TRIGGER_HEAPS):                   # it may move from one to another
+        if not heap_reserve(&instrument.waiting[heap], instrument.waiting_count + 1):
+            return False
+    return instrument.trailing_count < MAX_TRAILING
+
+
+cdef void start_waiting(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef uint32_t heap = heap_of(order)
+    cdef price_t price = 0
+    instrument.waiting_count += 1
+    if is_trailing(order):
+        instrument.trailing_count += 1
+        if order.waiting == WAIT_TRIGGER:
+            if order.trigger_price == 0 and watched_price(instrument, heap, &price):
+                order.trigger_price = trail(order, price)
+            elif order.trigger_price == 0:              # nothing to trail yet: start with the first price there is
+                order.trigger_price = NEVER if order.side == SIDE_BUY else 0
+    heap_push(&instrument.waiting[heap], state.waiting_places, heap_key(heap, order.trigger_price), number, order.slot)
+    touch_market(state, instrument)
+
+
+cdef void stop_waiting(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    heap_remove(&instrument.waiting[heap_of(order)], state.waiting_places, order.slot)
+    instrument.waiting_count -= 1
+    if is_trailing(order):
+        instrument.trailing_count -= 1
+
+
+cdef price_t trail(const order_record_t* order, price_t price) noexcept nogil:
+    """Where the trigger stands when the best price seen is `price`."""
+    cdef int64_t offset = order.trailing_offset
+    if order.trailing_unit == TRAILING_UNIT_BPS:
+        offset = max(1, price // 10_000 * order.trailing_offset + price % 10_000 * order.trailing_offset // 10_000)
+    return price + offset if order.side == SIDE_BUY else max(price - offset, 0)
+
+
+cdef void follow(state_t* state, instrument_t* instrument, uint32_t heap, price_t price) noexcept nogil:
+    """Move the triggers of trailing orders that the price has run away from."""
+    cdef heap_t* trailing = &instrument.waiting[heap]
+    cdef order_record_t* order
+    cdef price_t trigger_price
+    cdef bint moved = False
+    cdef uint32_t i
+    for i in range(trailing.count):
+        order = &state.orders.records[trailing.items[i].number]
+        trigger_price = trail(order, price)
+        if trigger_price > order.trigger_price if heap & 1 else trigger_price < order.trigger_price:
+            order.trigger_price = trigger_price
+            trailing.items[i].key = heap_key(heap, trigger_price)
+            moved = True
+    if moved:
+        heap_rebuild(trailing, state.waiting_places)
+
+
+cdef uint32_t pop_due(state_t* state, instrument_t* instrument) noexcept nogil:
+    """The next due order of the instrument, waiting no more; NO_ROW: none."""
+    cdef price_t price = 0
+    cdef uint32_t heap, number
+    cdef heap_t* waiting
+    if instrument.trailing_count > 0:                   # all of them see every price, whoever fires first
+        for heap in range(TRAILING_HEAPS, TRIGGER_HEAPS):
+            if instrument.waiting[heap].count > 0 and watched_price(instrument, heap, &price):
+                follow(state, instrument, heap, price)
+    for heap in range(TRIGGER_HEAPS):
+        waiting = &instrument.waiting[heap]
+        if waiting.count == 0 or not watched_price(instrument, heap, &price):
+            continue
+        if waiting.items[0].key <= heap_key(heap, price):
+            number = waiting.items[0].number
+            stop_waiting(state, instrument, number)
+            return number
+    return NO_ROW
+
+
+cdef uint32_t next_triggered(state_t* state, uint32_t* budget) noexcept nogil:
+    cdef instrument_t* instrument
+    cdef order_record_t* order
+    cdef uint32_t number
+    while state.touched.count > 0:
+        instrument = &state.instruments[state.touched.items[state.touched.first]]
+        number = NO_ROW
+        if (state.trading_status == TRADING_STATUS_OPEN
+                and instrument.definition.status == TRADING_STATUS_OPEN):
+            if budget[0] == 0:
+                return NO_ROW
+            number = pop_due(state, instrument)
+        if number == NO_ROW:
+            untouch_first(state)
+            continue
+        budget[0] -= 1
+        order = &state.orders.records[number]
+        if order.waiting != WAIT_ACTIVATION:
+            return number
+        order.waiting = WAIT_TRIGGER                    # now it trails
+        order.trigger_price = 0
+        start_waiting(state, instrument, number)
+    return NO_ROW
