@@ -49,6 +49,7 @@ from server.venues.paper import PaperVenue
 STOPPED_HARD = 130
 """Exit code after a second SIGINT."""
 
+_REFUSE_S = 0.2
 _NOTICE_PATIENCE_S = 1.0
 
 log = structlog.get_logger("app")
@@ -211,13 +212,12 @@ async def _stop_serving(
     hub: MarketData,
     grace_s: float,
 ) -> None:
-    """Say so, take no new calls, end the streams with a notice, and let calls in progress finish."""
+    """Say so, refuse new calls, end the streams with a notice, and let calls in progress finish."""
     board.stop("the server is stopping")
-    stopped = asyncio.create_task(server.stop(grace_s))
     await trading.going_away()
     hub.close("the server is stopping")
-    await boundary.end_streams(ShuttingDown(RECONNECT), _NOTICE_PATIENCE_S)
-    await stopped
+    await boundary.close(ShuttingDown(RECONNECT), refuse_s=_REFUSE_S, patience_s=_NOTICE_PATIENCE_S)
+    await server.stop(grace_s)
 
 
 async def _tell_when_ready(board: StatusBoard, ready: Ready, on_ready: Callable[[Ready], None]) -> None:

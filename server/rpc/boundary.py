@@ -98,6 +98,7 @@ class Boundary:
         self._loopback = is_loopback(settings.host)
         self._loop = asyncio.get_running_loop()
         self._quotas: dict[str, Quota] = {}
+        self._closed: errors.TradewindError | None = None
         tokens.on_end(self._on_token_end)
 
     def service(self, service: ServiceDescriptor, implementation: object) -> grpc.GenericRpcHandler:
@@ -106,15 +107,20 @@ class Boundary:
         handlers = {method.name: self._handler(service, method, implementation) for method in service.methods}
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    async def end_streams(self, error: errors.TradewindError, patience_s: float) -> None:
-        """Wait for streams that are ending by themselves, at most `patience_s`; then end those left with `error`."""
+    async def close(self, error: errors.TradewindError, *, refuse_s: float, patience_s: float) -> None:
+        """Answer all further calls (health aside) with `error`, and end the streams with it, after `patience_s` for
+        those that end by themselves. Takes `refuse_s` at least: grpc cancels calls that come while it stops, so let
+        those who keep calling be told before that."""
+        self._closed = error
+        refused_until_s = self._loop.time() + refuse_s
         for _ in range(int(patience_s / _STREAMS_POLL_S)):
             if not any(quota.streams for quota in self._quotas.values()):
-                return
+                break
             await asyncio.sleep(_STREAMS_POLL_S)
         for quota in self._quotas.values():
             for stream in tuple(quota.streams):
                 stream.end(error)
+        await asyncio.sleep(max(0.0, refused_until_s - self._loop.time()))
 
     # -- making handlers -------------------------------------------------------------------------------
 
@@ -218,6 +224,8 @@ class Boundary:
 
     def _admit(self, policy: Policy, call: Call) -> None:
         """Who calls, whether the token has the scope, and whether it asks for too much."""
+        if self._closed is not None and policy.scope is not None:
+            raise type(self._closed)(self._closed.message)
         if policy.scope is not None and (call.authorization or not (policy.open_on_loopback and self._loopback)):
             call.token = self._tokens.find(_secret(call.authorization))
         call.quota = self._quota(call.token.token_id if call.token else _ANONYMOUS)

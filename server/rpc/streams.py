@@ -13,8 +13,8 @@ from server.rpc import convert
 from server.rpc.fields import Fields
 
 _MAX_EPOCH_CHARS = 64
-RECONNECT = "the server is stopping: reconnect, and continue with resume_from"
-"""With what a stream ends after its notice."""
+RECONNECT = "the server is stopping: connect again later; streams continue with resume_from"
+"""With what calls are refused, and streams end after their notice."""
 
 Envelope = TypeVar("Envelope", bound=Message)
 
