@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from server.feeds.stream import Cursor, MarketStream
 from server.feeds.subscription import MAX_DEPTH, Channel, Notice, Subscription
 from server.feeds.topic import BookState, BookView, QuoteTopic, Topic
 from server.instruments import Instrument
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,13 @@ class MarketData:
             if is_live != was_live:
                 self.publish(_quote(feed.book) if is_live else _no_quote(feed.book))
         for listener in self._listeners:
-            listener(update)
+            try:
+                listener(update)
+            except Exception:  # the failure of one reader must not stop the market for all others
+                _log.exception("a listener failed on %s", update.instrument.name)
 
     def add_listener(self, listener: Callable[[MarketUpdate], None]) -> None:
-        """Have `listener` called with every update, after the hub took it over. It must be quick and not raise."""
+        """Have `listener` called with every update, after the hub took it over. It must be quick."""
         self._listeners.append(listener)
 
     # -- readers -------------------------------------------------------------------------------------------

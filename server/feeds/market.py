@@ -26,6 +26,8 @@ class Market:
         self.guard = BookGuard(instrument, buffers=buffers)
         self.book_client: Any = None
         """The ccxt connection its book came over last."""
+        self.last_depth_s = 0.0
+        """Loop time of its last depth frame."""
         self.live = asyncio.Event()
         """Set while the book is LIVE."""
         self._hub = hub

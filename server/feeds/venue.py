@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -45,6 +45,7 @@ class VenueConfig:
     symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
     redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
     stale_after_s: books are STALE, and their connection is taken anew, when none of them changed for so long.
+    market_stale_after_s: one book is STALE, and taken anew, when it did not change for so long while others did.
     keepalive_s:   time between two pings; a connection that misses two is taken anew.
     ccxt:          further configuration for ccxt.
     """
@@ -53,6 +54,7 @@ class VenueConfig:
     symbols: tuple[str, ...]
     redirect: Callable[[Any], None] | None = None
     stale_after_s: float = 10.0
+    market_stale_after_s: float = 60.0
     keepalive_s: float = 10.0
     ccxt: Mapping[str, Any] = field(default_factory=dict)
 
@@ -188,7 +190,7 @@ class VenueFeed:
             for i in range(0, len(markets), size):
                 yield markets[i : i + size]
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
     # -- subscriptions -------------------------------------------------------------------------------------
@@ -244,15 +246,21 @@ class VenueFeed:
             await asyncio.sleep(backoff.next_s())
 
     async def _watch_silence(self) -> None:
-        """Take connections anew over which no book has changed for too long."""
-        limit_s = self._config.stale_after_s
+        """Take connections anew over which no book has changed for too long, and single books too."""
+        limit_s, market_limit_s = self._config.stale_after_s, self._config.market_stale_after_s
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(limit_s / 4)
+            await asyncio.sleep(min(limit_s, market_limit_s) / 4)
+            now = loop.time()
             for client, seen in list(self._last_depth.items()):
-                if loop.time() - seen > limit_s:
+                if now - seen > limit_s:
                     del self._last_depth[client]
                     drop(client, f"no book changed for {limit_s:g} s")
+            for market in self._markets.values():
+                if market.live.is_set() and now - market.last_depth_s > market_limit_s:
+                    self._disconnected([market], f"it did not change for {market_limit_s:g} s")
+                    if not self._dialect.snapshot_by_rest:  # otherwise the next delta asks for one
+                        self._book_changed(market)
 
     # -- frames --------------------------------------------------------------------------------------------
 
@@ -280,7 +288,7 @@ class VenueFeed:
             if isinstance(frame, DepthFrame):
                 self._message_counters["book"].inc()
                 market.book_client = client
-                self._last_depth[client] = asyncio.get_running_loop().time()
+                market.last_depth_s = self._last_depth[client] = asyncio.get_running_loop().time()
                 changed = market.depth(frame, receive_time_ns)
                 if changed or market.guard.needs_snapshot:
                     self._book_changed(market)
@@ -346,7 +354,7 @@ class VenueFeed:
             drop(market.book_client, f"{market.symbol}: no snapshot after subscribing again")
 
     def _disconnected(self, markets: list[Market], reason: str) -> None:
-        """The books' connection is gone. What comes over the next one begins, or asks for, a new snapshot."""
+        """Nothing connects to these books any more. What comes next begins, or asks for, a new snapshot."""
         now_ns = self._clock.now_ns()
         for market in markets:
             resync = self._resyncs.get(market)
