@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import grpc
 import pytest
@@ -84,3 +85,11 @@ def test_an_error_fits_into_headers_whatever_a_client_sent() -> None:
     status = to_status(error, "r-1")
     assert len(status.SerializeToString()) * 4 / 3 + len(status.message) < 8192
     assert status.message.isascii()
+
+
+def test_every_reason_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
+    for kind in CLASSES:
+        code = CODES[kind].name
+        rows = [line for line in text.splitlines() if line.startswith(f"| `{code}` |") and f"`{kind.reason}`" in line]
+        assert rows, f"docs/api.md needs {kind.reason} in a row of {code}"
