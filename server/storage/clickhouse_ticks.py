@@ -70,7 +70,7 @@ _BELOW_MINUTES = (
 class ClickHouseTicks:
     """`TickStore` in a ClickHouse database. While the server is away calls raise Unavailable; each tries again."""
 
-    def __init__(self, url: str, *, retention_days: int | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, retention_days: int | None = None, timeout_s: float = 10.0) -> None:
         """`url`: `clickhouse://user:password@host:9000/database`; the database is created on first use.
 
         `retention_days`: rows older than that are dropped by servers that know TTL. A server that is silent for

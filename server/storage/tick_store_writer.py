@@ -137,7 +137,10 @@ class TickWriter:
         )
 
     async def stop(self, grace_s: float = 5.0) -> None:
-        """Spool all that is buffered and give the store `grace_s` to take it; the rest waits for the next start."""
+        """Spool all that is buffered and give the store `grace_s` to take it; the rest waits for the next start.
+
+        A write in progress is waited for, at most as long as the store itself waits for its server.
+        """
         self._stopping = True
         self._flush_now.set()
         flushing, sending, sampling, pruning = self._tasks

@@ -30,7 +30,7 @@ def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] |
     raise _unknown("journal", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
-def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: float = 30.0) -> TickStore:
+def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: float = 10.0) -> TickStore:
     """`duckdb:///path/ticks.duckdb` or `clickhouse://user:password@host:9000/database`. Blocks.
 
     `retention_days` lets a ClickHouse that can do so drop old rows by itself; `TickStore.prune` works everywhere.

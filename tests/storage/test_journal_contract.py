@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from server.errors import ConfigError, JournalCorrupt, JournalFailed
 from server.storage.ports import Journal, JournalRow
 from server.storage.postgres_journal import PostgresJournal
 from server.storage.urls import open_journal
+from tests.conftest import SOAK_FACTOR
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,33 @@ def test_a_standby_takes_over_when_the_writer_dies(postgres_url: str, signal_num
     finally:
         process.kill()
         process.wait()
+
+
+def test_nothing_acknowledged_is_lost_when_writer_or_database_is_killed(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    """Writers follow one another, each killed at a random time, now and then together with the database."""
+    chance = random.Random(7)
+    for round_number in range(5 * SOAK_FACTOR):
+        process = writer(postgres_url)
+        try:
+            seen = list(acknowledged_until(process, 1 + chance.randrange(60)))
+            if round_number % 2:
+                postgres.kill()
+            process.kill()
+            assert process.stdout is not None
+            acknowledged = max([*seen, *map(int, process.stdout.read().split())])
+        finally:
+            process.kill()
+            process.wait()
+        if round_number % 2:
+            postgres.start()
+        journal = PostgresJournal(postgres_url, new_epoch="other", keep_waiting=lambda: True)
+        rows = [r.first_seq for r in journal.read()]
+        journal.close()
+        assert rows == list(range(1, len(rows) + 1))
+        # Nothing lost, and at most the one row that was on its way is there without having been acknowledged.
+        assert acknowledged <= len(rows) <= acknowledged + 1
 
 
 def test_a_standby_can_be_told_to_give_up(postgres_url: str) -> None:
