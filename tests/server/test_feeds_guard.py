@@ -232,6 +232,16 @@ def test_a_snapshot_newer_than_the_deltas_waits_for_the_one_that_connects() -> N
     assert subscriber.book.venue_sequence == recording.frames[31].sequence
 
 
+def test_a_delta_may_begin_before_the_book_only_right_after_a_snapshot() -> None:
+    recording = recorded.binance("spot", 400)
+    subscriber = Subscriber(recording)
+    index = subscriber.begin()
+    subscriber.depth(recording.frames[index])
+    overlapping = recording.frames[index + 1]
+    subscriber.depth(overlapping._replace(prev_sequence=overlapping.prev_sequence - 1))
+    assert subscriber.state is FeedState.GAP
+
+
 def test_a_snapshot_without_a_stream_is_refused() -> None:
     recording = recorded.binance("spot", 400)
     subscriber = Subscriber(recording)
