@@ -15,6 +15,8 @@ from server.instruments import Asset, Instrument, Registry
 
 EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
 EVENT_SIZE = EVENT.size
+LIQUIDITY_OFFSET = 129
+"""Of the byte that tells a maker's fill from a taker's, for who looks at every fill."""
 
 # Looked up once, for comparisons in loops over events.
 REJECTED_COMMAND = int(EventKind.EVENT_REJECTED_COMMAND)

@@ -8,7 +8,7 @@ from fastpath.model import Liquidity
 
 from server.engine.blotter import Changes
 from server.engine.engine import Engine
-from server.engine.events import Event, decode
+from server.engine.events import LIQUIDITY_OFFSET, Event, decode
 from server.engine.runner import Runner, RunnerState
 from server.feeds.hub import MarketData
 from server.feeds.internal import BookPublisher
@@ -50,9 +50,11 @@ class InternalVenue:
     def _engine_changed(self, changes: Changes) -> None:
         registry = self._engine.registry
         for record in changes.fills:
+            if record[LIQUIDITY_OFFSET] != _TAKER:
+                continue
             event = decode(record)
             instrument = registry.instrument_by_number(event.instrument)
-            if event.liquidity == _TAKER and not instrument.mirrored:
+            if not instrument.mirrored:
                 self._market.publish(_trade(event, instrument))
         self._changed |= changes.instruments
         if self._timer is None and self._changed:

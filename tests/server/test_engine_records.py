@@ -17,6 +17,7 @@ def test_each_event_field_is_read_where_the_compiled_code_reads_it() -> None:
     record = bytes((7 * i + i // 128) % 128 for i in range(events.EVENT_SIZE))
     compiled = records.fields("event", record)
     decoded = events.decode(record)._asdict()
+    assert record[events.LIQUIDITY_OFFSET] == compiled["liquidity"]
     assert list(decoded) == list(compiled)
     text = compiled.pop("client_order_id")
     assert isinstance(text, bytes)
