@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
-import grpc
 import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -27,7 +26,7 @@ from server.engine.limits import EngineLimits
 from server.engine.runner import Runner
 from server.engine.setup import DEFAULT_SETUP, apply_setup
 from server.engine.trading import Trading
-from server.errors import ShuttingDown, Unavailable
+from server.errors import Unavailable
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
@@ -38,8 +37,7 @@ from server.rpc.boundary import Boundary
 from server.rpc.market_data import MarketDataService
 from server.rpc.metrics import RpcMetrics
 from server.rpc.orders import OrderService
-from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, Services, bind, build_server
-from server.rpc.streams import RECONNECT
+from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
 from server.rpc.system import ServerInfo, SystemService
 from server.storage.sqlite_journal import SqliteJournal
 from server.tokens import TokenStore
@@ -49,8 +47,6 @@ from server.venues.paper import PaperVenue
 STOPPED_HARD = 130
 """Exit code after a second SIGINT."""
 
-_REFUSE_S = 0.2
-_NOTICE_PATIENCE_S = 1.0
 
 log = structlog.get_logger("app")
 
@@ -143,8 +139,7 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
         AccountService(trading, clock),
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
-    server = build_server(config.server, boundary, services, board)
-    address = bind(server, config.server)
+    server = GrpcServer(config.server, boundary, services, board)
     markets = Markets(
         config.feeds,
         hub,
@@ -157,12 +152,12 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     parts.push_async_callback(markets.stop)
     await markets.start()
     await server.start()
-    parts.push_async_callback(_stop_serving, board, server, boundary, trading, hub, config.server.stop_grace_ms / 1000)
+    parts.push_async_callback(_stop_serving, board, server, trading, hub)
     for service in PUBLIC:
         board.set(service.full_name, ServiceState.SERVING)
-    lock.announce(address)
-    log.info("listening", address=address, market_data=config.feeds.mode)
-    return Ready(address, metrics_url, tokens.admin_path, config.feeds.mode, config.data_dir, os.getpid())
+    lock.announce(server.address)
+    log.info("listening", address=server.address, market_data=config.feeds.mode)
+    return Ready(server.address, metrics_url, tokens.admin_path, config.feeds.mode, config.data_dir, os.getpid())
 
 
 async def _start_engine(
@@ -204,20 +199,12 @@ def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:
         board.set(name, ServiceState.NOT_SERVING, failure.message)
 
 
-async def _stop_serving(
-    board: StatusBoard,
-    server: grpc.aio.Server,
-    boundary: Boundary,
-    trading: Trading,
-    hub: MarketData,
-    grace_s: float,
-) -> None:
-    """Say so, refuse new calls, end the streams with a notice, and let calls in progress finish."""
+async def _stop_serving(board: StatusBoard, server: GrpcServer, trading: Trading, hub: MarketData) -> None:
+    """Say so, give the streams their notice, and let the rest finish."""
     board.stop("the server is stopping")
     await trading.going_away()
     hub.close("the server is stopping")
-    await boundary.close(ShuttingDown(RECONNECT), refuse_s=_REFUSE_S, patience_s=_NOTICE_PATIENCE_S)
-    await server.stop(grace_s)
+    await server.stop()
 
 
 async def _tell_when_ready(board: StatusBoard, ready: Ready, on_ready: Callable[[Ready], None]) -> None:

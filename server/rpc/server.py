@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 from server.config import ServerSettings, is_loopback
-from server.errors import ConfigError
+from server.errors import ConfigError, ShuttingDown
 from server.lifecycle import StatusBoard
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
@@ -19,6 +19,7 @@ from server.rpc.health import Health
 from server.rpc.market_data import MarketDataService
 from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, Reflection, channelz, reflection_v1
 from server.rpc.orders import OrderService
+from server.rpc.streams import RECONNECT
 from server.rpc.system import SystemService
 
 SYSTEM: ServiceDescriptor = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
@@ -31,6 +32,8 @@ PUBLIC = (SYSTEM, MARKET_DATA, ORDERS, ACCOUNTS)
 # A message above the configured limit is refused with a reason by the boundary; above this multiple of it grpc itself
 # ends the call (RESOURCE_EXHAUSTED) without taking it in.
 _HARD_LIMIT_FACTOR = 4
+_REFUSE_S = 0.2
+_NOTICE_PATIENCE_S = 1.0
 _PING_INTERVAL_MS = 30_000
 _PING_TIMEOUT_MS = 10_000
 _CLIENT_PING_INTERVAL_MS = 10_000
@@ -46,11 +49,35 @@ class Services:
     accounts: AccountService
 
 
-def build_server(
-    settings: ServerSettings, boundary: Boundary, services: Services, board: StatusBoard
-) -> grpc.aio.Server:
-    """A server with everything registered, not listening yet."""
-    loopback = is_loopback(settings.host)
+class GrpcServer:
+    """Everything that is served, on one address. Life: made (the port is taken), `start`, `stop`."""
+
+    def __init__(self, settings: ServerSettings, boundary: Boundary, services: Services, board: StatusBoard) -> None:
+        """Raises ConfigError if the address cannot be taken."""
+        self._boundary = boundary
+        self._grace_s = settings.stop_grace_ms / 1000
+        loopback = is_loopback(settings.host)
+        self._server = grpc.aio.server(options=_options(settings, channelz=loopback))
+        self._server.add_generic_rpc_handlers(
+            [
+                boundary.service(service, implementation)
+                for service, implementation in _offered(services, board, loopback=loopback)
+            ]
+        )
+        self.address = bind(self._server, settings)
+        """host:port"""
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Refuse new calls, end the streams, let calls in progress finish."""
+        await self._boundary.close(ShuttingDown(RECONNECT), refuse_s=_REFUSE_S, patience_s=_NOTICE_PATIENCE_S)
+        await self._server.stop(self._grace_s)
+
+
+def _offered(services: Services, board: StatusBoard, *, loopback: bool) -> list[tuple[ServiceDescriptor, object]]:
+    """All services with what implements them."""
     offered: list[tuple[ServiceDescriptor, object]] = [
         (SYSTEM, services.system),
         (MARKET_DATA, services.market_data),
@@ -60,12 +87,9 @@ def build_server(
     ]
     if loopback:
         offered.append((CHANNELZ, channelz()))
-    reflection_services = (reflection_v1(), REFLECTION_V1ALPHA)
-    names = [service.full_name for service, _ in offered] + [service.full_name for service in reflection_services]
-    offered += [(service, Reflection(names)) for service in reflection_services]
-    server = grpc.aio.server(options=_options(settings, channelz=loopback))
-    server.add_generic_rpc_handlers([boundary.service(service, implementation) for service, implementation in offered])
-    return server
+    versions = (reflection_v1(), REFLECTION_V1ALPHA)
+    reflection = Reflection([service.full_name for service, _ in offered] + [each.full_name for each in versions])
+    return offered + [(each, reflection) for each in versions]
 
 
 def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
