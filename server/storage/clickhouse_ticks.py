@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import numpy as np
 from clickhouse_driver import Client
@@ -78,7 +78,7 @@ class ClickHouseTicks:
         """
         parts = urlsplit(url)
         self._database = parts.path.strip("/")
-        if not self._database.replace("_", "").isalnum() or not parts.hostname:
+        if not (parts.hostname and _is_port(parts) and self._database.replace("_", "").isalnum()):
             raise ConfigError(
                 "tick store URL: write clickhouse://USER:PASSWORD@HOST:PORT/DATABASE, the name of letters and digits"
             )
@@ -213,11 +213,14 @@ class ClickHouseTicks:
 
     @staticmethod
     def _await_end(client: Client, query_id: str) -> None:
-        """Wait until the attempt before has ended, so that what is stored now is all that it stored."""
+        """Wait until the attempt before has ended, so that what is stored now is all that it stored.
+
+        An attempt that the server has not begun yet cannot store anything later: rows are sent only after the server
+        answered that it takes them, and the connection they would have come on is closed.
+        """
+        running = "SELECT count() FROM system.processes WHERE query_id = %(id)s"
         deadline = time.monotonic() + _SETTLE_S
-        while client.execute("SELECT count() FROM system.processes WHERE query_id = %(id)s", {"id": query_id}) != [
-            (0,)
-        ]:
+        while client.execute(running, {"id": query_id}) != [(0,)]:
             if time.monotonic() > deadline:
                 raise Unavailable("tick store ClickHouse: an earlier attempt to write the same rows still runs")
             time.sleep(0.1)
@@ -237,6 +240,13 @@ class ClickHouseTicks:
             found = client.execute(query, columnar=True)
         columns = found or [()] * len(kinds)
         return {name: _column(values, kind) for (name, kind), values in zip(kinds.items(), columns, strict=True)}
+
+
+def _is_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def create_table(table: str, version: tuple[int, ...], retention_days: int | None, *, database: str) -> str:

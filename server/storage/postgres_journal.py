@@ -197,6 +197,9 @@ class PostgresJournal:
                 if holder is None:
                     return
                 problem = f"{holder} writes this journal: stop it first, or start this server as its standby"
+            except psycopg.ProgrammingError:
+                # The driver's own words quote the URL, password included.
+                raise ConfigError("journal URL: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
             except psycopg.OperationalError as error:
                 problem = f"cannot reach the journal's database: {_text(error)}"
             if keep_waiting is None or not keep_waiting():

@@ -16,7 +16,7 @@ def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] |
     `new_epoch` names the journal if it does not exist yet. `keep_waiting`: be the standby of a server that writes the
     journal now (PostgreSQL only; see PostgresJournal).
     """
-    scheme = urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme == "sqlite":
         from server.storage.sqlite_journal import SqliteJournal
 
@@ -37,7 +37,7 @@ def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: f
     A ClickHouse silent for `timeout_s` counts as away.
     Raises ConfigError where the URL is wrong; a ClickHouse that is away is not an error here.
     """
-    scheme = urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme == "duckdb":
         from server.storage.duckdb_ticks import DuckDBTicks
 
@@ -55,7 +55,7 @@ def open_bus(url: str, *, first_sequence: int) -> Bus:
     `first_sequence` numbers this publisher's market messages from there on; the start time in nanoseconds keeps the
     numbers of one run apart from those of the next. Call it on the event loop that uses the bus.
     """
-    scheme = urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme == "memory":
         from server.storage.bus_memory import MemoryBus
 
@@ -72,6 +72,13 @@ def open_bus(url: str, *, first_sequence: int) -> Bus:
     raise _unknown("bus", url, "memory: or redis://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigError(f"a store's URL is malformed: {error}") from None
+
+
 def _path(url: str) -> Path:
     """`scheme:///relative/path` or `scheme:////absolute/path`, as SQLAlchemy reads it; also `scheme:path`."""
     parts = urlsplit(url)
@@ -86,5 +93,4 @@ def _path(url: str) -> Path:
 
 
 def _unknown(what: str, url: str, forms: str) -> ConfigError:
-    scheme = urlsplit(url).scheme or "no scheme"
-    return ConfigError(f"{what} URL with {scheme}: use {forms}")
+    return ConfigError(f"{what} URL with {_scheme(url) or 'no scheme'}: use {forms}")

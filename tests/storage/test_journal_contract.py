@@ -407,8 +407,23 @@ def test_missing_rows_are_found(postgres_url: str) -> None:
     journal.close()
 
 
-def test_a_wrong_url_says_so_without_the_password() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://tradewind:hidden-password@127.0.0.1:1/none",
+        "postgresql://tradewind:hidden-password@127.0.0.1:x/none",
+        "postgresql://tradewind:hidden-password@127.0.0.1:1/none?sslmode=maybe",
+        "postgresql://tradewind:hidden-password@127.0.0.1:1/none?colour=red",
+        "postgresql://tradewind:hidden-password@[127.0.0.1:1/none",
+        "postgres://tradewind:hidden-password@h:1:2/%zz",
+        "mysql://tradewind:hidden-password@127.0.0.1/none",
+        "hidden-password",
+        "sqlite://hidden-password/journal.db",
+        "sqlite:",
+    ],
+)
+def test_a_wrong_url_says_so_without_the_password(url: str) -> None:
     with pytest.raises(ConfigError) as error:
-        open_journal("postgresql://tradewind:hidden-password@127.0.0.1:1/none", new_epoch="first")
+        open_journal(url, new_epoch="first")
     assert "hidden-password" not in str(error.value)
     assert os.linesep not in str(error.value)

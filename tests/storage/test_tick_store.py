@@ -245,7 +245,14 @@ def test_newer_servers_get_codecs_and_expiry() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["clickhouse://127.0.0.1:1/bad-name!", "clickhouse://127.0.0.1", "mysql://x", "duckdb://"]
+    "url",
+    [
+        "clickhouse://127.0.0.1:1/bad-name!",
+        "clickhouse://127.0.0.1:x/d",
+        "clickhouse://127.0.0.1",
+        "mysql://x",
+        "duckdb://",
+    ],
 )
 def test_wrong_urls_say_what_to_write(url: str) -> None:
     with pytest.raises(ConfigError, match=r"write|use"):
