@@ -14,7 +14,7 @@ from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
 from server.cli import admin, market, trade, up
 from server.cli.render import fail
 from server.cli.session import Session
-from server.errors import ConfigError
+from server.errors import TradewindError as ServerError
 
 app = typer.Typer(
     name="tradewind",
@@ -38,8 +38,8 @@ def connect(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="TRADEWIND_TOKEN_FILE",
-            help="File that holds the token. Default: TRADEWIND_TOKEN, or admin.token in the data directory.",
+            help="File that holds the token. Default: TRADEWIND_TOKEN, the file TRADEWIND_TOKEN_FILE, or admin.token"
+            " in the data directory."
         ),
     ] = None,
     data_dir: Annotated[
@@ -62,9 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exits 0, 1 for a failure, 2 for a command that was typed wrong, 130 when interrupted."""
     try:
         app(arguments)
-    except ConfigError as error:
+    except ServerError as error:  # of a server that could not start, or of its settings
         fail(error.message)
-    except TradewindError as error:
+    except TradewindError as error:  # of a call
         fail(_explained(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from tradewind import Client
+from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV
 
 from server.lifecycle import running_instance
 
@@ -55,8 +56,8 @@ class Session:
         return Client(address, account=account, token_file=self._token_file(), ca_file=self.ca_file)
 
     def _token_file(self) -> Path | None:
-        if self.token_file is not None or os.environ.get("TRADEWIND_TOKEN"):
-            return self.token_file
+        if self.token_file is not None or any(map(os.environ.get, (TOKEN_ENV, TOKEN_FILE_ENV))):
+            return self.token_file  # None: the SDK takes what the environment says
         admin = self.data_dir / ADMIN_TOKEN
         return admin if admin.is_file() else None
 
