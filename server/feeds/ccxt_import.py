@@ -24,9 +24,10 @@ class _OtherExchanges(MetaPathFinder, Loader):
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, last = name.rpartition(".")
-        if package not in _PACKAGES or last.startswith(WANTED) or last in _NO_EXCHANGES:
+        if package not in _PACKAGES or last in _NO_EXCHANGES:
             return None
-        return ModuleSpec(name, self)
+        # The package itself holds the blocking classes, which nobody here asks for either.
+        return None if package != "ccxt" and last.startswith(WANTED) else ModuleSpec(name, self)
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__.rpartition(".")[2]
