@@ -251,7 +251,7 @@ class Judge:
 
 def _recordings(venue: str) -> list[Recording]:
     if venue == "binance":
-        return [recorded_messages.binance("spot", 1_000), recorded_messages.binance("linear", 1_500)]
+        return [recorded_messages.binance("spot", 500), recorded_messages.binance("linear", 900)]
     if venue == "bybit":
         return [recorded_messages.bybit("spot"), recorded_messages.bybit("linear")]
     return [recorded_messages.okx(True)]

@@ -94,7 +94,7 @@ class Reader:
             assert isinstance(event, Ack | Gap)
 
 
-@pytest.mark.parametrize("seed", range(12 * SOAK_FACTOR))
+@pytest.mark.parametrize("seed", range(8 * SOAK_FACTOR))
 async def test_readers_always_have_the_true_book(seed: int) -> None:
     rng = random.Random(seed)
     market_data = hub(book_updates=rng.choice((512, 4_096)), linger_s=rng.choice((0.0, 60.0)))
