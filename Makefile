@@ -54,7 +54,7 @@ lock: $(STAMPS)/venv  ## Refresh requirements.lock to the newest versions the pr
 
 clean:  ## Remove everything that was built (var/ stays: it holds your data)
 	rm -rf $(VENV) build dist *.egg-info clients/python/*.egg-info clients/python/build
-	rm -f fastpath/*.so fastpath/*.c fastpath/*.html clients/python/tradewind/v1/*_pb2*
+	rm -f fastpath/*.so fastpath/*.c fastpath/*.html clients/python/tradewind/v1/*_pb2* clients/python/tradewind/_sync/[!_]*
 
 # --- what the targets stand on -------------------------------------------------------------------------------------
 

@@ -300,31 +300,46 @@ def test_the_example_makes_a_market_and_cleans_up(instance: Instance, example: C
         assert client.list_orders(open_only=True, account="maker") == []
 
 
-# --- in the foreground ----------------------------------------------------------------------------------------------
+# --- on a screen ----------------------------------------------------------------------------------------------------
 
 
-def test_on_a_screen_ctrl_c_stops_gracefully(instance: Instance, tmp_path: Path) -> None:
-    screen, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "server.cli", "up", "--port", "0", "--data-dir", str(tmp_path / "var")],
-        env=instance.environment, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
-    )  # fmt: skip
-    os.close(terminal)
-    shown = bytearray()
-    try:
-        read_until(screen, shown, b"Stop: Ctrl-C")
-        process.send_signal(signal.SIGINT)
-        read_until(screen, shown, None)
-        assert process.wait(30) == 0, shown.decode()
-    finally:
-        process.kill()
-        process.wait()
-        os.close(screen)
-    text = shown.decode()
+def test_ctrl_c_stops_a_server_gracefully(instance: Instance, tmp_path: Path) -> None:
+    arguments = ("up", "--port", "0", "--data-dir", str(tmp_path / "var"))
+    status, text = shown_until(instance, "Stop: Ctrl-C", *arguments)
+    assert status == 0, text
     assert "\x1b[32mSERVING" in text
     assert "buy binance:BTC/USDT 0.01 --market" in text
     assert "up --live" in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("command", ["book", "quote"])
+def test_what_is_watched_is_redrawn_in_place(instance: Instance, command: str) -> None:
+    status, text = shown_until(instance, "\x1b[1A", command, VENUES[0], "--watch")  # the cursor goes up
+    assert status == 130, text
+    assert VENUES[0] in text
+    assert "Traceback" not in text
+
+
+def shown_until(instance: Instance, end: str, *arguments: str) -> tuple[int, str]:
+    """Run a command on a terminal and press Ctrl-C when it has shown `end`: its exit code and all it has shown."""
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server.cli", *arguments],
+        env=instance.environment | {"TERM": "xterm-256color"},
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    shown = bytearray()
+    try:
+        read_until(screen, shown, end.encode())
+        process.send_signal(signal.SIGINT)
+        read_until(screen, shown, None)
+        return process.wait(30), shown.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
 
 
 def read_until(screen: int, shown: bytearray, end: bytes | None) -> None:

@@ -196,6 +196,16 @@ async def test_violations_and_retry_times_are_kept(driver: Driver, server: Scrip
     assert caught.value.retry_after == timedelta(milliseconds=250)
 
 
+async def test_details_that_cannot_be_read_do_not_hide_the_status(driver: Driver, server: ScriptedServer) -> None:
+    def garbled(call: Call) -> None:
+        call.context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"),))
+        call.context.abort(CODE.NOT_FOUND, "gone")
+
+    server.on("CancelOrder", garbled)
+    with pytest.raises(errors.NotFound, match="gone"):
+        await driver.call("cancel_order", "7")
+
+
 async def test_an_error_says_what_to_repeat_an_order_with(driver: Driver, server: ScriptedServer) -> None:
     server.on("PlaceOrder", failing(CODE.DEADLINE_EXCEEDED))
     with pytest.raises(errors.DeadlineExceeded) as caught:

@@ -24,10 +24,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
@@ -188,7 +190,8 @@ class _Details:
     def of(cls, packed: str | bytes | None) -> _Details:
         found = cls()
         if isinstance(packed, bytes):
-            found._read(status_pb2.Status.FromString(packed).details)
+            with suppress(DecodeError):  # of something between us and the server; the status itself still counts
+                found._read(status_pb2.Status.FromString(packed).details)
         return found
 
     def _read(self, details: Iterable[object]) -> None:
