@@ -16,14 +16,17 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, orders_pb2_grpc, system_pb2
 
 from server.clock import ManualClock
-from server.errors import ConfigError
+from server.errors import ConfigError, JournalFailed
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, running_instance
+from server.storage.ports import JournalRow
+from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
-from tests.server.rpc_support import Metadata, bearer, refused
+from tests.server.rpc_support import Metadata, bearer, refusal, refused
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,6 +161,60 @@ async def test_orders_tokens_and_stream_positions_survive_a_restart(tmp_path: Pa
         stream.cancel()
 
 
+async def test_a_journal_that_fails_stops_the_engine_and_health_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings(tmp_path)) as app:
+        kept = await place(app, client_order_id="kept")
+
+        def full(journal: SqliteJournal, row: JournalRow) -> None:
+            raise JournalFailed("the journal cannot be written: disk full")
+
+        monkeypatch.setattr(SqliteJournal, "append", full)
+        for _ in range(2):
+            answer = await refused(app.orders.PlaceOrder(order(client_order_id="lost"), metadata=app.admin))
+            assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "JOURNAL_FAILED")
+        channel: Any = app.channel
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "engine", "tradewind.v1.OrderService"):
+            answered = await health.Check(health_pb2.HealthCheckRequest(service=name))
+            assert answered.status == health_pb2.HealthCheckResponse.NOT_SERVING, name
+        listed = await app.system.ListServices(system_pb2.ListServicesRequest(), metadata=app.admin)
+        assert "disk full" in next(each.detail for each in listed.services if each.name == "engine")
+        request = market_data_pb2.GetBookRequest(instrument=INSTRUMENT)
+        await app.market.GetBook(request, metadata=app.admin)
+        monkeypatch.undo()
+    async with running(settings(tmp_path)) as app:
+        again = await app.orders.PlaceOrder(order(client_order_id="kept"), metadata=app.admin)
+        assert (again.replayed, again.order.order_id) == (True, kept.order_id)
+        assert not (await app.orders.PlaceOrder(order(client_order_id="lost"), metadata=app.admin)).replayed
+
+
+async def test_a_reader_that_is_too_slow_is_ended_and_resumes(tmp_path: Path) -> None:
+    config = settings(tmp_path, engine={"max_orders": 50_000, "max_open_orders": 50_000, "stream_log_bytes": 1 << 20})
+    small_window = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+    async with running(config) as app, grpc.aio.insecure_channel(app.ready.address, small_window) as channel:
+        any_channel: Any = channel
+        stub: Any = orders_pb2_grpc.OrderServiceStub(any_channel)
+        request = orders_pb2.SubscribeOrdersRequest(account="demo")
+        slow = stub.SubscribeOrders(request, metadata=app.admin)
+        last = await slow.read()
+        for _ in range(30):
+            await asyncio.gather(*(place(app, qty="0.001", price="10000.5") for _ in range(100)))
+        answer = None
+        while answer is None:
+            try:
+                last = await asyncio.wait_for(slow.read(), 10)
+            except grpc.aio.AioRpcError as error:
+                answer = refusal(error)
+        assert (answer.code, answer.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
+        assert answer.retry
+        request.resume_from.epoch, request.resume_from.sequence = last.stream_epoch, last.sequence
+        resumed = app.orders.SubscribeOrders(request, metadata=app.admin)
+        assert [(await resumed.read()).WhichOneof("event") for _ in range(3)] == ["ack", "gap", "snapshot"]
+        resumed.cancel()
+
+
 # -- stopping ----------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +251,7 @@ async def test_sigterm_under_load_answers_every_request_and_exits_0(tmp_path: Pa
                 any_channel: Any = channel
                 stub: Any = orders_pb2_grpc.OrderServiceStub(any_channel)
                 for number in range(1_000_000):
-                    request = order(qty="0.00001", price="10000.5", client_order_id=f"c{client}-{number}", type=1)
+                    request = order(qty="0.001", price="10000.5", client_order_id=f"c{client}-{number}", type=1)
                     try:
                         placed = (await stub.PlaceOrder(request, metadata=metadata, timeout=20)).order
                     except grpc.aio.AioRpcError as error:
@@ -202,6 +259,7 @@ async def test_sigterm_under_load_answers_every_request_and_exits_0(tmp_path: Pa
                         if error.code() is grpc.StatusCode.UNAVAILABLE:
                             return
                     else:
+                        assert placed.status == orders_pb2.ORDER_STATUS_NEW
                         codes["OK"] += 1
                         acknowledged[placed.client_order_id] = placed.order_id
                         if codes["OK"] >= 300:
