@@ -92,11 +92,13 @@ def binance(product: str, limit: int = 10_000) -> Recording:
     deltas, book = [], None
     with gzip.open(FRAMES / f"binance_{name}_20240808T2354.txt.gz", "rt") as lines:
         for line in lines:
-            message = json.loads(line.split(" ", 1)[1])
-            if "lastUpdateId" in message:
-                book = message
-            elif "@depth" in message["stream"] and len(deltas) < limit:
-                deltas.append(message["data"])
+            text = line.split(" ", 1)[1]
+            if not text.startswith('{"stream"'):
+                book = json.loads(text)
+            elif "@depth" in text[:60]:
+                deltas.append(json.loads(text)["data"])
+            if book is not None and len(deltas) >= limit:
+                break
     assert book is not None
     last = book["lastUpdateId"]
     recording.snapshot = DepthFrame("", True, book["bids"], book["asks"], last, last, None)
