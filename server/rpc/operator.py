@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -75,7 +76,28 @@ class Reflection:
                 yield reflection_pb2.ServerReflectionRequest.FromString(request.SerializeToString())
 
         async for response in self._v1alpha.ServerReflectionInfo(as_v1alpha(), call):
+            if response.HasField("file_descriptor_response"):
+                files = response.file_descriptor_response.file_descriptor_proto
+                files[:] = [_with_json_names(file) for file in files]
             yield response
+
+
+@functools.lru_cache(maxsize=256)
+def _with_json_names(serialized: bytes) -> bytes:
+    """The file with the JSON name of each field, which Python's descriptors leave out; grpcurl then takes and prints
+    the standard lowerCamelCase names."""
+    file = FileDescriptorProto.FromString(serialized)
+    messages = list(file.message_type)
+    for message in messages:
+        messages.extend(message.nested_type)
+        for field in message.field:
+            field.json_name = field.json_name or _json_name(field.name)
+    return file.SerializeToString()
+
+
+def _json_name(field: str) -> str:
+    head, *tail = field.split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in tail)
 
 
 def channelz() -> Any:
