@@ -35,7 +35,7 @@ from server.observability import EngineMetrics, configure_logging, measure_loop_
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
 from server.rpc.market_data import MarketDataService
-from server.rpc.metrics import RpcMetrics
+from server.rpc.metrics import OrderMetrics, RpcMetrics
 from server.rpc.orders import OrderService
 from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
 from server.rpc.system import ServerInfo, SystemService
@@ -135,7 +135,7 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     services = Services(
         SystemService(info, trading, board, tokens, clock),
         MarketDataService(hub, trading.registry, engine.blotter.trading_status, clock),
-        OrderService(trading, clock),
+        OrderService(trading, OrderMetrics(registry), clock),
         AccountService(trading, clock),
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))

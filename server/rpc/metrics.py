@@ -1,9 +1,13 @@
-"""What is counted of every RPC, under the names that gRPC dashboards expect."""
+"""What is counted of every RPC, under the names that gRPC dashboards expect, and of orders."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from tradewind.v1 import orders_pb2
 
 _LABELS = ("grpc_service", "grpc_method", "grpc_type")
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -29,6 +33,24 @@ class RpcMetrics:
 
     def of(self, service: str, method: str, kind: str) -> MethodMetrics:
         return MethodMetrics(self, service, method, kind)
+
+
+class OrderMetrics:
+    """What became of orders on arrival."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._orders = Counter("tradewind_orders", "Orders decided, by status.", ("status",), registry=registry)
+        self._rejects = Counter("tradewind_order_rejects", "Orders refused, by reason.", ("reason",), registry=registry)
+
+    def decided(self, status: int, reject_reason: int) -> None:
+        """One order was decided; the numbers are those of the contract."""
+        self._orders.labels(_label(orders_pb2.OrderStatus.Name, status, "ORDER_STATUS_")).inc()
+        if reject_reason:
+            self._rejects.labels(_label(orders_pb2.RejectReason.Name, reject_reason, "REJECT_REASON_")).inc()
+
+
+def _label(name_of: Callable[[Any], str], number: int, prefix: str) -> str:
+    return name_of(number).removeprefix(prefix)
 
 
 class MethodMetrics:

@@ -14,6 +14,7 @@ from server.errors import ShuttingDown
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
+from server.rpc.metrics import OrderMetrics
 from server.rpc.streams import RECONNECT, engine_envelope, engine_position
 
 _DEFAULT_TIME_IN_FORCE: dict[int, int] = {
@@ -23,12 +24,15 @@ _DEFAULT_TIME_IN_FORCE: dict[int, int] = {
 
 
 class OrderService:
-    def __init__(self, trading: Trading, clock: Clock) -> None:
+    def __init__(self, trading: Trading, metrics: OrderMetrics, clock: Clock) -> None:
         self._trading = trading
+        self._metrics = metrics
         self._clock = clock
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, call: Call) -> pb.PlaceOrderResponse:
         placed = await self._trading.place(self._new_order(request))
+        if not placed.replayed:
+            self._metrics.decided(placed.order.status, placed.order.reject_reason)
         return pb.PlaceOrderResponse(order=convert.order(placed.order), replayed=placed.replayed)
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:

@@ -24,7 +24,7 @@ from server.config import ServerSettings
 from server.errors import ConfigError
 from server.rpc.operator import reflection_v1
 from server.rpc.server import bind
-from tests.server.app_support import Running, running, settings
+from tests.server.app_support import Running, place, running, settings
 from tests.server.rpc_support import refused
 
 BIN = Path(sys.executable).parent
@@ -152,6 +152,8 @@ async def test_channelz_shows_the_connections_on_loopback(app: Running) -> None:
 
 async def test_metrics_can_be_scraped_and_carry_no_ids(app: Running) -> None:
     await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
+    await place(app)
+    await place(app, qty="100")
     url = app.ready.metrics_url
     assert url is not None
     text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
@@ -167,7 +169,11 @@ async def test_metrics_can_be_scraped_and_carry_no_ids(app: Running) -> None:
         "tradewind_engine_queue_commands", "tradewind_event_loop_lag_seconds", "tradewind_journal_sync_seconds",
         "tradewind_streams_open", "process_resident_memory_bytes",
     } <= set(families)  # fmt: skip
-    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+    every = [sample for family in families.values() for sample in family.samples]
+    samples = {(sample.name, *sample.labels.values()): sample.value for sample in every}
+    assert samples["tradewind_orders_total", "NEW"] == samples["tradewind_orders_total", "REJECTED"] == 1
+    assert samples["tradewind_order_rejects_total", "INSUFFICIENT_BALANCE"] == 1
+    labels = {label for sample in every for label in sample.labels}
     assert not labels & {"account", "order_id", "client_order_id", "token_id", "token"}
 
 
