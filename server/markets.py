@@ -15,7 +15,8 @@ from server.feeds.backoff import Backoff
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.feeds.model import FeedState
-from server.feeds.venue import VenueConfig, VenueFeed, VenueStatus
+from server.feeds.venue import VenueFeed
+from server.feeds.venue_config import VenueConfig, VenueStatus
 from server.instruments import Instrument
 from server.lifecycle import ServiceState, StatusBoard
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from server.feeds.frames import DepthFrame, QuoteFrame, TradeFrame
@@ -12,8 +11,6 @@ from server.feeds.guard import BookGuard
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Quote, Trade
 from server.instruments import Instrument
-
-_log = logging.getLogger(__name__)
 
 
 class Market:
@@ -46,6 +43,7 @@ class Market:
         return self._publish(self.guard.snapshot(frame, receive_time_ns))
 
     def disconnected(self, reason: str, now_ns: int) -> bool:
+        """Nothing connects to the book any more. True if its state changed."""
         return self._publish(self.guard.disconnected(reason, now_ns))
 
     def quote(self, frame: QuoteFrame, receive_time_ns: int) -> None:
@@ -99,8 +97,6 @@ class Market:
         self._state = update.state
         if update.state is FeedState.LIVE:
             self.live.set()
-            _log.info("%s is LIVE", self.instrument.name)
         else:
             self.live.clear()
-            _log.warning("%s is %s: %s", self.instrument.name, update.state.name, self.guard.reason)
         return True

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from server.clock import Clock
 from server.errors import ConfigError, Unavailable
 from server.feeds.backoff import Backoff
-from server.feeds.binance import Binance
-from server.feeds.bybit import Bybit
 from server.feeds.ccxt_import import ccxt
-from server.feeds.dialect import Dialect
 from server.feeds.exchange import close, drop, tapped_exchange
 from server.feeds.frames import DepthFrame, QuoteFrame
 from server.feeds.hub import MarketData
 from server.feeds.market import Market
 from server.feeds.metrics import FeedMetrics
 from server.feeds.model import FeedState
-from server.feeds.okx import Okx
 from server.feeds.specs import describe
+from server.feeds.venue_config import DIALECTS, VenueConfig, VenueStatus
 from server.instruments import Instrument
-
-DIALECTS: Mapping[str, type[Dialect]] = {"binance": Binance, "okx": Okx, "bybit": Bybit}
 
 _SNAPSHOTS_AT_ONCE = 2
 _RESUBSCRIBE_TIMEOUT_S = 5.0
@@ -35,49 +29,6 @@ _RESYNC_LIMIT_S = 10.0
 _WORST_FIRST = (FeedState.STALE, FeedState.GAP, FeedState.SYNCING, FeedState.LIVE)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class VenueConfig:
-    """What to watch at a venue.
-
-    venue:         one of DIALECTS.
-    symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
-    redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
-    stale_after_s: books are STALE, and their connection is taken anew, when none of them changed for so long.
-    market_stale_after_s: one book is STALE, and taken anew, when it did not change for so long while others did.
-    keepalive_s:   time between two pings; a connection that misses two is taken anew.
-    ccxt:          further configuration for ccxt.
-    """
-
-    venue: str
-    symbols: tuple[str, ...]
-    redirect: Callable[[Any], None] | None = None
-    stale_after_s: float = 10.0
-    market_stale_after_s: float = 60.0
-    keepalive_s: float = 10.0
-    ccxt: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.venue not in DIALECTS:
-            raise ConfigError(f"there is no feed for venue {self.venue!r}; there are {', '.join(DIALECTS)}")
-        if not self.symbols:
-            raise ConfigError(f"{self.venue}: no symbols to watch")
-
-
-@dataclass(slots=True)
-class VenueStatus:
-    """How a venue's feed is. `state` is that of its worst instrument, which `detail` names."""
-
-    venue: str
-    state: FeedState
-    detail: str
-    since_ns: int
-    messages: int = 0
-    gaps: int = 0
-    reconnects: int = 0
-    last_message_ns: int = 0
-    """0 before the first."""
 
 
 class VenueFeed:
@@ -167,8 +118,9 @@ class VenueFeed:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await close(self._exchange)
-        if self._markets:
-            self._disconnected(list(self._markets.values()), "the feed is stopped")
+        for market in self._markets.values():
+            market.disconnected("the feed is stopped", self._clock.now_ns())
+        self._changed()
 
     def _open(self) -> Any:
         config = self._config
@@ -290,6 +242,8 @@ class VenueFeed:
                 market.book_client = client
                 market.last_depth_s = self._last_depth[client] = asyncio.get_running_loop().time()
                 changed = market.depth(frame, receive_time_ns)
+                if changed:
+                    _log_state(market)
                 if changed or market.guard.needs_snapshot:
                     self._book_changed(market)
                 continue
@@ -341,6 +295,7 @@ class VenueFeed:
         async with self._snapshots:
             frame = await self._dialect.fetch_snapshot(self._exchange, market.ccxt_market)
         if market.snapshot(frame, self._clock.now_ns()):
+            _log_state(market)
             self._changed()
 
     async def _resubscribe(self, market: Market) -> None:
@@ -360,7 +315,8 @@ class VenueFeed:
             resync = self._resyncs.get(market)
             if resync is not None:
                 resync.cancel()
-            market.disconnected(reason, now_ns)
+            if market.disconnected(reason, now_ns):
+                _log_state(market)
         self._changed()
 
     # -- status --------------------------------------------------------------------------------------------
@@ -368,6 +324,8 @@ class VenueFeed:
     def _changed(self) -> None:
         """Bring `status` up to date; tell if its state or detail is another one."""
         markets, status = self._markets.values(), self.status
+        if not markets:
+            return
         gaps = sum(market.guard.gaps for market in markets)
         self._metrics.gaps.labels(self._config.venue).inc(gaps - status.gaps)
         status.gaps = gaps
@@ -387,6 +345,14 @@ class VenueFeed:
     def _last_message_age_s(self) -> float:
         last_ns = self.status.last_message_ns
         return (self._clock.now_ns() - last_ns) / 1e9 if last_ns else 0.0
+
+
+def _log_state(market: Market) -> None:
+    state = market.guard.state
+    level = logging.INFO if state is FeedState.LIVE else logging.WARNING
+    _log.log(
+        level, "%s is %s%s", market.instrument.name, state.name, market.guard.reason and f": {market.guard.reason}"
+    )
 
 
 def _text(error: Exception) -> str:

@@ -21,7 +21,8 @@ from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Trade
 from server.feeds.subscription import Channel, Delivery, Subscription, Update
-from server.feeds.venue import VenueConfig, VenueFeed, VenueStatus
+from server.feeds.venue import VenueFeed
+from server.feeds.venue_config import VenueConfig, VenueStatus
 from server.instruments import Instrument
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from tests.server import feeds_recorded as recorded_messages
