@@ -35,7 +35,7 @@ def settings(data_dir: Path, **overrides: Any) -> Config:
     base: dict[str, Any] = {
         "data_dir": data_dir,
         "server": {"port": 0},
-        "metrics": {"port": 0},
+        "metrics": {"enabled": False, "port": 0},
         "feeds": {"mode": "off"},
         "logging": {"level": "error"},
         "engine": {"max_orders": 50_000, "max_open_orders": 50_000},

@@ -130,7 +130,7 @@ async def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> No
 
 
 async def test_a_port_in_use_is_said_clearly_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with running(settings(tmp_path / "one")) as app:
+    async with running(settings(tmp_path / "one", metrics={"enabled": True})) as app:
         port = int(app.ready.address.rpartition(":")[2])
         with pytest.raises(ConfigError, match=r"server\.port"):
             async with running(settings(tmp_path / "two", server={"port": port})):
@@ -138,7 +138,7 @@ async def test_a_port_in_use_is_said_clearly_and_leaves_nothing_behind(tmp_path:
         assert app.ready.metrics_url is not None
         metrics_port = int(app.ready.metrics_url.rpartition(":")[2].partition("/")[0])
         with pytest.raises(ConfigError, match=r"metrics\.port"):
-            async with running(settings(tmp_path / "two", metrics={"port": metrics_port})):
+            async with running(settings(tmp_path / "two", metrics={"enabled": True, "port": metrics_port})):
                 pass
     async with running(settings(tmp_path / "two")):
         pass

@@ -150,31 +150,32 @@ async def test_channelz_shows_the_connections_on_loopback(app: Running) -> None:
 # -- metrics -----------------------------------------------------------------------------------------------------
 
 
-async def test_metrics_can_be_scraped_and_carry_no_ids(app: Running) -> None:
-    await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
-    await place(app)
-    await place(app, qty="100")
-    url = app.ready.metrics_url
-    assert url is not None
-    text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    handled = {
-        (sample.labels["grpc_method"], sample.labels["grpc_code"]): sample.value
-        for sample in families["grpc_server_handled"].samples
-        if sample.name == "grpc_server_handled_total"
-    }
-    assert handled["GetInfo", "OK"] == 1
-    assert {
-        "grpc_server_started", "grpc_server_handling_seconds", "tradewind_build_info",
-        "tradewind_engine_queue_commands", "tradewind_event_loop_lag_seconds", "tradewind_journal_sync_seconds",
-        "tradewind_streams_open", "process_resident_memory_bytes",
-    } <= set(families)  # fmt: skip
-    every = [sample for family in families.values() for sample in family.samples]
-    samples = {(sample.name, *sample.labels.values()): sample.value for sample in every}
-    assert samples["tradewind_orders_total", "NEW"] == samples["tradewind_orders_total", "REJECTED"] == 1
-    assert samples["tradewind_order_rejects_total", "INSUFFICIENT_BALANCE"] == 1
-    labels = {label for sample in every for label in sample.labels}
-    assert not labels & {"account", "order_id", "client_order_id", "token_id", "token"}
+async def test_metrics_can_be_scraped_and_carry_no_ids(tmp_path: Path) -> None:
+    async with running(settings(tmp_path, metrics={"enabled": True})) as app:
+        await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
+        await place(app)
+        await place(app, qty="100")
+        url = app.ready.metrics_url
+        assert url is not None
+        text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        handled = {
+            (sample.labels["grpc_method"], sample.labels["grpc_code"]): sample.value
+            for sample in families["grpc_server_handled"].samples
+            if sample.name == "grpc_server_handled_total"
+        }
+        assert handled["GetInfo", "OK"] == 1
+        assert {
+            "grpc_server_started", "grpc_server_handling_seconds", "tradewind_build_info",
+            "tradewind_engine_queue_commands", "tradewind_event_loop_lag_seconds", "tradewind_journal_sync_seconds",
+            "tradewind_streams_open", "process_resident_memory_bytes",
+        } <= set(families)  # fmt: skip
+        every = [sample for family in families.values() for sample in family.samples]
+        samples = {(sample.name, *sample.labels.values()): sample.value for sample in every}
+        assert samples["tradewind_orders_total", "NEW"] == samples["tradewind_orders_total", "REJECTED"] == 1
+        assert samples["tradewind_order_rejects_total", "INSUFFICIENT_BALANCE"] == 1
+        labels = {label for sample in every for label in sample.labels}
+        assert not labels & {"account", "order_id", "client_order_id", "token_id", "token"}
 
 
 # -- addresses and TLS -------------------------------------------------------------------------------------------
