@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
@@ -47,6 +48,8 @@ from server.venues.paper import PaperVenue
 STOPPED_HARD = 130
 """Exit code after a second SIGINT."""
 
+
+T = TypeVar("T")
 
 log = structlog.get_logger("app")
 
@@ -95,13 +98,24 @@ async def run(
         if stop is None:
             stop = asyncio.Event()
             parts.enter_context(stop_on_signals(asyncio.get_running_loop(), stop, lambda: os._exit(STOPPED_HARD)))
-        ready = await _start(config, clock, board, parts)
-        told = asyncio.create_task(_tell_when_ready(board, ready, on_ready))
-        await stop.wait()
-        told.cancel()
+        ready = await _unless(stop, _start(config, clock, board, parts))
+        if ready is not None:
+            await _unless(stop, _tell_when_ready(board, ready, on_ready))
+            await stop.wait()
         log.info("stopping")
     log.info("stopped")
     return 0
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None if `stop` was set before, which ends it."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,))
+    return None if working.cancelled() else working.result()
 
 
 async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contextlib.AsyncExitStack) -> Ready:

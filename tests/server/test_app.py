@@ -20,9 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, orders_pb2_grpc, system_pb2
 
+from server.app import run
 from server.clock import ManualClock
 from server.errors import ConfigError, JournalFailed
-from server.lifecycle import InstanceLock, ServiceState, StatusBoard, running_instance
+from server.lifecycle import InstanceLock, ServiceState, ServiceStatus, StatusBoard, running_instance
 from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
@@ -236,6 +237,20 @@ async def test_streams_end_with_a_notice_and_a_clean_status(tmp_path: Path) -> N
             assert notice.code == common_pb2.StreamNotice.CODE_GOING_AWAY
             answer = await asyncio.wait_for(refused(stream), 10)
             assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+
+
+async def test_a_stop_during_the_start_ends_it(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    config = settings(tmp_path)
+
+    def at_recovery(status: ServiceStatus) -> None:
+        if status.name == "engine":
+            stop.set()
+
+    assert await asyncio.wait_for(run(config, on_state=at_recovery, stop=stop), 30) == 0
+    assert running_instance(tmp_path) is None
+    async with running(config) as app:
+        await place(app)
 
 
 async def test_sigterm_under_load_answers_every_request_and_exits_0(tmp_path: Path) -> None:

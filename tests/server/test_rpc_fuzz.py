@@ -41,7 +41,8 @@ GOOD: dict[str, Any] = {
     "account": "demo", "instrument": "internal:BTC/USDT", "asset": "BTC", "name": "fuzz", "mode": 2, "side": 1,
     "type": 1, "time_in_force": 0, "qty": "0.001", "price": "100", "amount": "1", "request_id": "fuzz",
     "client_order_id": "fuzz", "order_id": "1", "page_size": 5, "page_token": "", "depth": 5, "channel": 3,
-    "delivery": 2, "interval_ms": 0, "description": "fuzz", "scopes": 1, "accounts": "demo", "post_only": False, "epoch": "x", "order": None,
+    "delivery": 2, "interval_ms": 0, "description": "fuzz", "scopes": 1, "accounts": "demo", "post_only": False,
+    "epoch": "x",
 }  # fmt: skip
 """Values that are taken: most fields of most messages get them, so that what is wrong reaches deeper checks."""
 
