@@ -2,8 +2,9 @@
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
 
-from fastpath.arith cimport fee_of, product
+from fastpath.arith cimport MAX_MONEY, fee_of, product
 from fastpath.ledger cimport ledger_can_move, ledger_free_amount
+from fastpath.market cimport walk
 from fastpath.matching cimport (
     TAKER_HIDDEN,
     TAKER_MARKET,
@@ -13,14 +14,16 @@ from fastpath.matching cimport (
     match_cost,
     taker_t,
 )
-from fastpath.mirror cimport mirror_cost
 from fastpath.model cimport (
     ACCOUNT_MODE_LIVE,
     MIRROR_LIVE,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
+    ORDER_FLAG_CLOSE_POSITION,
     ORDER_FLAG_POST_ONLY,
     ORDER_FLAG_POST_ONLY_SLIDE,
     ORDER_FLAG_PROTECTED,
+    ORDER_FLAG_QUOTE_QTY,
+    ORDER_FLAG_REDUCE_ONLY,
     ORDER_TYPE_HIDDEN,
     ORDER_TYPE_ICEBERG,
     ORDER_TYPE_LIMIT,
@@ -37,6 +40,7 @@ from fastpath.model cimport (
     REJECT_REASON_NO_LIQUIDITY,
     REJECT_REASON_QTY_ABOVE_MAX,
     REJECT_REASON_QTY_BELOW_MIN,
+    REJECT_REASON_REDUCE_ONLY_VIOLATION,
     REJECT_REASON_SLIPPAGE_LIMIT,
     REJECT_REASON_STALE_MARKET_DATA,
     REJECT_REASON_TRADING_CANCEL_ONLY,
@@ -67,12 +71,15 @@ from fastpath.model cimport (
     qty_t,
     ts_t,
 )
-from fastpath.orders cimport WAIT_NONE, is_conditional, is_trailing, takes_any_price
+from fastpath.orders cimport WAIT_NONE, WAIT_TRIGGER, is_conditional, is_trailing, takes_any_price
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
+from fastpath.sizing cimport REDUCING_FLAGS, reducible, size_order
 
 cdef enum:
     POST_ONLY_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE
-    SUPPORTED_FLAGS = POST_ONLY_FLAGS | ORDER_FLAG_PROTECTED | ORDER_FLAG_CANCEL_ON_DISCONNECT
+    SUPPORTED_FLAGS = (POST_ONLY_FLAGS | REDUCING_FLAGS | ORDER_FLAG_PROTECTED | ORDER_FLAG_QUOTE_QTY
+                       | ORDER_FLAG_CANCEL_ON_DISCONNECT)
+    UNSIZED_FLAGS = ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION      # qty is 0 until it enters the market
     GROUP_OWNER = 0x80000000      # an owner key made from a group, not an account
 
 cdef ts_t DAY_NS = 86_400_000_000_000
@@ -114,9 +121,27 @@ cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* or
         return REJECT_REASON_INVALID_COMMAND
     if order.flags & ORDER_FLAG_PROTECTED and not takes_any_price(order):
         return REJECT_REASON_INVALID_COMMAND
+    if not sizes_make_sense(order):
+        return REJECT_REASON_INVALID_COMMAND
     if order.stp_mode > SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL or order.stp_group >= <uint32_t>GROUP_OWNER:
         return REJECT_REASON_INVALID_COMMAND
     return 0
+
+
+cdef bint sizes_make_sense(const order_record_t* order) noexcept nogil:
+    """Of the flags that say how much: at most one, on types that can follow it, with the fields it needs."""
+    cdef uint32_t sizing = order.flags & <uint32_t>(UNSIZED_FLAGS | REDUCING_FLAGS)
+    if ((order.flags & ORDER_FLAG_QUOTE_QTY) != 0) != (order.amount != 0):
+        return False
+    if sizing == 0:
+        return True
+    if order.min_qty != 0 or order.order_type == ORDER_TYPE_ICEBERG:
+        return False
+    if sizing == ORDER_FLAG_QUOTE_QTY:
+        return order.order_type == ORDER_TYPE_MARKET and 0 < order.amount <= MAX_MONEY
+    if sizing == ORDER_FLAG_CLOSE_POSITION:
+        return takes_any_price(order) and order.order_type != ORDER_TYPE_MARKET_TO_LIMIT
+    return sizing == ORDER_FLAG_REDUCE_ONLY
 
 
 cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* order) noexcept nogil:
@@ -127,6 +152,8 @@ cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* 
         priced = False                                  # its price is a distance from the trigger yet to come
     elif order.price <= 0 if priced else order.price != 0:
         return REJECT_REASON_INVALID_COMMAND
+    if order.flags & ORDER_FLAG_CLOSE_POSITION and order.waiting != WAIT_NONE:
+        return 0 if order.qty == 0 else REJECT_REASON_INVALID_COMMAND
     if (order.qty <= 0
             or not 0 <= order.min_qty <= order.qty
             or (not 0 < order.display_qty <= order.qty if order.order_type == ORDER_TYPE_ICEBERG
@@ -146,7 +173,7 @@ cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* 
     return 0
 
 
-cdef uint8_t status_reason(uint8_t status) noexcept nogil:
+cdef uint8_t status_reason(uint8_t status, bint reduces) noexcept nogil:
     if status == TRADING_STATUS_OPEN:
         return 0
     if status == TRADING_STATUS_HALTED:
@@ -154,29 +181,22 @@ cdef uint8_t status_reason(uint8_t status) noexcept nogil:
     if status == TRADING_STATUS_CANCEL_ONLY:
         return REJECT_REASON_TRADING_CANCEL_ONLY
     if status == TRADING_STATUS_REDUCE_ONLY:
-        return REJECT_REASON_TRADING_REDUCE_ONLY
+        return 0 if reduces else REJECT_REASON_TRADING_REDUCE_ONLY
     return REJECT_REASON_INSTRUMENT_NOT_TRADING
 
 
 cdef uint8_t check_market_state(const state_t* state, const instrument_t* instrument,
                                 const order_record_t* order) noexcept nogil:
-    cdef uint8_t reason = status_reason(state.trading_status)
+    cdef bint reduces = order.flags & REDUCING_FLAGS != 0
+    cdef uint8_t reason = status_reason(state.trading_status, reduces)
     if reason == 0:
-        reason = status_reason(instrument.definition.status)
+        reason = status_reason(instrument.definition.status, reduces)
     if reason == 0 and instrument.mirror != NULL:
         if state.accounts[order.account].mode == ACCOUNT_MODE_LIVE:
             return REJECT_REASON_ACCOUNT_MODE
         if instrument.mirror.state != MIRROR_LIVE:
             return REJECT_REASON_STALE_MARKET_DATA
     return reason
-
-
-cdef bint walk(const instrument_t* instrument, uint8_t side, price_t limit, qty_t qty,
-               qty_t* found, int64_t* cost, price_t* worst) noexcept nogil:
-    """match_cost on whatever the instrument trades against."""
-    if instrument.mirror != NULL:
-        return mirror_cost(instrument.mirror, side, limit, qty, found, cost, worst)
-    return match_cost(instrument.book, side, limit, qty, found, cost, worst)
 
 
 cdef uint8_t price_market_order(const instrument_t* instrument, const order_record_t* order, taker_t* taker,
@@ -279,8 +299,10 @@ cdef uint8_t check_trigger(const order_record_t* order) noexcept nogil:
             return REJECT_REASON_INVALID_COMMAND
         return 0
     if (order.trigger_source > TRIGGER_SOURCE_MID or order.flags & POST_ONLY_FLAGS or order.min_qty != 0
-            or not 0 <= order.trigger_price <= MAX_TRIGGER or not 0 <= order.price <= MAX_TRIGGER):
+            or order.trigger_price < 0 or not 0 <= order.price <= MAX_TRIGGER):
         return REJECT_REASON_INVALID_COMMAND
+    if order.trigger_price > MAX_TRIGGER and not (is_trailing(order) and order.waiting == WAIT_TRIGGER):
+        return REJECT_REASON_INVALID_COMMAND            # one that trails is ours, not the trader's
     if is_trailing(order):
         if order.trailing_unit == TRAILING_UNIT_TICKS and 0 < order.trailing_offset <= MAX_TRIGGER:
             return 0
@@ -292,13 +314,17 @@ cdef uint8_t check_trigger(const order_record_t* order) noexcept nogil:
     return 0
 
 
-cdef uint8_t admit(state_t* state, instrument_t* instrument, const order_record_t* order,
+cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* order,
                    taker_t* taker) noexcept nogil:
     cdef money_t needed = 0
     cdef bint triggered = is_conditional(order) and order.waiting == WAIT_NONE
     cdef uint8_t reason = check_kind(instrument, order)
     if reason == 0 and not triggered:
         reason = check_trigger(order)
+    if reason == 0 and order.flags & UNSIZED_FLAGS and order.qty != 0:
+        reason = REJECT_REASON_INVALID_COMMAND
+    if reason == 0 and order.qty >= 0 and order.waiting == WAIT_NONE:
+        reason = size_order(state, instrument, order)
     if reason == 0:
         reason = check_numbers(&instrument.definition, order)
     if reason == 0 and ends_at_a_time(order) and order.expire_ns <= order.placed_ns:
@@ -331,6 +357,8 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
         reason = check_market_state(state, instrument, amended)
     if reason != 0 or order.waiting != WAIT_NONE:
         return reason
+    if amended.flags & REDUCING_FLAGS and amended.qty - amended.cum_qty > reducible(state, amended):
+        return REJECT_REASON_REDUCE_ONLY_VIOLATION
     if slides_to_nothing(instrument, amended):
         return REJECT_REASON_WOULD_TAKE_LIQUIDITY
     needed = required_amount(instrument, amended, amended.price, amended.qty - amended.cum_qty)

@@ -20,6 +20,7 @@ from fastpath.model cimport (
     EVENT_AMEND_REJECTED,
     EVENT_ORDER_AMENDED,
     EVENT_ORDER_CANCELED,
+    ORDER_FLAG_CLOSE_POSITION,
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
@@ -57,9 +58,10 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     if not order_is_open(order):
         reason = REJECT_REASON_ORDER_NOT_OPEN
     elif ((command.price == 0 and command.qty == 0 and command.trigger_price == 0) or command.qty < 0
-          or (command.trigger_price != 0 and not may_move_trigger(order))):
+          or (command.trigger_price != 0 and not may_move_trigger(order))
+          or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)):
         reason = REJECT_REASON_INVALID_COMMAND
-    elif amended.qty <= order.cum_qty:
+    elif command.qty != 0 and amended.qty <= order.cum_qty:
         withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
         return
     else:

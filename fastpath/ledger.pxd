@@ -36,6 +36,7 @@ cdef struct position_t:
     uint32_t quote_row
     uint32_t next_of_account
     uint32_t touched
+    uint32_t reducing_orders     # open reduce-only orders on it
 
 cdef struct account_rows_t:      # first row of an account's chains, NO_ROW: none
     uint32_t balance

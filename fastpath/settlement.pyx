@@ -13,6 +13,7 @@ from fastpath.model cimport (
     EVENT_POSITION_CHANGED,
     LIQUIDITY_MAKER,
     LIQUIDITY_TAKER,
+    ORDER_FLAG_REDUCE_ONLY,
     ORDER_STATUS_CANCELED,
     ORDER_STATUS_EXPIRED,
     ORDER_STATUS_FILLED,
@@ -36,6 +37,8 @@ cdef void unlist(state_t* state, uint32_t number) noexcept nogil:
     """The order is open no more; its slot stays taken."""
     cdef order_record_t* order = &state.orders.records[number]
     orders_leave(&state.orders, number)
+    if order.flags & ORDER_FLAG_REDUCE_ONLY:
+        state.ledger.positions[order.position_row].reducing_orders -= 1
     if heap_holds(state.expiry_places, order.slot):
         heap_remove(&state.expiries, state.expiry_places, order.slot)
     order.slot = NIL
@@ -124,6 +127,8 @@ cdef void open_order(state_t* state, instrument_t* instrument, uint32_t number, 
     cdef order_record_t* order = &state.orders.records[number]
     order.slot = slot
     orders_open(&state.orders, number)
+    if order.flags & ORDER_FLAG_REDUCE_ONLY:
+        state.ledger.positions[order.position_row].reducing_orders += 1
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     if order.expire_ns != 0:
         heap_push(&state.expiries, state.expiry_places, order.expire_ns, number, slot)

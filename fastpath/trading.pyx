@@ -9,11 +9,11 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastpath.admission cimport admit, expiry_of
-from fastpath.book cimport book_remove
+from fastpath.book cimport book_reduce, book_remove
 from fastpath.events cimport events_next, events_order, events_reject_command
 from fastpath.heap cimport heap_reserve
 from fastpath.index cimport NO_ROW
-from fastpath.ledger cimport ledger_position, ledger_reserve
+from fastpath.ledger cimport ledger_position, ledger_reserve, position_t
 from fastpath.matching cimport (
     FILL_DECREMENTED,
     FILL_TRADE,
@@ -29,6 +29,7 @@ from fastpath.mirror cimport mirror_displayed, mirror_match
 from fastpath.model cimport (
     CANCEL_REASON_INSUFFICIENT_BALANCE,
     CANCEL_REASON_MARKET_REMAINDER,
+    CANCEL_REASON_REDUCE_ONLY,
     CANCEL_REASON_REQUESTED,
     CANCEL_REASON_SELF_TRADE,
     EVENT_CANCEL_REJECTED,
@@ -51,6 +52,7 @@ from fastpath.model cimport (
     REJECT_REASON_OPEN_ORDER_LIMIT,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
+    REJECT_REASON_REDUCE_ONLY_VIOLATION,
     SIDE_BUY,
     command_t,
     event_t,
@@ -72,6 +74,7 @@ from fastpath.orders cimport (
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
+from fastpath.sizing cimport REDUCING_FLAGS, reducible
 from fastpath.state cimport find_account, find_instrument, touch_market
 from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
 
@@ -168,12 +171,50 @@ cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_rec
 
 cdef void run_triggers(state_t* state) noexcept nogil:
     cdef uint32_t budget = MAX_TRIGGERS_PER_COMMAND
+    cdef uint32_t positions = 0
     cdef uint32_t number
-    while state.touched.count > 0:
+    while True:
+        while positions < state.ledger.touched_position_count:
+            cap_reducing_orders(state, state.ledger.touched_positions[positions])
+            positions += 1
         number = next_triggered(state, &budget)
         if number == NO_ROW:
             return
         trigger(state, number)
+        positions = 0                                   # touched ones are listed once, and may have changed again
+
+
+cdef void cap_reducing_orders(state_t* state, uint32_t position_row) noexcept nogil:
+    """A position has changed: its resting reduce-only orders shrink to what they can still reduce, or are canceled."""
+    cdef const position_t* position = &state.ledger.positions[position_row]
+    cdef uint32_t number = state.orders.open_chains[position.account].first
+    cdef uint32_t next_number
+    cdef order_record_t* order
+    cdef qty_t excess
+    if position.reducing_orders == 0:
+        return
+    while number != NO_ROW:
+        order = &state.orders.records[number]
+        next_number = order.next_open
+        if (order.instrument == position.instrument and order.flags & REDUCING_FLAGS
+                and order.waiting == WAIT_NONE):
+            excess = order.qty - order.cum_qty - reducible(state, order)
+            if excess >= order.qty - order.cum_qty:
+                withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_REDUCE_ONLY)
+            elif excess > 0:
+                book_reduce(state.instruments[order.instrument].book, order.slot, excess)
+                shrink(state, &state.instruments[order.instrument], number, excess)
+                touch_market(state, &state.instruments[order.instrument])
+        number = next_number
+
+
+cdef uint8_t refusal_of_triggered(uint8_t reject_reason) noexcept nogil:
+    """The CancelReason of a triggered order that may not enter; its reject_reason says more."""
+    if reject_reason == REJECT_REASON_INSUFFICIENT_BALANCE:
+        return CANCEL_REASON_INSUFFICIENT_BALANCE
+    if reject_reason == REJECT_REASON_REDUCE_ONLY_VIOLATION:
+        return CANCEL_REASON_REDUCE_ONLY
+    return CANCEL_REASON_MARKET_REMAINDER
 
 
 cdef void trigger(state_t* state, uint32_t number) noexcept nogil:
@@ -197,9 +238,7 @@ cdef void trigger(state_t* state, uint32_t number) noexcept nogil:
     if reason != 0:
         pool_give(state.pool, slot)
         order.reject_reason = reason
-        close_order(state, instrument, number, EVENT_ORDER_CANCELED,
-                    CANCEL_REASON_INSUFFICIENT_BALANCE if reason == REJECT_REASON_INSUFFICIENT_BALANCE
-                    else CANCEL_REASON_MARKET_REMAINDER)
+        close_order(state, instrument, number, EVENT_ORDER_CANCELED, refusal_of_triggered(reason))
         return
     settle_fills(state, instrument, number)
     conclude(state, instrument, number, slot, &result)
@@ -242,6 +281,12 @@ cdef void decrement(state_t* state, instrument_t* instrument, uint32_t number, q
     if by == leaves:
         close_order(state, instrument, number, EVENT_ORDER_CANCELED, CANCEL_REASON_SELF_TRADE)
         return
+    shrink(state, instrument, number, by)
+
+
+cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil:
+    """Less quantity, less reserved, and the event that tells. The book has been told already."""
+    cdef order_record_t* order = &state.orders.records[number]
     ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
     order.qty -= by
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))

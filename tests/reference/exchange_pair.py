@@ -112,6 +112,8 @@ class Generator:
         rng = self.rng
         if rng.random() < 0.2:
             return self.conditional(seq)
+        if rng.random() < 0.1:
+            return self.sized(seq)
         order_type = rng.choices((1, 2, 3, 10, 11, 0, 99), (60, 15, 5, 8, 8, 1, 1))[0]
         flags = rng.choices((0, 1, 2, 64, 32, 3, 4096), (75, 8, 8, 4, 3, 1, 1))[0]
         market = order_type in (2, 3)
@@ -139,6 +141,26 @@ class Generator:
         self.sent.append(command)
         return [command]
 
+    def sized(self, seq: int) -> list[AnyCommand]:
+        """Reduce-only, close-position and quote-quantity orders."""
+        rng = self.rng
+        flag = rng.choice((4, 4, 8, 16))
+        market = flag != 4 or rng.random() < 0.3
+        command = Command(
+            kind=10, account=rng.choice((1, 1, 2, 2, 3)), instrument=rng.choices((1, 2, 3), (45, 20, 35))[0],
+            side=rng.choice((1, 2)), order_type=2 if market else rng.choice((1, 1, 11, 10)),
+            time_in_force=rng.choice((1, 1, 2, 3)), price=0 if market else self.price(),
+            flags=flag | rng.choices((0, 64, 4, 2), (90, 5, 3, 3))[0],
+            qty=self.size() if flag == 4 or rng.random() < 0.02 else 0,
+            amount=rng.choice((rng.randint(1, 20_000), 2**61, 2**63 - 1)) if flag == 16 or rng.random() < 0.02 else 0,
+            stp_mode=rng.choice((0, 0, 0, 3)), client_order_id=b"order-%d" % self.placed,
+        )  # fmt: skip
+        if command.flags & 64:
+            command = command._replace(price=self.price())
+        self.placed += 1
+        self.sent.append(command)
+        return [command]
+
     def conditional(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         order_type = rng.randint(4, 9)
@@ -151,9 +173,11 @@ class Generator:
             qty=rng.choice((rng.randint(1, 30), self.size())), stp_mode=rng.choice((0, 2, 3, 5)),
             trigger_price=rng.choice((0, rng.randint(90, 110))) if trailing else self.price(),
             trigger_source=rng.choices((0, 1, 2, 3, 4), (40, 20, 20, 20, 1))[0], session=rng.randint(0, 2),
-            flags=rng.choices((0, 32, 1, 64), (80, 10, 1, 1))[0],
+            flags=rng.choices((0, 32, 1, 64, 4, 8, 16), (70, 10, 1, 1, 8, 8, 1))[0],
             client_order_id=b"order-%d" % self.placed,
         )  # fmt: skip
+        if command.flags == 8:
+            command = command._replace(qty=0)
         if trailing or rng.random() < 0.01:
             unit = rng.choices((1, 2, 0, 7), (60, 40, 1, 1))[0]
             offset = rng.choices((rng.randint(1, 12), rng.randint(1, 900), 0, -1, 2**62), (50, 20, 1, 1, 1))[0]

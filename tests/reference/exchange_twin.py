@@ -50,6 +50,8 @@ MARKETS = frozenset({MARKET, MARKET_TO_LIMIT, STOP, TAKE_PROFIT, TRAILING_STOP})
 MAX_TRIGGERS_PER_COMMAND = 1000
 DAY_NS = 86_400 * 10**9
 POST_ONLY, SLIDE = int(OrderFlag.ORDER_FLAG_POST_ONLY), int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
+REDUCE_ONLY, CLOSE_POSITION = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY), int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
+QUOTE_QTY = int(OrderFlag.ORDER_FLAG_QUOTE_QTY)
 PROTECTED, DISCONNECT = int(OrderFlag.ORDER_FLAG_PROTECTED), int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
 NEW, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED = (
     int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED),
@@ -541,10 +543,12 @@ class ExchangeTwin:
                 raise Refused("ORDER_NOT_OPEN")
             if (command.price, command.qty, command.trigger_price) == (0, 0, 0) or command.qty < 0:
                 raise Refused("INVALID_COMMAND")
+            if command.qty and order.has(CLOSE_POSITION):
+                raise Refused("INVALID_COMMAND")
             if command.trigger_price and (not order.waiting or order.command.order_type in TRAILING):
                 raise Refused("INVALID_COMMAND")
             price, qty = command.price or order.price, command.qty or order.qty
-            if qty <= order.cum_qty:
+            if command.qty and qty <= order.cum_qty:
                 self.close(order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
             elif order.waiting:
                 self.amend_waiting(order, price, qty, command.trigger_price or order.trigger_price)
@@ -579,6 +583,8 @@ class ExchangeTwin:
         try:
             self.check_numbers(order)
             self.check_state(order)
+            if order.has(REDUCE_ONLY) and order.leaves > self.reducible(order):
+                raise Refused("REDUCE_ONLY_VIOLATION")
             if order.has(SLIDE) and order.side == BUY and self.best_opposite(order) == 1:
                 raise Refused("WOULD_TAKE_LIQUIDITY")
             if self.free(order.account, self.pays(order)) < self.required(order, price, order.leaves):
@@ -682,6 +688,7 @@ class ExchangeTwin:
 
     def run_triggers(self) -> None:
         budget = MAX_TRIGGERS_PER_COMMAND
+        self.cap_reducing_orders()
         while self.touched:
             instrument = self.touched[0]
             order = None
@@ -698,6 +705,25 @@ class ExchangeTwin:
                 self.start_trailing(order)
             else:
                 self.trigger(order)
+                self.cap_reducing_orders()
+
+    def cap_reducing_orders(self) -> None:
+        """Reduce-only orders never exceed what they can reduce."""
+        for account, instrument in dict.fromkeys(self.executed):
+            for order in sorted(self.orders.values(), key=lambda o: o.opened):
+                if order.resting and order.has(REDUCE_ONLY) and (order.account, order.instrument) == (account, instrument):
+                    left = self.reducible(order)
+                    if left == 0:
+                        self.close(order, CancelReason.CANCEL_REASON_REDUCE_ONLY)
+                    elif left < order.leaves:
+                        order.qty -= order.leaves - left
+                        order.slice = min(order.slice, order.leaves)
+                        self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+                        self.touch(instrument)
+
+    def reducible(self, order: Order) -> int:
+        position = self.positions.get((order.account, order.instrument), Position())
+        return max(0, -position.qty if order.side == BUY else position.qty)
 
     def trigger(self, order: Order) -> None:
         order.waiting = 0
@@ -711,8 +737,10 @@ class ExchangeTwin:
             self.check_against_market(order, limit)
         except Refused as refused:
             order.reject_reason = refused.reason
-            self.close(order, CancelReason.CANCEL_REASON_INSUFFICIENT_BALANCE if str(refused) == "INSUFFICIENT_BALANCE"
-                       else CancelReason.CANCEL_REASON_MARKET_REMAINDER)
+            self.close(order, {
+                "INSUFFICIENT_BALANCE": CancelReason.CANCEL_REASON_INSUFFICIENT_BALANCE,
+                "REDUCE_ONLY_VIOLATION": CancelReason.CANCEL_REASON_REDUCE_ONLY,
+            }.get(str(refused), CancelReason.CANCEL_REASON_MARKET_REMAINDER))
             return
         self.touch(order.instrument)
         self.conclude(order, self.take(order, limit))
@@ -724,6 +752,10 @@ class ExchangeTwin:
         self.check_kind(order)
         if order.waiting or order.command.order_type not in CONDITIONAL:
             self.check_trigger(order)
+        if order.has(QUOTE_QTY | CLOSE_POSITION) and order.qty:
+            raise Refused("INVALID_COMMAND")
+        if not order.waiting and order.qty >= 0:
+            self.size(order)
         self.check_numbers(order)
         if order.command.time_in_force in (GTD, DAY) and order.expire_ns <= order.placed_ns:
             raise Refused("EXPIRE_TIME_IN_PAST")
@@ -756,6 +788,44 @@ class ExchangeTwin:
             price = max(limit, best if best is not None and crosses(SELL, limit, best) else 0)
             self.check_move(OUTSIDE, order.account, rules.quote_asset, price * order.qty * rules.quote_per_tick_lot)
 
+    def size(self, order: Order) -> None:
+        if order.has(QUOTE_QTY):
+            limit = order.price if order.has(PROTECTED) else INF if order.side == BUY else 1
+            order.qty = self.lots_for_amount(order, limit)
+            if not order.qty:
+                any_offer = any(crosses(order.side, limit, price) for price, _ in self.offers(order))
+                raise Refused("QTY_BELOW_MIN" if any_offer else "NO_LIQUIDITY")
+        elif order.has(REDUCE_ONLY | CLOSE_POSITION):
+            most = self.reducible(order)
+            if not most:
+                raise Refused("REDUCE_ONLY_VIOLATION")
+            order.qty = most if order.has(CLOSE_POSITION) else min(order.qty, most)
+        order.command = order.command._replace(qty=order.qty)
+
+    def lots_for_amount(self, order: Order, limit: int) -> int:
+        """Level by level, as many whole lots as the money buys."""
+        rules = self.instruments[order.instrument]
+        bought, cost = 0, 0
+        for price, lots in self.offers(order):
+            if not crosses(order.side, limit, price):
+                break
+            step = 0
+            # The most of this level that fits: try all bits from the highest.
+            for bit in range(62, -1, -1):
+                if step + 2**bit <= lots and self.comes_to(order, rules, cost + (step + 2**bit) * price) <= order.command.amount:
+                    step += 2**bit
+            bought, cost = bought + step, cost + step * price
+            if step < lots:
+                break
+        return bought
+
+    @staticmethod
+    def comes_to(order: Order, rules: InstrumentDef, cost: int) -> int:
+        notional = cost * rules.quote_per_tick_lot
+        if notional > MAX_MONEY:
+            return 2**70
+        return notional - (-order.taker_fee_ppm * notional // 1_000_000 if order.side == BUY else 0)
+
     def check_kind(self, order: Order) -> None:
         command = order.command
         if not 1 <= command.order_type <= 11:
@@ -768,10 +838,24 @@ class ExchangeTwin:
                 or (command.order_type == MARKET and timed)):
             raise Refused("UNSUPPORTED_TIME_IN_FORCE")
         market = command.order_type in MARKETS
-        if ((command.expire_ns and not timed) or command.side not in (BUY, SELL) or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT)
+        if ((command.expire_ns and not timed) or command.side not in (BUY, SELL) or command.flags & ~(
+                    POST_ONLY | SLIDE | PROTECTED | DISCONNECT | REDUCE_ONLY | CLOSE_POSITION | QUOTE_QTY)
+                or not self.sizes_make_sense(order)
                 or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force in (IOC, FOK) or command.min_qty))
                 or (order.has(PROTECTED) and not market) or command.stp_mode > 5 or command.stp_group >= 2**31):
             raise Refused("INVALID_COMMAND")
+
+    @staticmethod
+    def sizes_make_sense(order: Order) -> bool:
+        command = order.command
+        flags = [flag for flag in (REDUCE_ONLY, CLOSE_POSITION, QUOTE_QTY) if order.has(flag)]
+        if bool(command.amount) != order.has(QUOTE_QTY) or len(flags) > 1:
+            return False
+        if flags and (command.min_qty or command.order_type == ICEBERG):
+            return False
+        if flags == [QUOTE_QTY]:
+            return command.order_type == MARKET and 0 < command.amount <= MAX_MONEY
+        return flags != [CLOSE_POSITION] or command.order_type in MARKETS - {MARKET_TO_LIMIT}
 
     def check_trigger(self, order: Order) -> None:
         command = order.command
@@ -782,7 +866,7 @@ class ExchangeTwin:
         bound = 2**60
         trailing = command.order_type in TRAILING
         if (command.trigger_source > 3 or order.has(POST_ONLY | SLIDE) or command.min_qty
-                or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**62)
+                or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**63)
                 or not 0 <= command.price <= bound):
             raise Refused("INVALID_COMMAND")
         if trailing:
@@ -797,6 +881,12 @@ class ExchangeTwin:
         distance = command.order_type == TRAILING_STOP_LIMIT and order.waiting
         priced = (command.order_type not in MARKETS or order.has(PROTECTED)) and not distance
         iceberg = command.order_type == ICEBERG
+        if not distance and (command.price <= 0 if priced else command.price != 0):
+            raise Refused("INVALID_COMMAND")
+        if order.has(CLOSE_POSITION) and order.waiting:
+            if command.qty:
+                raise Refused("INVALID_COMMAND")
+            return
         if (command.qty <= 0 or (command.price <= 0 if priced else command.price != 0 and not distance)
                 or not 0 <= command.min_qty <= command.qty
                 or (not 0 < command.display_qty <= command.qty if iceberg else command.display_qty != 0)):
@@ -813,6 +903,8 @@ class ExchangeTwin:
 
     def check_state(self, order: Order) -> None:
         for status in (self.status[0], self.status[order.instrument]):
+            if status == TradingStatus.TRADING_STATUS_REDUCE_ONLY and order.has(REDUCE_ONLY | CLOSE_POSITION):
+                continue
             if status != TradingStatus.TRADING_STATUS_OPEN:
                 raise Refused({2: "TRADING_HALTED", 3: "TRADING_CANCEL_ONLY", 4: "TRADING_REDUCE_ONLY"}[status])
         mirror = self.mirrors.get(order.instrument)

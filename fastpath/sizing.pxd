@@ -1,0 +1,16 @@
+# Orders whose quantity depends on the state: money to spend, a position to reduce or to close.
+
+from libc.stdint cimport uint8_t
+
+from fastpath.model cimport ORDER_FLAG_CLOSE_POSITION, ORDER_FLAG_REDUCE_ONLY, qty_t
+from fastpath.orders cimport order_record_t
+from fastpath.state cimport instrument_t, state_t
+
+cdef enum:
+    REDUCING_FLAGS = ORDER_FLAG_REDUCE_ONLY | ORDER_FLAG_CLOSE_POSITION
+
+# Set the order's quantity as it enters the market. The reason to refuse it, 0 if there is none.
+cdef uint8_t size_order(state_t* state, const instrument_t* instrument, order_record_t* order) noexcept nogil
+
+# Lots of the account's position that an order of this side would reduce; 0: it would open or add.
+cdef qty_t reducible(const state_t* state, const order_record_t* order) noexcept nogil
