@@ -128,7 +128,7 @@ class Generator:
             instrument=rng.choices((1, 2, 3, 7), (45, 20, 35, 1))[0],
             side=rng.choices((1, 2, 0), (50, 50, 1))[0], order_type=order_type, flags=flags,
             time_in_force=rng.choices((1, 2, 3, 4, 5, 0, 9), (60, 14, 14, 8, 4, 1, 1))[0] if order_type < 10 else 1,
-            session=rng.randint(0, 2),
+            session=rng.randint(0, 2), link_id=int(rng.random() < 0.01),
             price=self.price() if priced or rng.random() < 0.02 else 0, qty=qty,
             display_qty=rng.randint(1, max(1, min(qty, 20))) if order_type == 10 or rng.random() < 0.01 else 0,
             min_qty=rng.randint(1, 10) if rng.random() < 0.05 else 0,

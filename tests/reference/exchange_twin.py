@@ -828,7 +828,7 @@ class ExchangeTwin:
 
     def check_kind(self, order: Order) -> None:
         command = order.command
-        if not 1 <= command.order_type <= 11:
+        if not 1 <= command.order_type <= 11 or command.link_id or command.link_type:
             raise Refused("UNSUPPORTED_ORDER_TYPE")
         if order.instrument in self.mirrors and command.order_type in (ICEBERG, HIDDEN):
             raise Refused("UNSUPPORTED_ORDER_TYPE")

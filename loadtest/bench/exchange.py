@@ -1,0 +1,123 @@
+"""The whole engine in process: admission, ledger, matching, events. `python -m loadtest.bench.exchange [--x10] [--orders N]`.
+
+64 instruments, 1,000 accounts, batches of 1,024 commands. The flow of each instrument walks around its price: limit orders near
+the touch, cancels of recent ones, some that take. Prints a table and writes var/bench/exchange.json; ends with 1 if the
+state after the runs is not sound or differs between runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fastpath.exchange import Exchange
+from fastpath.model import COMMAND_SIZE, EVENT_SIZE, CommandKind, OrderType, Side, TimeInForce, TradingStatus
+
+COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
+INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq64s16s16s8x")
+NAMED = struct.Struct("<Qq2BHI64s104x")
+INSTRUMENTS, ACCOUNTS, BATCH, RUNS = 64, 1_000, 1_024, 3
+RESULT = Path("var/bench/exchange.json")
+
+
+def definitions() -> bytes:
+    records = [NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ASSET, 8, 0, 1, b"USDT")]
+    for number in range(1, INSTRUMENTS + 1):
+        records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ASSET, 8, 0, 1 + number, b"BASE-%d" % number))
+        records.append(INSTRUMENT.pack(
+            0, 0, CommandKind.COMMAND_DEFINE_INSTRUMENT, 0, TradingStatus.TRADING_STATUS_OPEN, 2, number, 1 + number, 1,
+            100, 1, 1, 0, 0, -50, 300, b"internal:BASE-%d/USDT" % number, b"0.01", b"0.0001",
+        ))  # fmt: skip
+    for account in range(1, ACCOUNTS + 1):
+        records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ACCOUNT, 3, 0, account, b"trader-%d" % account))
+        for asset in range(1, INSTRUMENTS + 2):
+            records.append(COMMAND.pack(0, 0, CommandKind.COMMAND_ADJUST_BALANCE, 0, 0, 0, 0, account, 0, 0, 0, 0, 0, 0, 0,
+                                        10**14, 0, 0, 0, 0, 0, 0, 0, 0, 0, asset, b""))  # fmt: skip
+    return b"".join(struct.pack("<Qq", seq, seq) + record[16:] for seq, record in enumerate(records, 1))
+
+
+def flow(first_seq: int, count: int, seed: int) -> bytearray:
+    """`count` commands after `first_seq`: 60 % limit orders that mostly rest, 5 % that take, 35 % cancels."""
+    rng = random.Random(seed)
+    middle = [10_000] * (INSTRUMENTS + 1)
+    recent: list[tuple[int, int]] = []
+    commands = bytearray()
+    for seq in range(first_seq + 1, first_seq + 1 + count):
+        kind, order_id, account, side, tif, price, qty = CommandKind.COMMAND_CANCEL, 0, 0, 0, 0, 0, 0
+        instrument = rng.randint(1, INSTRUMENTS)
+        if len(recent) > 64 and rng.random() < 0.35:
+            order_id, account = recent.pop(rng.randrange(len(recent)))
+        else:
+            kind, account = CommandKind.COMMAND_PLACE, rng.randint(1, ACCOUNTS)
+            side, qty, tif = rng.choice((Side.SIDE_BUY, Side.SIDE_SELL)), rng.randint(1, 100), TimeInForce.TIME_IN_FORCE_GTC
+            middle[instrument] += rng.randint(-1, 1)
+            away = rng.randint(0, 30) if rng.random() < 0.92 else -rng.randint(1, 5)
+            price = middle[instrument] + (-away if side == Side.SIDE_BUY else away)
+            recent.append((seq, account))
+            if len(recent) > 20_000:
+                recent.pop(0)
+        commands += COMMAND.pack(
+            seq, seq, kind, side, OrderType.ORDER_TYPE_LIMIT if side else 0, tif, 0, account, instrument if side else 0,
+            order_id, price, qty, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"%d" % seq if side else b"",
+        )  # fmt: skip
+    return commands
+
+
+def run(setup: bytes, commands: bytearray) -> tuple[float, int, Exchange]:
+    """CPU seconds (a shared machine shall not count), events, and the exchange as it ended."""
+    exchange = Exchange()
+    exchange.apply(setup)
+    view = memoryview(commands)
+    events = 0
+    step = BATCH * COMMAND_SIZE
+    start = time.thread_time()
+    for at in range(0, len(view), step):
+        events += len(exchange.apply(view[at : at + step]))
+    return time.thread_time() - start, events // EVENT_SIZE, exchange
+
+
+def measure(count: int, setup: bytes) -> dict[str, float | int]:
+    commands = flow(len(setup) // COMMAND_SIZE, count, seed=7)
+    rates, hashes, events = [], set(), 0
+    for _ in range(RUNS):
+        seconds, events, exchange = run(setup, commands)
+        rates.append(count / seconds)
+        hashes.add(exchange.state_hash())
+        exchange.validate()
+    if len(hashes) != 1:
+        raise SystemExit("the same commands led to different states")
+    return {"commands": count, "events": events, "min_per_s": min(rates), "median_per_s": statistics.median(rates),
+            "max_per_s": max(rates)}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--orders", type=int, default=200_000, help="commands of the flow")
+    parser.add_argument("--x10", action="store_true", help="also run ten times the work and print the cost ratio")
+    options = parser.parse_args(arguments)
+    setup = definitions()
+    results = [measure(options.orders * factor, setup) for factor in ((1, 10) if options.x10 else (1,))]
+    print(f"full engine, {INSTRUMENTS} instruments, {ACCOUNTS} accounts, batches of {BATCH}, million commands/s:")
+    for result in results:
+        print(f"  {result['commands']:>10,} commands {result['events']:>10,} events"
+              f"   min {result['min_per_s'] / 1e6:.2f}   median {result['median_per_s'] / 1e6:.2f}"
+              f"   max {result['max_per_s'] / 1e6:.2f}")
+    if options.x10:
+        print(f"  cost of a command at ten times the work: x{results[0]['median_per_s'] / results[1]['median_per_s']:.2f}")
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps({"machine": platform.platform(), "python": platform.python_version(),
+                                  "commit": commit.stdout.strip(), "results": results}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
