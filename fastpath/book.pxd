@@ -70,7 +70,7 @@ cdef void book_free(book_t* book) noexcept nogil                         # its o
 # True when an order of `qty` could be rested now: memory for one more level, and open_qty would not overflow.
 cdef bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil
 # Queue an order (slot taken, id and owner written) behind all others of its price. Only after book_can_rest said yes.
-# display: size of a slice, 0 or >= qty for an order that shows (or, hidden, hides) everything.
+# display: size of an iceberg's slice, 0: show everything. A hidden order has no slices.
 cdef void book_rest(book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display) noexcept nogil
 # Take a resting order out. The slot stays the caller's: give it back to the pool.
 cdef void book_remove(book_t* book, uint32_t slot) noexcept nogil

@@ -103,13 +103,13 @@ cdef void book_rest(
     cdef iceberg_t* iceberg
     ladder.orders += 1
     ladder.open_qty += qty
-    if 0 < display < qty and not hidden:
+    if display > 0 and not hidden:
         iceberg = &book.pool.icebergs[slot]
         iceberg.display = display
-        iceberg.reserve = qty - display
+        iceberg.reserve = max(0, qty - display)
         ladder.refills += refills_of(iceberg)
         level.iceberg = 1
-        qty = display
+        qty = min(qty, display)
     book.pool.orders[slot].qty = qty
     level.qty += qty
     level.count += 1

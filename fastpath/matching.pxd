@@ -4,13 +4,15 @@
 # resting orders into a sink the caller drains. It never takes or gives back slots: the caller takes the taker's slot before
 # the call, and afterwards gives back the slot of each maker whose maker_leaves is 0, and the taker's unless it rests.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastpath.book cimport book_t
-from fastpath.model cimport price_t, qty_t
+from fastpath.book cimport LADDER_HIDDEN_BID, book_t, ladder_mask
+from fastpath.ladder cimport ladder_t
+from fastpath.model cimport SELF_TRADE_PREVENTION_NONE, price_t, qty_t
+from fastpath.pool cimport NIL
 
 cdef enum TakerFlag:
-    TAKER_POST_ONLY = 1           # would take: reject
+    TAKER_POST_ONLY = 1           # would take: reject. With an order that only takes (IOC, MARKET, ...) or min_qty: INVALID_COMMAND
     TAKER_SLIDE = 2               # would take: rest one tick short of the best opposite price instead (implies POST_ONLY)
     TAKER_HIDDEN = 4              # rests hidden
     TAKER_MARKET = 8              # never rests; price is the protection (buy: INT64_MAX, sell: INT64_MIN for none)
@@ -63,6 +65,20 @@ cdef struct match_t:
     qty_t    decremented          # taken off by DECREMENT_AND_CANCEL
     qty_t    leaves               # qty - filled - decremented
 
+cdef inline uint64_t match_fill_bound(const book_t* book, const taker_t* taker) noexcept nogil:
+    """How many fills this order can cause at most; 0: nothing crosses."""
+    cdef const ladder_t* shown = &book.ladders[taker.side & 1]
+    cdef const ladder_t* hidden = &book.ladders[LADDER_HIDDEN_BID + (taker.side & 1)]
+    cdef price_t limit = taker.price ^ ladder_mask(taker.side & 1)
+    cdef uint64_t bound = 0
+    if shown.best != NIL and shown.best_key <= limit:
+        bound += shown.orders + shown.refills
+    if hidden.best != NIL and hidden.best_key <= limit:
+        bound += hidden.orders
+    if taker.stp_mode <= SELF_TRADE_PREVENTION_NONE and <uint64_t>taker.qty < bound:
+        bound = <uint64_t>taker.qty
+    return bound
+
 cdef bint sink_init(sink_t* sink, uint32_t capacity) noexcept nogil    # False: out of memory. Grows when a taker needs more
 cdef void sink_close(sink_t* sink) noexcept nogil
 
@@ -78,6 +94,9 @@ cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) 
 # Price equal and quantity not above the open one: reduced in place, priority kept, outcome RESTED. Otherwise it is taken out and
 # arrives anew (it may trade). REJECTED (say, post-only would take): the order rests on as it was. The slot stays the same.
 cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil
+
+# As amend_order, but it always arrives anew, at the back of the queue.
+cdef void replace_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil
 
 # What a MARKET-like taker would pay: quote ticks x lots of the first `qty` lots at prices up to `limit`, without self-trade
 # prevention. Writes the quantity found and the worst price touched; returns False when the product overflows int64.

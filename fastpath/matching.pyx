@@ -177,8 +177,10 @@ cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexc
     cdef const ladder_t* opposite = best_opposite(book, taker.side)
     cdef bint crosses = opposite != NULL and opposite.best_key <= limit_key(taker)
     cdef qty_t need = taker.qty if taker.time_in_force == TIME_IN_FORCE_FOK else taker.min_qty
-    cdef uint64_t fills
     if taker.qty <= 0 or taker.display_qty < 0 or not 0 <= taker.min_qty <= taker.qty:
+        return REJECT_REASON_INVALID_COMMAND
+    if taker.flags & (TAKER_POST_ONLY | TAKER_SLIDE) and (
+            need > 0 or never_rests(taker) or taker.flags & TAKER_MARKET_TO_LIMIT):
         return REJECT_REASON_INVALID_COMMAND
     if 0 < taker.display_qty < taker.qty // ICEBERG_MAX_SLICES:
         return REJECT_REASON_QTY_BELOW_MIN
@@ -188,12 +190,8 @@ cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexc
                 return REJECT_REASON_WOULD_TAKE_LIQUIDITY
         elif taker.flags & TAKER_POST_ONLY:
             return REJECT_REASON_WOULD_TAKE_LIQUIDITY
-        else:
-            fills = 0
-            fills += book.ladders[taker.side & 1].orders + book.ladders[taker.side & 1].refills
-            fills += book.ladders[LADDER_HIDDEN_BID + (taker.side & 1)].orders
-            if not sink_room(sink, fills + 1):
-                return REJECT_REASON_CAPACITY
+        elif not sink_room(sink, match_fill_bound(book, taker)):
+            return REJECT_REASON_CAPACITY
     elif taker.flags & (TAKER_MARKET | TAKER_MARKET_TO_LIMIT):
         return REJECT_REASON_NO_LIQUIDITY if opposite == NULL else REJECT_REASON_SLIPPAGE_LIMIT
     if need > 0 and match_fillable(book, taker, need) < need:
@@ -307,21 +305,26 @@ cdef void match_order(book_t* book, const taker_t* taker, sink_t* sink, match_t*
         execute(book, taker, sink, result)
 
 
-cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
-    cdef qty_t open_qty = order_leaves(book.pool, taker.slot)
+cdef void replace_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     memset(result, 0, sizeof(match_t))
-    if taker.qty > 0 and taker.qty <= open_qty and taker.price == order_price(book.pool, taker.slot):
-        if taker.qty < open_qty:
-            book_reduce(book, taker.slot, open_qty - taker.qty)
-        result.outcome = MATCH_RESTED
-        result.kept_priority = 1
-        result.price = taker.price
-        result.leaves = taker.qty
-        return
     result.reject_reason = match_check(book, taker, sink)
     if result.reject_reason == 0:
         book_remove(book, taker.slot)
         execute(book, taker, sink, result)
+
+
+cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+    cdef qty_t open_qty = order_leaves(book.pool, taker.slot)
+    if not 0 < taker.qty <= open_qty or taker.price != order_price(book.pool, taker.slot):
+        replace_order(book, taker, sink, result)
+        return
+    memset(result, 0, sizeof(match_t))
+    if taker.qty < open_qty:
+        book_reduce(book, taker.slot, open_qty - taker.qty)
+    result.outcome = MATCH_RESTED
+    result.kept_priority = 1
+    result.price = taker.price
+    result.leaves = taker.qty
 
 
 cdef bint match_cost(

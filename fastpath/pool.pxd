@@ -28,7 +28,7 @@ cdef struct level_t:              # 32 bytes
     uint32_t count                # orders
     uint16_t book                 # number of the book
     uint8_t  ladder               # LadderIndex within the book
-    uint8_t  iceberg              # 1 once an order with a reserve has rested here
+    uint8_t  iceberg              # 1 once an order with a display size has rested here
 
 cdef struct iceberg_t:            # 16 bytes, touched for icebergs only; all 0 for other orders
     qty_t reserve                 # open quantity behind the current slice

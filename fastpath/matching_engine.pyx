@@ -1,0 +1,576 @@
+"""Many books driven by client ids: packed commands in, packed reports out.
+
+The records are laid out in `matching_engine.pxd`; `COMMAND`, `EXTENSION` and `REPORT` pack and unpack them here.
+Compiled code drives the same engine without Python through the `engine_*` functions of the `.pxd`.
+"""
+
+import struct
+
+from libc.stdlib cimport calloc, free, malloc
+
+from fastpath.book cimport (
+    LADDERS,
+    book_best,
+    book_crossed,
+    book_depth,
+    book_first,
+    book_free,
+    book_hash,
+    book_new,
+    book_next,
+    book_orders,
+    book_reduce,
+    book_remove,
+    book_validate,
+    order_price,
+    order_side,
+    resting_t,
+)
+from fastpath.matching cimport (
+    FILL_MAKER_CANCELED,
+    FILL_TRADE,
+    MATCH_CANCELED,
+    MATCH_REJECTED,
+    MATCH_RESTED,
+    TAKER_HIDDEN,
+    TAKER_MARKET,
+    TAKER_POST_ONLY,
+    TAKER_SLIDE,
+    amend_order,
+    fill_t,
+    match_fill_bound,
+    match_order,
+    match_t,
+    replace_order,
+    sink_close,
+    sink_init,
+    taker_t,
+)
+from fastpath.model cimport (
+    CANCEL_REASON_INSTRUMENT_RETIRED,
+    CANCEL_REASON_REQUESTED,
+    CANCEL_REASON_SELF_TRADE,
+    REJECT_REASON_CAPACITY,
+    REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
+    REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_ORDER_NOT_FOUND,
+    SIDE_BUY,
+    SIDE_SELL,
+    TIME_IN_FORCE_FOK,
+    TIME_IN_FORCE_IOC,
+)
+from fastpath.pool cimport (
+    NIL,
+    id_map_free,
+    id_map_get,
+    id_map_new,
+    id_map_put,
+    id_map_remove,
+    order_leaves,
+    pool_free,
+    pool_give,
+    pool_new,
+    pool_take,
+)
+
+COMMAND = struct.Struct("<BBBBIQqq")
+EXTENSION = struct.Struct("<IB3xqqQ")
+REPORT = struct.Struct("<QBBBBIQQqqqq")
+
+cdef enum:
+    MAX_BOOKS = 65536
+    FIRST_SINK = 1024             # fills; it grows to what one taker needs
+    OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
+
+
+cdef engine_t* engine_new(uint32_t max_orders, uint32_t max_books) noexcept nogil:
+    cdef engine_t* engine
+    if max_books > MAX_BOOKS:
+        return NULL
+    engine = <engine_t*>calloc(1, sizeof(engine_t))
+    if engine == NULL:
+        return NULL
+    engine.max_books = max_books
+    engine.pool = pool_new(max_orders)
+    engine.ids = id_map_new(max_orders)
+    engine.books = <book_t**>calloc(max_books, sizeof(book_t*))
+    if not sink_init(&engine.sink, FIRST_SINK) or engine.pool == NULL or engine.ids == NULL or engine.books == NULL:
+        engine_free(engine)
+        return NULL
+    return engine
+
+
+cdef void engine_free(engine_t* engine) noexcept nogil:
+    cdef uint32_t i
+    if engine == NULL:
+        return
+    if engine.books != NULL:
+        for i in range(engine.max_books):
+            book_free(engine.books[i])
+    free(engine.books)
+    sink_close(&engine.sink)
+    id_map_free(engine.ids)
+    pool_free(engine.pool)
+    free(engine)
+
+
+cdef bint engine_add_book(engine_t* engine, uint32_t instrument) noexcept nogil:
+    if instrument >= engine.max_books or engine.books[instrument] != NULL:
+        return False
+    engine.books[instrument] = book_new(engine.pool, instrument)
+    return engine.books[instrument] != NULL
+
+
+cdef inline uint64_t room(const reports_t* reports) noexcept nogil:
+    return reports.limit - reports.head
+
+
+cdef inline report_t* next_report(
+    reports_t* reports, const engine_t* engine, uint8_t kind, const engine_command_t* command, uint8_t side, uint8_t reason
+) noexcept nogil:
+    """A report about the order of `command`, its numbers still to be written."""
+    cdef report_t* report = &reports.records[reports.head & reports.mask]
+    reports.head += 1
+    report.seq = engine.seq
+    report.kind = kind
+    report.op = command.op
+    report.reason = reason
+    report.side = side
+    report.instrument = command.instrument
+    report.id = command.id
+    report.maker_id = 0
+    report.price = 0
+    report.qty = 0
+    report.leaves = 0
+    report.maker_leaves = 0
+    return report
+
+
+cdef void report_fills(
+    engine_t* engine, const engine_command_t* command, const taker_t* taker, reports_t* reports
+) noexcept nogil:
+    """Report what happened to the makers, and forget those that are gone."""
+    cdef const fill_t* fill
+    cdef report_t* report
+    cdef uint64_t maker_id
+    cdef qty_t leaves = taker.qty
+    cdef uint32_t i
+    for i in range(engine.sink.count):
+        fill = &engine.sink.fills[i]
+        maker_id = engine.pool.orders[fill.maker].id
+        if fill.kind == FILL_MAKER_CANCELED:
+            report = next_report(reports, engine, REPORT_CANCELED, command, 3 - taker.side, CANCEL_REASON_SELF_TRADE)
+            report.id = maker_id
+        else:
+            leaves -= fill.qty
+            report = next_report(reports, engine, REPORT_TRADE if fill.kind == FILL_TRADE else REPORT_DECREMENTED,
+                                 command, taker.side, 0)
+            report.maker_id = maker_id
+            report.leaves = leaves
+            report.maker_leaves = fill.maker_leaves
+        report.price = fill.price
+        report.qty = fill.qty
+        if fill.maker_leaves == 0:
+            id_map_remove(engine.ids, maker_id)
+            pool_give(engine.pool, fill.maker)
+    engine.sink.count = 0
+
+
+cdef void report_match(
+    engine_t* engine, uint8_t kind, const engine_command_t* command, const taker_t* taker, const match_t* result,
+    reports_t* reports
+) noexcept nogil:
+    """Report an order that was accepted or modified: itself, its fills, and the cancellation of what is left."""
+    cdef report_t* report = next_report(reports, engine, kind, command, taker.side, 0)
+    report.price = result.price if result.outcome == MATCH_RESTED else taker.price
+    report.qty = report.leaves = taker.qty
+    if engine.sink.count > 0:
+        report_fills(engine, command, taker, reports)
+    if result.outcome == MATCH_CANCELED:
+        report = next_report(reports, engine, REPORT_CANCELED, command, taker.side, result.cancel_reason)
+        report.price = taker.price
+        report.qty = result.leaves
+
+
+cdef inline void reject(
+    engine_t* engine, const engine_command_t* command, uint8_t side, uint8_t reason, reports_t* reports
+) noexcept nogil:
+    cdef report_t* report
+    engine.seq += 1
+    report = next_report(reports, engine, REPORT_REJECTED, command, side, reason)
+    report.price = command.price
+    report.qty = command.qty
+
+
+cdef inline void describe(
+    taker_t* taker, const engine_command_t* command, const engine_extension_t* extension
+) noexcept nogil:
+    """The taker a command asks for; what a resting order already has is filled in by the caller."""
+    taker.slot = NIL
+    taker.owner = 0
+    taker.side = command.side
+    taker.time_in_force = command.time_in_force
+    taker.stp_mode = 0
+    taker.flags = command.flags
+    taker.price = command.price
+    taker.qty = command.qty
+    taker.min_qty = 0
+    taker.display_qty = 0
+    if extension != NULL:
+        taker.owner = extension.owner
+        taker.stp_mode = extension.stp_mode
+        taker.min_qty = extension.min_qty
+        taker.display_qty = extension.display_qty
+
+
+cdef bint submit_new(
+    engine_t* engine, book_t* book, const engine_command_t* command, const engine_extension_t* extension,
+    reports_t* reports
+) noexcept nogil:
+    cdef taker_t taker
+    cdef match_t result
+    if command.id == 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
+        reject(engine, command, command.side, REJECT_REASON_INVALID_COMMAND, reports)
+        return True
+    if id_map_get(engine.ids, command.id) != NIL:
+        reject(engine, command, command.side, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT, reports)
+        return True
+    describe(&taker, command, extension)
+    if match_fill_bound(book, &taker) + OWN_REPORTS > room(reports):
+        return False
+    if not (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
+            or taker.flags & TAKER_MARKET):
+        taker.slot = pool_take(engine.pool)
+        if taker.slot == NIL:
+            reject(engine, command, command.side, REJECT_REASON_CAPACITY, reports)
+            return True
+        engine.pool.orders[taker.slot].id = command.id
+    match_order(book, &taker, &engine.sink, &result)
+    if result.outcome == MATCH_RESTED:
+        id_map_put(engine.ids, command.id, taker.slot)
+    elif taker.slot != NIL:
+        pool_give(engine.pool, taker.slot)
+    if result.outcome == MATCH_REJECTED:
+        reject(engine, command, command.side, result.reject_reason, reports)
+        return True
+    engine.seq += 1
+    report_match(engine, REPORT_ACCEPTED, command, &taker, &result, reports)
+    return True
+
+
+cdef bint submit_change(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command,
+    const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    """MODIFY or MOVE of a resting order."""
+    cdef taker_t taker
+    cdef match_t result
+    cdef uint8_t ladder = engine.pool.levels[engine.pool.orders[slot].level].ladder
+    describe(&taker, command, extension)
+    taker.slot = slot
+    taker.side = (ladder & 1) + 1
+    taker.time_in_force = 0
+    taker.flags = (command.flags & (TAKER_POST_ONLY | TAKER_SLIDE)) | (TAKER_HIDDEN if ladder > 1 else 0)
+    taker.owner = engine.pool.orders[slot].owner
+    taker.display_qty = engine.pool.icebergs[slot].display
+    if command.op == ENGINE_MOVE:
+        taker.qty = order_leaves(engine.pool, slot)
+    if match_fill_bound(book, &taker) + OWN_REPORTS > room(reports):
+        return False
+    if command.op == ENGINE_MOVE:
+        replace_order(book, &taker, &engine.sink, &result)
+    else:
+        amend_order(book, &taker, &engine.sink, &result)
+    if result.outcome == MATCH_REJECTED:
+        reject(engine, command, taker.side, result.reject_reason, reports)
+        return True
+    engine.seq += 1
+    report_match(engine, REPORT_MODIFIED, command, &taker, &result, reports)
+    if result.outcome != MATCH_RESTED:
+        id_map_remove(engine.ids, command.id)
+        pool_give(engine.pool, slot)
+    return True
+
+
+cdef void cancel(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, uint8_t reason, reports_t* reports
+) noexcept nogil:
+    cdef report_t* report = next_report(reports, engine, REPORT_CANCELED, command, order_side(engine.pool, slot), reason)
+    report.price = order_price(engine.pool, slot)
+    report.qty = order_leaves(engine.pool, slot)
+    book_remove(book, slot)
+    id_map_remove(engine.ids, command.id)
+    pool_give(engine.pool, slot)
+
+
+cdef void reduce(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, reports_t* reports
+) noexcept nogil:
+    cdef report_t* report
+    cdef qty_t open_qty = order_leaves(engine.pool, slot)
+    if command.qty <= 0:
+        reject(engine, command, order_side(engine.pool, slot), REJECT_REASON_INVALID_COMMAND, reports)
+        return
+    engine.seq += 1
+    if command.qty >= open_qty:
+        cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
+        return
+    book_reduce(book, slot, command.qty)
+    report = next_report(reports, engine, REPORT_REDUCED, command, order_side(engine.pool, slot), 0)
+    report.price = order_price(engine.pool, slot)
+    report.qty = command.qty
+    report.leaves = open_qty - command.qty
+
+
+cdef bint engine_submit(
+    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    cdef book_t* book = engine_book(engine, command.instrument)
+    cdef uint32_t slot
+    if room(reports) < OWN_REPORTS:
+        return False
+    if book == NULL:
+        reject(engine, command, 0, REJECT_REASON_INSTRUMENT_NOT_FOUND, reports)
+        return True
+    if command.op == ENGINE_NEW:
+        return submit_new(engine, book, command, extension, reports)
+    if not ENGINE_CANCEL <= command.op <= ENGINE_MOVE:
+        reject(engine, command, 0, REJECT_REASON_INVALID_COMMAND, reports)
+        return True
+    slot = id_map_get(engine.ids, command.id)
+    if slot == NIL or engine.pool.levels[engine.pool.orders[slot].level].book != command.instrument:
+        reject(engine, command, 0, REJECT_REASON_ORDER_NOT_FOUND, reports)
+        return True
+    if command.op == ENGINE_CANCEL:
+        engine.seq += 1
+        cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
+    elif command.op == ENGINE_REDUCE:
+        reduce(engine, book, slot, command, reports)
+    else:
+        return submit_change(engine, book, slot, command, extension, reports)
+    return True
+
+
+cdef uint64_t engine_apply(
+    engine_t* engine, const engine_command_t* commands, uint64_t n, reports_t* reports
+) noexcept nogil:
+    cdef uint64_t i = 0
+    cdef const engine_extension_t* extension
+    while i < n:
+        if commands[i].flags & ENGINE_EXTENDED:
+            if i + 1 == n:
+                break
+            extension = <const engine_extension_t*>&commands[i + 1]
+        else:
+            extension = NULL
+        if not engine_submit(engine, &commands[i], extension, reports):
+            break
+        i += 1 + (extension != NULL)
+    return i
+
+
+cdef bint engine_retire_book(engine_t* engine, uint32_t instrument, reports_t* reports) noexcept nogil:
+    cdef book_t* book = engine_book(engine, instrument)
+    cdef engine_command_t command
+    cdef uint64_t orders = 0
+    cdef uint32_t ladder, slot
+    if book == NULL:
+        return False
+    for ladder in range(LADDERS):
+        orders += book.ladders[ladder].orders
+    if orders > room(reports):
+        return False
+    engine.seq += 1
+    command.op = ENGINE_CANCEL
+    command.instrument = instrument
+    for ladder in range(LADDERS):
+        slot = book_first(book, ladder)
+        while slot != NIL:
+            command.id = engine.pool.orders[slot].id
+            cancel(engine, book, slot, &command, CANCEL_REASON_INSTRUMENT_RETIRED, reports)
+            slot = book_first(book, ladder)
+    book_free(book)
+    engine.books[instrument] = NULL
+    return True
+
+
+cdef uint64_t engine_hash(const engine_t* engine) noexcept nogil:
+    cdef uint64_t state = 14695981039346656037U
+    cdef uint32_t i
+    for i in range(engine.max_books):
+        if engine.books[i] != NULL:
+            state = book_hash(engine.books[i], state)
+    return state
+
+
+cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
+    cdef const char* broken
+    cdef const book_t* book
+    cdef uint64_t orders = 0
+    cdef uint32_t i, ladder, slot
+    for i in range(engine.max_books):
+        book = engine.books[i]
+        if book == NULL:
+            continue
+        broken = book_validate(book)
+        if broken != NULL:
+            return broken
+        if book_crossed(book):
+            return "a book is crossed"
+        for ladder in range(LADDERS):
+            orders += book.ladders[ladder].orders
+            slot = book_first(book, ladder)
+            while slot != NIL:
+                if id_map_get(engine.ids, engine.pool.orders[slot].id) != slot:
+                    return "a resting order is not found by its id"
+                slot = book_next(book, slot)
+    if orders != engine.pool.count or orders != engine.ids.count:
+        return "slots, ids and resting orders differ in number"
+    return NULL
+
+
+cdef class MatchingEngine:
+    """Price-time matching of many instruments, driven by client ids.
+
+    `max_orders` bounds the resting orders of all books together, `max_books` the instrument numbers (0 to max_books - 1, at
+    most 65,536). Memory for the bounds is reserved and used only as it is needed. Not safe for several threads at once.
+    """
+
+    def __cinit__(self, max_orders: int = 1_000_000, max_books: int = 4096):
+        if not 0 < max_orders < 2**31 or not 0 < max_books <= MAX_BOOKS:
+            raise ValueError("max_orders must be in 1..2**31-1, max_books in 1..65536")
+        self.engine = engine_new(max_orders, max_books)
+        if self.engine == NULL:
+            raise MemoryError(f"no memory for {max_orders} orders and {max_books} books")
+
+    def __dealloc__(self):
+        engine_free(self.engine)
+
+    def create_book(self, instrument: int) -> None:
+        """Open an empty book. ValueError: it exists, or the number is not below max_books."""
+        if not 0 <= instrument < self.engine.max_books or engine_book(self.engine, instrument) != NULL:
+            raise ValueError(f"instrument {instrument} has a book already or is not below {self.engine.max_books}")
+        if not engine_add_book(self.engine, instrument):
+            raise MemoryError("no memory for another book")
+
+    def retire_book(self, instrument: int) -> bytes:
+        """Cancel all orders of a book and forget it: the CANCELED reports. KeyError: no such book."""
+        cdef book_t* book = self._book(instrument)
+        cdef uint64_t orders = 0
+        cdef uint32_t ladder
+        for ladder in range(LADDERS):
+            orders += book.ladders[ladder].orders
+        reports = bytearray(orders * sizeof(report_t))
+        cdef unsigned char[::1] view = reports
+        cdef reports_t sink = array_of(view)
+        engine_retire_book(self.engine, instrument, &sink)
+        return bytes(reports)
+
+    def process(self, commands, reports) -> tuple[int, int]:
+        """Apply 32-byte records from one buffer, write 64-byte reports into another.
+
+        Returns (records consumed, reports written). Fewer are consumed only when the next command might not find room for its
+        reports: empty the reports and go on with the rest. ValueError: a length is no multiple of its record, or the
+        extension of the last command is missing. Runs without the GIL.
+        """
+        cdef const unsigned char[::1] source = commands
+        cdef unsigned char[::1] target = reports
+        cdef reports_t sink = array_of(target)
+        cdef uint64_t n = <uint64_t>source.shape[0] // sizeof(engine_command_t)
+        cdef uint64_t consumed = 0
+        if source.shape[0] % sizeof(engine_command_t) or target.shape[0] % sizeof(report_t):
+            raise ValueError("commands are records of 32 bytes, reports of 64")
+        if n > 0:
+            with nogil:
+                consumed = engine_apply(self.engine, <const engine_command_t*>&source[0], n, &sink)
+            if consumed + 1 == n and room(&sink) >= OWN_REPORTS and source[source.shape[0] - 29] & ENGINE_EXTENDED:
+                raise ValueError("the last command says ENGINE_EXTENDED, but no extension follows")
+        return consumed, sink.head
+
+    def apply(self, commands) -> bytes:
+        """`process` with memory of its own: all commands, all their reports."""
+        cdef Py_ssize_t room_bytes = max(64, len(commands) // 32 * 4) * sizeof(report_t)
+        source = memoryview(commands)
+        parts = []
+        while True:
+            buffer = bytearray(room_bytes)
+            consumed, written = self.process(source, buffer)
+            parts.append(bytes(memoryview(buffer)[: written * sizeof(report_t)]))
+            source = source[consumed * sizeof(engine_command_t):]
+            if len(source) == 0:
+                return b"".join(parts)
+            if consumed == 0:
+                room_bytes *= 2
+
+    def best(self, instrument: int, side: int) -> int | None:
+        """Best displayed price of a side (1 buy, 2 sell). KeyError: no such book."""
+        cdef price_t price = 0
+        return price if book_best(self._book(instrument), checked_side(side), &price) else None
+
+    def depth(self, instrument: int, side: int, levels: int) -> list[tuple[int, int, int]]:
+        """(price, qty, orders) of the displayed levels, best first."""
+        cdef book_t* book = self._book(instrument)
+        cdef uint8_t of_side = checked_side(side)
+        cdef uint32_t n = min(levels, book.ladders[of_side - 1].count)
+        cdef depth_t* out = <depth_t*>malloc((n + 1) * sizeof(depth_t))
+        cdef uint32_t i
+        if out == NULL:
+            raise MemoryError
+        try:
+            n = book_depth(book, of_side, out, n)
+            return [(out[i].price, out[i].qty, out[i].orders) for i in range(n)]
+        finally:
+            free(out)
+
+    def orders(self, instrument: int, side: int) -> list[tuple[int, int, int, int, bool]]:
+        """(id, price, qty shown, reserve, hidden) of every resting order: displayed in priority order, then hidden."""
+        cdef book_t* book = self._book(instrument)
+        cdef uint8_t of_side = checked_side(side)
+        cdef uint32_t n = book.ladders[of_side - 1].orders + book.ladders[of_side + 1].orders
+        cdef resting_t* out = <resting_t*>malloc((n + 1) * sizeof(resting_t))
+        cdef uint32_t i
+        if out == NULL:
+            raise MemoryError
+        try:
+            n = book_orders(book, of_side, True, out, n)
+            return [(self.engine.pool.orders[out[i].slot].id, out[i].price, out[i].qty, out[i].reserve, bool(out[i].hidden))
+                    for i in range(n)]
+        finally:
+            free(out)
+
+    @property
+    def order_count(self) -> int:
+        """Resting orders of all books."""
+        return self.engine.pool.count
+
+    def state_hash(self) -> int:
+        """Hash of everything resting: equal for equal books, whatever way they came about."""
+        return engine_hash(self.engine)
+
+    def validate(self) -> None:
+        """Walk everything. AssertionError names the invariant that does not hold."""
+        cdef const char* broken = engine_validate(self.engine)
+        if broken != NULL:
+            raise AssertionError(broken.decode())
+
+    cdef book_t* _book(self, uint32_t instrument) except NULL:
+        cdef book_t* book = engine_book(self.engine, instrument)
+        if book == NULL:
+            raise KeyError(f"no book of instrument {instrument}")
+        return book
+
+
+cdef uint8_t checked_side(int side) except 0:
+    if not SIDE_BUY <= side <= SIDE_SELL:
+        raise ValueError("side is 1 (buy) or 2 (sell)")
+    return <uint8_t>side
+
+
+cdef reports_t array_of(unsigned char[::1] target) noexcept:
+    cdef reports_t reports
+    reports.limit = <uint64_t>target.shape[0] // sizeof(report_t)
+    reports.records = <report_t*>&target[0] if reports.limit > 0 else NULL
+    reports.mask = <uint64_t>-1
+    reports.head = 0
+    return reports
