@@ -10,6 +10,7 @@ from fastpath.ladder cimport (
     ladder_find,
     ladder_init,
     ladder_insert,
+    ladder_levels,
     ladder_reserve,
 )
 from fastpath.pool cimport iceberg_t, order_leaves, pool_give_level, pool_take_level
@@ -199,10 +200,11 @@ cdef uint32_t book_depth(const book_t* book, uint8_t side, depth_t* out, uint32_
     cdef const ladder_t* ladder = &book.ladders[side - 1]
     cdef uint32_t handle = ladder.best
     cdef uint32_t written = 0
+    cdef price_t key = 0
     while handle != NIL and written < n:
         fill_depth(&book.pool.levels[handle], side - 1, &out[written])
         written += 1
-        handle = ladder_after(ladder, book.pool.levels[handle].key)
+        handle = ladder_after(ladder, book.pool.levels[handle].key, &key)
     return written
 
 
@@ -223,10 +225,11 @@ cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil:
     cdef const order_t* order = &book.pool.orders[slot]
     cdef const level_t* level
     cdef uint32_t handle
+    cdef price_t key = 0
     if order.next != NIL:
         return order.next
     level = &book.pool.levels[order.level]
-    handle = ladder_after(&book.ladders[level.ladder], level.key)
+    handle = ladder_after(&book.ladders[level.ladder], level.key, &key)
     return NIL if handle == NIL else book.pool.levels[handle].head
 
 
@@ -315,6 +318,7 @@ cdef const char* validate_ladder(const book_t* book, uint32_t index) noexcept no
     cdef qty_t open_qty = 0
     cdef uint64_t refills = 0
     cdef price_t previous = 0
+    cdef price_t key = 0
     cdef const char* broken
     if handle != NIL and book.pool.levels[handle].key != ladder.best_key:
         return "the cached best price differs from the best level"
@@ -330,8 +334,8 @@ cdef const char* validate_ladder(const book_t* book, uint32_t index) noexcept no
         previous = level.key
         levels += 1
         orders += level.count
-        handle = ladder_after(ladder, level.key)
-    if ladder.count != levels or ladder.orders != orders:
+        handle = ladder_after(ladder, level.key, &key)
+    if ladder_levels(ladder) != levels or ladder.orders != orders:
         return "a side's counts differ from its levels"
     if ladder.open_qty != open_qty or ladder.refills != refills:
         return "a side's open quantity differs from its orders"

@@ -133,14 +133,15 @@ cdef inline uint32_t next_level(
 ) noexcept nogil:
     """Step through the levels of both ladders of a side as a taker meets them; NIL at the end."""
     cdef const level_t* levels = book.pool.levels
+    cdef price_t key = 0
     cdef uint32_t handle
     if hidden[0] != NIL and (shown[0] == NIL or levels[hidden[0]].key < levels[shown[0]].key):
         handle = hidden[0]
-        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], levels[handle].key)
+        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], levels[handle].key, &key)
     else:
         handle = shown[0]
         if handle != NIL:
-            shown[0] = ladder_after(&book.ladders[side], levels[handle].key)
+            shown[0] = ladder_after(&book.ladders[side], levels[handle].key, &key)
     return handle
 
 

@@ -26,6 +26,7 @@ from fastpath.book cimport (
     order_side,
     resting_t,
 )
+from fastpath.ladder cimport ladder_levels
 from fastpath.matching cimport (
     FILL_MAKER_CANCELED,
     FILL_TRADE,
@@ -512,7 +513,7 @@ cdef class MatchingEngine:
         """(price, qty, orders) of the displayed levels, best first."""
         cdef book_t* book = self._book(instrument)
         cdef uint8_t of_side = checked_side(side)
-        cdef uint32_t n = min(levels, book.ladders[of_side - 1].count)
+        cdef uint32_t n = min(levels, ladder_levels(&book.ladders[of_side - 1]))
         cdef depth_t* out = <depth_t*>malloc((n + 1) * sizeof(depth_t))
         cdef uint32_t i
         if out == NULL:
