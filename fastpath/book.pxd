@@ -4,11 +4,11 @@
 # the ladders are asked, and everything displayed (depth, best, order-by-order view) never sees a hidden order.
 # The book moves records and keeps totals. It decides nothing (that is matching) and never takes or gives back an order's slot.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.ladder cimport ladder_t
+from fastpath.ladder cimport ladder_erase, ladder_find, ladder_insert, ladder_reserve, ladder_t
 from fastpath.model cimport price_t, qty_t
-from fastpath.pool cimport NIL, level_t, order_t, pool_t
+from fastpath.pool cimport NIL, level_t, order_t, pool_give_level, pool_t, pool_take_level
 
 cdef enum LadderIndex:
     LADDER_BID = 0
@@ -67,13 +67,97 @@ cdef inline bint book_best(const book_t* book, uint8_t side, price_t* price) noe
 cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil      # NULL: out of memory
 cdef void book_free(book_t* book) noexcept nogil                         # its orders must be gone (or the pool goes too)
 
-# True when an order of `qty` could be rested now: memory for one more level, and open_qty would not overflow.
-cdef bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil
-# Queue an order (slot taken, id and owner written) behind all others of its price. Only after book_can_rest said yes.
-# display: size of an iceberg's slice, 0: show everything. A hidden order has no slices.
-cdef void book_rest(book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display) noexcept nogil
-# Take a resting order out. The slot stays the caller's: give it back to the pool.
-cdef void book_remove(book_t* book, uint32_t slot) noexcept nogil
+# What only icebergs need, kept out of the inlined paths below.
+cdef void book_announce_iceberg(book_t* book, uint32_t slot, ladder_t* ladder, qty_t qty, qty_t display) noexcept nogil
+cdef void book_forget_iceberg(book_t* book, uint32_t slot, ladder_t* ladder) noexcept nogil
+
+cdef inline bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil:
+    """True when an order of `qty` could be rested now: room for one more level, and open_qty would not overflow."""
+    cdef ladder_t* ladder = &book.ladders[ladder_of(side, hidden)]
+    return qty <= INT64_MAX - ladder.open_qty and ladder_reserve(ladder)
+
+cdef inline void book_append(pool_t* pool, uint32_t slot, uint32_t handle) noexcept nogil:
+    """Link an order behind the youngest of a level; totals are the caller's."""
+    cdef level_t* level = &pool.levels[handle]
+    cdef order_t* order = &pool.orders[slot]
+    order.level = handle
+    order.next = NIL
+    order.prev = level.tail
+    if level.tail != NIL:
+        pool.orders[level.tail].next = slot
+    else:
+        level.head = slot
+    level.tail = slot
+
+cdef inline void book_unlink(pool_t* pool, uint32_t slot, level_t* level) noexcept nogil:
+    """Take an order out of its level's queue; totals are the caller's."""
+    cdef const order_t* order = &pool.orders[slot]
+    if order.prev != NIL:
+        pool.orders[order.prev].next = order.next
+    else:
+        level.head = order.next
+    if order.next != NIL:
+        pool.orders[order.next].prev = order.prev
+    else:
+        level.tail = order.prev
+
+cdef inline uint32_t book_new_level(book_t* book, uint32_t index, price_t key) noexcept nogil:
+    cdef uint32_t handle = pool_take_level(book.pool)
+    cdef level_t* level = &book.pool.levels[handle]
+    level.key = key
+    level.qty = 0
+    level.head = level.tail = NIL
+    level.count = 0
+    level.book = <uint16_t>book.number
+    level.ladder = <uint8_t>index
+    level.iceberg = 0
+    ladder_insert(&book.ladders[index], key, handle)
+    return handle
+
+cdef inline void book_rest(
+    book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display
+) noexcept nogil:
+    """Queue an order behind all others of its price. Slot taken, id and owner written, book_can_rest() said yes.
+
+    display: size of an iceberg's slice, 0: show everything. A hidden order has no slices.
+    """
+    cdef uint32_t index = ladder_of(side, hidden)
+    cdef ladder_t* ladder = &book.ladders[index]
+    cdef price_t key = price ^ ladder_mask(index)
+    cdef uint32_t handle = ladder_find(ladder, key)
+    cdef level_t* level
+    if handle == NIL:
+        handle = book_new_level(book, index, key)
+    level = &book.pool.levels[handle]
+    ladder.orders += 1
+    ladder.open_qty += qty
+    if display > 0 and not hidden:
+        book_announce_iceberg(book, slot, ladder, qty, display)
+        level.iceberg = 1
+        qty = min(qty, display)
+    book.pool.orders[slot].qty = qty
+    level.qty += qty
+    level.count += 1
+    book_append(book.pool, slot, handle)
+
+cdef inline void book_remove(book_t* book, uint32_t slot) noexcept nogil:
+    """Take a resting order out. The slot stays the caller's: give it back to the pool."""
+    cdef order_t* order = &book.pool.orders[slot]
+    cdef uint32_t handle = order.level
+    cdef level_t* level = &book.pool.levels[handle]
+    cdef ladder_t* ladder = &book.ladders[level.ladder]
+    ladder.orders -= 1
+    ladder.open_qty -= order.qty
+    if level.iceberg:
+        book_forget_iceberg(book, slot, ladder)
+    book_unlink(book.pool, slot, level)
+    order.level = NIL
+    level.qty -= order.qty
+    level.count -= 1
+    if level.count == 0:
+        ladder_erase(ladder, level.key)
+        pool_give_level(book.pool, handle)
+
 # Less open quantity at the same place in the queue (reserve first, then the slice); 0 < by < order_leaves.
 cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil
 

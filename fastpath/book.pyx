@@ -1,19 +1,15 @@
 """The order book of one instrument. See `book.pxd`."""
 
-from libc.stdint cimport INT64_MAX
 from libc.stdlib cimport calloc, free
 
 from fastpath.ladder cimport (
     ladder_after,
     ladder_close,
-    ladder_erase,
     ladder_find,
     ladder_init,
-    ladder_insert,
     ladder_levels,
-    ladder_reserve,
 )
-from fastpath.pool cimport iceberg_t, order_leaves, pool_give_level, pool_take_level
+from fastpath.pool cimport iceberg_t, order_leaves
 
 
 cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
@@ -36,107 +32,24 @@ cdef void book_free(book_t* book) noexcept nogil:
         free(book)
 
 
-cdef bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil:
-    cdef ladder_t* ladder = &book.ladders[ladder_of(side, hidden)]
-    return qty <= INT64_MAX - ladder.open_qty and ladder_reserve(ladder)
-
-
-cdef inline void append(pool_t* pool, uint32_t slot, uint32_t handle) noexcept nogil:
-    """Link an order behind the youngest of its level; totals are the caller's."""
-    cdef level_t* level = &pool.levels[handle]
-    cdef order_t* order = &pool.orders[slot]
-    order.level = handle
-    order.next = NIL
-    order.prev = level.tail
-    if level.tail != NIL:
-        pool.orders[level.tail].next = slot
-    else:
-        level.head = slot
-    level.tail = slot
-
-
-cdef inline void unlink(pool_t* pool, uint32_t slot) noexcept nogil:
-    cdef order_t* order = &pool.orders[slot]
-    cdef level_t* level = &pool.levels[order.level]
-    if order.prev != NIL:
-        pool.orders[order.prev].next = order.next
-    else:
-        level.head = order.next
-    if order.next != NIL:
-        pool.orders[order.next].prev = order.prev
-    else:
-        level.tail = order.prev
-
-
 cdef inline uint64_t refills_of(const iceberg_t* iceberg) noexcept nogil:
     if iceberg.reserve == 0:
         return 0
     return 1 + <uint64_t>(iceberg.reserve - 1) // <uint64_t>iceberg.display
 
 
-cdef inline uint32_t level_for(book_t* book, uint32_t index, price_t key) noexcept nogil:
-    """The level of `key`, made if there is none."""
-    cdef ladder_t* ladder = &book.ladders[index]
-    cdef uint32_t handle = ladder_find(ladder, key)
-    cdef level_t* level
-    if handle != NIL:
-        return handle
-    handle = pool_take_level(book.pool)
-    level = &book.pool.levels[handle]
-    level.key = key
-    level.qty = 0
-    level.head = level.tail = NIL
-    level.count = 0
-    level.book = <uint16_t>book.number
-    level.ladder = <uint8_t>index
-    level.iceberg = 0
-    ladder_insert(ladder, key, handle)
-    return handle
+cdef void book_announce_iceberg(book_t* book, uint32_t slot, ladder_t* ladder, qty_t qty, qty_t display) noexcept nogil:
+    cdef iceberg_t* iceberg = &book.pool.icebergs[slot]
+    iceberg.display = display
+    iceberg.reserve = max(0, qty - display)
+    ladder.refills += refills_of(iceberg)
 
 
-cdef void book_rest(
-    book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display
-) noexcept nogil:
-    cdef uint32_t index = ladder_of(side, hidden)
-    cdef ladder_t* ladder = &book.ladders[index]
-    cdef uint32_t handle = level_for(book, index, price ^ ladder_mask(index))
-    cdef level_t* level = &book.pool.levels[handle]
-    cdef iceberg_t* iceberg
-    ladder.orders += 1
-    ladder.open_qty += qty
-    if display > 0 and not hidden:
-        iceberg = &book.pool.icebergs[slot]
-        iceberg.display = display
-        iceberg.reserve = max(0, qty - display)
-        ladder.refills += refills_of(iceberg)
-        level.iceberg = 1
-        qty = min(qty, display)
-    book.pool.orders[slot].qty = qty
-    level.qty += qty
-    level.count += 1
-    append(book.pool, slot, handle)
-
-
-cdef void book_remove(book_t* book, uint32_t slot) noexcept nogil:
-    cdef order_t* order = &book.pool.orders[slot]
-    cdef uint32_t handle = order.level
-    cdef level_t* level = &book.pool.levels[handle]
-    cdef ladder_t* ladder = &book.ladders[level.ladder]
-    cdef iceberg_t* iceberg
-    ladder.orders -= 1
-    ladder.open_qty -= order.qty
-    if level.iceberg:
-        iceberg = &book.pool.icebergs[slot]
-        ladder.open_qty -= iceberg.reserve
-        ladder.refills -= refills_of(iceberg)
-        iceberg.reserve = iceberg.display = 0
-    unlink(book.pool, slot)
-    order.level = NIL
-    level.qty -= order.qty
-    level.count -= 1
-    if level.count == 0:
-        ladder_erase(ladder, level.key)
-        pool_give_level(book.pool, handle)
+cdef void book_forget_iceberg(book_t* book, uint32_t slot, ladder_t* ladder) noexcept nogil:
+    cdef iceberg_t* iceberg = &book.pool.icebergs[slot]
+    ladder.open_qty -= iceberg.reserve
+    ladder.refills -= refills_of(iceberg)
+    iceberg.reserve = iceberg.display = 0
 
 
 cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil:
@@ -169,8 +82,8 @@ cdef qty_t refill(book_t* book, uint32_t slot) noexcept nogil:
     iceberg.reserve -= order.qty
     level.qty += order.qty
     book.ladders[level.ladder].refills -= 1
-    unlink(book.pool, slot)
-    append(book.pool, slot, handle)
+    book_unlink(book.pool, slot, level)
+    book_append(book.pool, slot, handle)
     return order.qty
 
 

@@ -1,10 +1,10 @@
 """One side of a book: its price levels in order. See `ladder.pxd`."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.far cimport far_close, far_erase, far_from, far_insert, far_prepare
+from fastpath.memory cimport memory_release, memory_reserve
 
 cdef enum:
     MIN_WIDTH = 4096              # 64 * 64: a full summary word
@@ -20,20 +20,23 @@ cdef void ladder_init(ladder_t* ladder) noexcept nogil:
 
 cdef void ladder_close(ladder_t* ladder) noexcept nogil:
     far_close(&ladder.far)
-    free(ladder.cells)
+    memory_release(ladder.cells, window_size(ladder.width))
     memset(ladder, 0, sizeof(ladder_t))
+
+
+cdef inline size_t window_size(uint64_t width) noexcept nogil:
+    """Bytes of the cells, the words and their summary."""
+    return width * sizeof(uint32_t) + (width // 64 + width // 4096) * sizeof(uint64_t)
 
 
 cdef bint allocate_window(ladder_t* ladder, uint64_t width) noexcept nogil:
     """An empty window, in one piece of memory. False: out of memory, the ladder is as it was."""
-    cdef uint64_t words = width // 64
-    cdef uint64_t summary = words // 64
-    cdef char* memory = <char*>calloc(1, width * sizeof(uint32_t) + (words + summary) * sizeof(uint64_t))
+    cdef char* memory = <char*>memory_reserve(window_size(width))
     if memory == NULL:
         return False
     ladder.cells = <uint32_t*>memory
     ladder.words = <uint64_t*>(memory + width * sizeof(uint32_t))
-    ladder.summary = ladder.words + words
+    ladder.summary = ladder.words + width // 64
     ladder.top = 0
     ladder.width = width
     ladder.near = 0
@@ -148,7 +151,7 @@ cdef void widen_window(ladder_t* ladder, uint64_t width) noexcept nogil:
     while level != NIL:
         window_put(ladder, key, level)
         level = NIL if key == INT64_MAX else window_from(&narrow, key + 1, &key)
-    free(narrow.cells)
+    memory_release(narrow.cells, window_size(narrow.width))
     load(ladder)
 
 

@@ -65,6 +65,13 @@ cdef struct match_t:
     qty_t    decremented          # taken off by DECREMENT_AND_CANCEL
     qty_t    leaves               # qty - filled - decremented
 
+cdef inline bint match_crosses(const book_t* book, uint8_t side, price_t price) noexcept nogil:
+    """Would an order of `side` at `price` meet anybody? If not, a plain limit order only rests: book_rest() is all it needs."""
+    cdef const ladder_t* shown = &book.ladders[side & 1]
+    cdef const ladder_t* hidden = &book.ladders[LADDER_HIDDEN_BID + (side & 1)]
+    cdef price_t limit = price ^ ladder_mask(side & 1)
+    return (shown.best_key <= limit and shown.best != NIL) or (hidden.best != NIL and hidden.best_key <= limit)
+
 cdef inline uint64_t match_fill_bound(const book_t* book, const taker_t* taker) noexcept nogil:
     """How many fills this order can cause at most; 0: nothing crosses."""
     cdef const ladder_t* shown = &book.ladders[taker.side & 1]

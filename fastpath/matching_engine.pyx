@@ -7,10 +7,12 @@ Compiled code drives the same engine without Python through the `engine_*` funct
 import struct
 
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
 
 from fastpath.book cimport (
     LADDERS,
     book_best,
+    book_can_rest,
     book_crossed,
     book_depth,
     book_first,
@@ -21,12 +23,14 @@ from fastpath.book cimport (
     book_orders,
     book_reduce,
     book_remove,
+    book_rest,
     book_validate,
+    ladder_mask,
     order_price,
     order_side,
     resting_t,
 )
-from fastpath.ladder cimport ladder_levels
+from fastpath.ladder cimport __builtin_prefetch, cell_of, in_window, ladder_levels, ladder_t
 from fastpath.matching cimport (
     FILL_MAKER_CANCELED,
     FILL_TRADE,
@@ -39,6 +43,7 @@ from fastpath.matching cimport (
     TAKER_SLIDE,
     amend_order,
     fill_t,
+    match_crosses,
     match_fill_bound,
     match_order,
     match_t,
@@ -67,8 +72,14 @@ from fastpath.pool cimport (
     id_map_get,
     id_map_new,
     id_map_put,
+    id_map_guess,
+    id_map_home,
     id_map_remove,
+    id_map_reserve,
+    id_tag,
+    level_t,
     order_leaves,
+    order_t,
     pool_free,
     pool_give,
     pool_new,
@@ -80,21 +91,25 @@ EXTENSION = struct.Struct("<IB3xqqQ")
 REPORT = struct.Struct("<QBBBBIQQqqqq")
 
 cdef enum:
+    MAX_ORDERS = 268435456
     MAX_BOOKS = 65536
     FIRST_SINK = 1024             # fills; it grows to what one taker needs
+    SHALLOW = 4096                # books with fewer orders live in the near caches: looking ahead would only cost
+    STAGE = 6
     OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
 
 
 cdef engine_t* engine_new(uint32_t max_orders, uint32_t max_books) noexcept nogil:
     cdef engine_t* engine
-    if max_books > MAX_BOOKS:
+    if max_orders > MAX_ORDERS or max_books > MAX_BOOKS:
         return NULL
     engine = <engine_t*>calloc(1, sizeof(engine_t))
     if engine == NULL:
         return NULL
     engine.max_books = max_books
     engine.pool = pool_new(max_orders)
-    engine.ids = id_map_new(max_orders)
+    if engine.pool != NULL:
+        engine.ids = id_map_new(engine.pool)
     engine.books = <book_t**>calloc(max_books, sizeof(book_t*))
     if not sink_init(&engine.sink, FIRST_SINK) or engine.pool == NULL or engine.ids == NULL or engine.books == NULL:
         engine_free(engine)
@@ -173,7 +188,7 @@ cdef void report_fills(
         report.price = fill.price
         report.qty = fill.qty
         if fill.maker_leaves == 0:
-            id_map_remove(engine.ids, maker_id)
+            id_map_remove(engine.ids, maker_id, fill.maker)
             pool_give(engine.pool, fill.maker)
     engine.sink.count = 0
 
@@ -225,6 +240,30 @@ cdef inline void describe(
         taker.display_qty = extension.display_qty
 
 
+cdef inline bint rest_quietly(
+    engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports
+) noexcept nogil:
+    """The common case of NEW: a plain limit order that meets nobody. False: it is not that, nothing was done."""
+    cdef report_t* report
+    cdef uint32_t slot
+    if (command.flags != 0 or command.qty <= 0 or command.time_in_force == TIME_IN_FORCE_IOC
+            or command.time_in_force == TIME_IN_FORCE_FOK or match_crosses(book, command.side, command.price)
+            or not book_can_rest(book, command.side, False, command.qty) or not id_map_reserve(engine.ids)):
+        return False
+    slot = pool_take(engine.pool)
+    if slot == NIL:
+        return False
+    engine.pool.orders[slot].id = command.id
+    engine.pool.orders[slot].owner = 0
+    book_rest(book, slot, command.side, False, command.price, command.qty, 0)
+    id_map_put(engine.ids, command.id, slot)
+    engine.seq += 1
+    report = next_report(reports, engine, REPORT_ACCEPTED, command, command.side, 0)
+    report.price = command.price
+    report.qty = report.leaves = command.qty
+    return True
+
+
 cdef bint submit_new(
     engine_t* engine, book_t* book, const engine_command_t* command, const engine_extension_t* extension,
     reports_t* reports
@@ -237,12 +276,14 @@ cdef bint submit_new(
     if id_map_get(engine.ids, command.id) != NIL:
         reject(engine, command, command.side, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT, reports)
         return True
+    if rest_quietly(engine, book, command, reports):
+        return True
     describe(&taker, command, extension)
     if match_fill_bound(book, &taker) + OWN_REPORTS > room(reports):
         return False
     if not (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
             or taker.flags & TAKER_MARKET):
-        taker.slot = pool_take(engine.pool)
+        taker.slot = pool_take(engine.pool) if id_map_reserve(engine.ids) else NIL
         if taker.slot == NIL:
             reject(engine, command, command.side, REJECT_REASON_CAPACITY, reports)
             return True
@@ -257,6 +298,26 @@ cdef bint submit_new(
         return True
     engine.seq += 1
     report_match(engine, REPORT_ACCEPTED, command, &taker, &result, reports)
+    return True
+
+
+cdef inline bint move_quietly(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, reports_t* reports
+) noexcept nogil:
+    """The common case of MOVE: a plain order that meets nobody at its new price. False: it is not that, nothing was done."""
+    cdef const level_t* level = &engine.pool.levels[engine.pool.orders[slot].level]
+    cdef qty_t qty = engine.pool.orders[slot].qty
+    cdef uint8_t side = level.ladder + 1
+    cdef report_t* report
+    if (command.flags != 0 or level.iceberg or side > SIDE_SELL or match_crosses(book, side, command.price)
+            or not book_can_rest(book, side, False, qty)):
+        return False
+    book_remove(book, slot)
+    book_rest(book, slot, side, False, command.price, qty, 0)
+    engine.seq += 1
+    report = next_report(reports, engine, REPORT_MODIFIED, command, side, 0)
+    report.price = command.price
+    report.qty = report.leaves = qty
     return True
 
 
@@ -289,7 +350,7 @@ cdef bint submit_change(
     engine.seq += 1
     report_match(engine, REPORT_MODIFIED, command, &taker, &result, reports)
     if result.outcome != MATCH_RESTED:
-        id_map_remove(engine.ids, command.id)
+        id_map_remove(engine.ids, command.id, slot)
         pool_give(engine.pool, slot)
     return True
 
@@ -301,7 +362,7 @@ cdef void cancel(
     report.price = order_price(engine.pool, slot)
     report.qty = order_leaves(engine.pool, slot)
     book_remove(book, slot)
-    id_map_remove(engine.ids, command.id)
+    id_map_remove(engine.ids, command.id, slot)
     pool_give(engine.pool, slot)
 
 
@@ -348,9 +409,54 @@ cdef bint engine_submit(
         cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
     elif command.op == ENGINE_REDUCE:
         reduce(engine, book, slot, command, reports)
-    else:
+    elif command.op == ENGINE_MODIFY or not move_quietly(engine, book, slot, command, reports):
         return submit_change(engine, book, slot, command, extension, reports)
     return True
+
+
+cdef struct look_ahead_t:
+    uint32_t slots[STAGE * 4]     # what the ids of coming commands probably map to, by command number
+
+
+cdef inline void look_ahead(
+    const engine_t* engine, const engine_command_t* commands, uint64_t i, uint64_t n, look_ahead_t* ahead
+) noexcept nogil:
+    """Have the cache lines of coming commands fetched, one dependent step further for each STAGE commands nearer.
+
+    Deep books live outside the near caches and nearly all of a command's time is waiting for a few lines, each known only
+    from the one before. Guesses only: what commands in between change makes a prefetch useless, never wrong.
+    """
+    cdef const engine_command_t* command
+    cdef const order_t* order
+    cdef const level_t* level
+    cdef const ladder_t* ladder
+    cdef uint64_t at = i + 4 * STAGE
+    cdef uint32_t handle, slot
+    cdef price_t key
+    if at < n:
+        __builtin_prefetch(&engine.ids.cells[id_map_home(engine.ids, id_tag(commands[at].id))])
+    at -= STAGE
+    if at < n:
+        slot = id_map_guess(engine.ids, commands[at].id)
+        ahead.slots[at % (4 * STAGE)] = slot
+        __builtin_prefetch(&engine.pool.orders[slot])
+    at -= STAGE
+    if at < n:
+        order = &engine.pool.orders[ahead.slots[at % (4 * STAGE)]]
+        __builtin_prefetch(&engine.pool.orders[order.prev])
+        __builtin_prefetch(&engine.pool.orders[order.next])
+        __builtin_prefetch(&engine.pool.levels[order.level])
+    at -= STAGE
+    if at < n:
+        command = &commands[at]
+        level = &engine.pool.levels[engine.pool.orders[ahead.slots[at % (4 * STAGE)]].level]
+        if (command.op == ENGINE_NEW or command.op == ENGINE_MOVE) and engine_book(engine, command.instrument) != NULL:
+            ladder = &engine.books[command.instrument].ladders[
+                (command.side - 1) & 1 if command.op == ENGINE_NEW else level.ladder & 3]
+            key = command.price ^ ladder_mask(command.side - 1 if command.op == ENGINE_NEW else level.ladder)
+            if in_window(ladder, key):
+                handle = ladder.cells[cell_of(ladder, key)]
+                __builtin_prefetch(&engine.pool.orders[engine.pool.levels[handle].tail])
 
 
 cdef uint64_t engine_apply(
@@ -358,7 +464,12 @@ cdef uint64_t engine_apply(
 ) noexcept nogil:
     cdef uint64_t i = 0
     cdef const engine_extension_t* extension
+    cdef look_ahead_t ahead
+    cdef bint deep = engine.pool.count > SHALLOW
+    memset(&ahead, 0, sizeof(look_ahead_t))
     while i < n:
+        if deep:
+            look_ahead(engine, commands, i, n, &ahead)
         if commands[i].flags & ENGINE_EXTENDED:
             if i + 1 == n:
                 break
@@ -439,8 +550,8 @@ cdef class MatchingEngine:
     """
 
     def __cinit__(self, max_orders: int = 1_000_000, max_books: int = 4096):
-        if not 0 < max_orders < 2**31 or not 0 < max_books <= MAX_BOOKS:
-            raise ValueError("max_orders must be in 1..2**31-1, max_books in 1..65536")
+        if not 0 < max_orders <= MAX_ORDERS or not 0 < max_books <= MAX_BOOKS:
+            raise ValueError("max_orders must be in 1..2**28, max_books in 1..65536")
         self.engine = engine_new(max_orders, max_books)
         if self.engine == NULL:
             raise MemoryError(f"no memory for {max_orders} orders and {max_books} books")

@@ -89,66 +89,81 @@ cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil
     return order.qty
 
 
-# id_map: u64 id (not 0) -> u32 slot (not NIL). Open addressing with linear probing, at most half full, deletion by shifting
-# back (no tombstones, so it never decays). Eight neighbouring ids share a start region, since clients count upwards.
+# id_map: client id (u64, not 0) -> slot of the order that carries it. Open addressing with linear probing, at most half full,
+# deletion by shifting back (no tombstones, so it never decays). A cell keeps 32 bits of the hash; the id itself is compared in
+# the order, which whoever asks is about to read anyway. Clients count upwards, so eight neighbouring ids share a cache
+# line of cells. It starts small and doubles up to its capacity: few ids stay within few cache lines.
 
 cdef struct id_cell_t:
-    uint64_t id                   # 0: empty
-    uint32_t slot
-    uint32_t unused
+    uint32_t tag                  # of the id, see id_tag
+    uint32_t slot                 # NIL: empty
 
 cdef struct id_map_t:
     id_cell_t* cells
-    uint64_t mask                 # cells - 1
-    uint32_t shift                # 64 - log2(cells)
+    const order_t* orders         # the pool's
+    uint32_t mask                 # cells - 1
+    uint32_t shift                # 32 - log2(cells)
     uint32_t count
+    uint32_t room                 # ids it takes before it must grow
     uint32_t capacity
 
-cdef id_map_t* id_map_new(uint32_t capacity) noexcept nogil  # NULL: out of memory
+cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil     # for as many ids as the pool has orders; NULL: out of memory
 cdef void id_map_free(id_map_t* ids) noexcept nogil
+cdef bint id_map_grow(id_map_t* ids) noexcept nogil
 
-cdef inline uint64_t id_map_home(const id_map_t* ids, uint64_t id) noexcept nogil:
-    return ((((id >> 3) * <uint64_t>0x9E3779B97F4A7C15) >> ids.shift) + (id & 7)) & ids.mask
+cdef inline bint id_map_reserve(id_map_t* ids) noexcept nogil:
+    """Make sure one more id has room. False: the capacity is reached, or out of memory."""
+    return ids.count < ids.room or id_map_grow(ids)
 
-cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
-    """The slot of `id`, NIL when there is none."""
-    cdef uint64_t at = id_map_home(ids, id)
-    while ids.cells[at].id != id:
-        if ids.cells[at].id == 0:
-            return NIL
+cdef inline uint32_t id_tag(uint64_t id) noexcept nogil:
+    """29 bits of a multiplicative hash of id / 8, and id % 8."""
+    return <uint32_t>(((id >> 3) * <uint64_t>0x9E3779B97F4A7C15) >> 32) & ~<uint32_t>7 | <uint32_t>(id & 7)
+
+cdef inline uint32_t id_map_home(const id_map_t* ids, uint32_t tag) noexcept nogil:
+    return (tag >> ids.shift) & ~<uint32_t>7 | tag & 7
+
+cdef inline uint32_t id_map_guess(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """The slot that probably carries `id`, found without touching an order; NIL when certainly none does."""
+    cdef uint32_t tag = id_tag(id)
+    cdef uint32_t at = id_map_home(ids, tag)
+    while ids.cells[at].tag != tag and ids.cells[at].slot != NIL:
         at = (at + 1) & ids.mask
     return ids.cells[at].slot
 
-cdef inline bint id_map_put(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
-    """Add an id that is not in the map. False: it already is, or the map is full."""
-    cdef uint64_t at = id_map_home(ids, id)
-    if ids.count >= ids.capacity:
-        return False
-    while ids.cells[at].id != 0:
-        if ids.cells[at].id == id:
-            return False
+cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """The slot of `id`, NIL when there is none."""
+    cdef uint32_t tag = id_tag(id)
+    cdef uint32_t at = id_map_home(ids, tag)
+    cdef uint32_t slot = ids.cells[at].slot
+    while slot != NIL and (ids.cells[at].tag != tag or ids.orders[slot].id != id):
         at = (at + 1) & ids.mask
-    ids.cells[at].id = id
+        slot = ids.cells[at].slot
+    return slot
+
+cdef inline void id_map_put(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
+    """Add an id that is not in the map, after id_map_reserve() said yes. orders[slot].id is `id`."""
+    cdef uint32_t tag = id_tag(id)
+    cdef uint32_t at = id_map_home(ids, tag)
+    while ids.cells[at].slot != NIL:
+        at = (at + 1) & ids.mask
+    ids.cells[at].tag = tag
     ids.cells[at].slot = slot
     ids.count += 1
-    return True
 
-cdef inline void id_map_remove(id_map_t* ids, uint64_t id) noexcept nogil:
-    """Forget `id`, if it is there: whoever was pushed behind it moves up."""
-    cdef uint64_t at = id_map_home(ids, id)
-    cdef uint64_t probe, home
-    while ids.cells[at].id != id:
-        if ids.cells[at].id == 0:
-            return
+cdef inline void id_map_remove(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
+    """Forget `id`, which maps to `slot`: whoever was pushed behind it moves up."""
+    cdef uint32_t at = id_map_home(ids, id_tag(id))
+    cdef uint32_t probe, home
+    while ids.cells[at].slot != slot:
         at = (at + 1) & ids.mask
     ids.count -= 1
     probe = at
     while True:
         probe = (probe + 1) & ids.mask
-        if ids.cells[probe].id == 0:
+        if ids.cells[probe].slot == NIL:
             break
-        home = id_map_home(ids, ids.cells[probe].id)
+        home = id_map_home(ids, ids.cells[probe].tag)
         if ((probe - home) & ids.mask) >= ((probe - at) & ids.mask):
             ids.cells[at] = ids.cells[probe]
             at = probe
-    ids.cells[at].id = 0
+    ids.cells[at].slot = NIL
