@@ -95,7 +95,7 @@ cdef enum:
     MAX_BOOKS = 65536
     FIRST_SINK = 1024             # fills; it grows to what one taker needs
     SHALLOW = 4096                # books with fewer orders live in the near caches: looking ahead would only cost
-    STAGE = 6
+    STAGE = 8
     OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
 
 
