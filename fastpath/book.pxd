@@ -83,23 +83,18 @@ cdef inline void book_append(pool_t* pool, uint32_t slot, uint32_t handle) noexc
     order.level = handle
     order.next = NIL
     order.prev = level.tail
-    if level.tail != NIL:
-        pool.orders[level.tail].next = slot
-    else:
-        level.head = slot
+    cdef uint32_t* link = &pool.orders[level.tail].next if level.tail != NIL else &level.head
+    link[0] = slot
     level.tail = slot
 
 cdef inline void book_unlink(pool_t* pool, uint32_t slot, level_t* level) noexcept nogil:
     """Take an order out of its level's queue; totals are the caller's."""
-    cdef const order_t* order = &pool.orders[slot]
-    if order.prev != NIL:
-        pool.orders[order.prev].next = order.next
-    else:
-        level.head = order.next
-    if order.next != NIL:
-        pool.orders[order.next].prev = order.prev
-    else:
-        level.tail = order.prev
+    cdef uint32_t before = pool.orders[slot].prev
+    cdef uint32_t after = pool.orders[slot].next
+    cdef uint32_t* forward = &pool.orders[before].next if before != NIL else &level.head
+    cdef uint32_t* backward = &pool.orders[after].prev if after != NIL else &level.tail
+    forward[0] = after            # written through a chosen address: a choice costs less than a wrong guess
+    backward[0] = before
 
 cdef inline uint32_t book_new_level(book_t* book, uint32_t index, price_t key) noexcept nogil:
     cdef uint32_t handle = pool_take_level(book.pool)

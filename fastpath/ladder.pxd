@@ -19,7 +19,7 @@ cdef extern from *:
     int __builtin_ctzll(uint64_t) nogil
     void __builtin_prefetch(const void*) nogil
 
-cdef struct ladder_t:
+cdef struct ladder_t:             # 128 bytes
     price_t   best_key            # meaningful while best is not NIL
     uint32_t  best                # level with the smallest key, NIL: no order rests here
     uint32_t  orders              # resting orders
@@ -34,6 +34,7 @@ cdef struct ladder_t:
     uint32_t  near                # levels in the window
     uint32_t  misses              # see above
     far_t     far
+    uint64_t  unused              # a power of two in size, so that choosing a side is a shift
 
 cdef void ladder_init(ladder_t* ladder) noexcept nogil
 cdef void ladder_close(ladder_t* ladder) noexcept nogil

@@ -73,7 +73,6 @@ from fastpath.pool cimport (
     id_map_new,
     id_map_put,
     id_map_guess,
-    id_map_home,
     id_map_remove,
     id_map_reserve,
     id_tag,
@@ -355,7 +354,7 @@ cdef bint submit_change(
     return True
 
 
-cdef void cancel(
+cdef inline void cancel(
     engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, uint8_t reason, reports_t* reports
 ) noexcept nogil:
     cdef report_t* report = next_report(reports, engine, REPORT_CANCELED, command, order_side(engine.pool, slot), reason)
@@ -385,7 +384,7 @@ cdef void reduce(
     report.leaves = open_qty - command.qty
 
 
-cdef bint engine_submit(
+cdef inline bint submit(
     engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
 ) noexcept nogil:
     cdef book_t* book = engine_book(engine, command.instrument)
@@ -414,6 +413,12 @@ cdef bint engine_submit(
     return True
 
 
+cdef bint engine_submit(
+    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    return submit(engine, command, extension, reports)
+
+
 cdef struct look_ahead_t:
     uint32_t slots[STAGE * 4]     # what the ids of coming commands probably map to, by command number
 
@@ -434,7 +439,7 @@ cdef inline void look_ahead(
     cdef uint32_t handle, slot
     cdef price_t key
     if at < n:
-        __builtin_prefetch(&engine.ids.cells[id_map_home(engine.ids, id_tag(commands[at].id))])
+        __builtin_prefetch(&engine.ids.buckets[id_tag(commands[at].id) >> engine.ids.shift])
     at -= STAGE
     if at < n:
         slot = id_map_guess(engine.ids, commands[at].id)
@@ -476,7 +481,7 @@ cdef uint64_t engine_apply(
             extension = <const engine_extension_t*>&commands[i + 1]
         else:
             extension = NULL
-        if not engine_submit(engine, &commands[i], extension, reports):
+        if not submit(engine, &commands[i], extension, reports):
             break
         i += 1 + (extension != NULL)
     return i

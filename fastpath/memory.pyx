@@ -1,7 +1,8 @@
 """Big zeroed arrays. See `memory.pxd`."""
 
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
+from libc.string cimport memset
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -25,7 +26,11 @@ cdef extern from *:
     """
     void advise_huge(void* memory, size_t size) nogil
 
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void** memory, size_t alignment, size_t size)
+
 cdef enum:
+    CACHE_LINE = 64
     HUGE = 2097152
     HUGE_FROM = 1048576
 
@@ -38,8 +43,11 @@ cdef void* memory_reserve(size_t size) noexcept nogil:
     cdef size_t length = rounded(size)
     cdef char* memory
     cdef char* start
+    cdef void* small = NULL
     if size < HUGE_FROM:
-        return calloc(1, size)
+        if posix_memalign(&small, CACHE_LINE, size) != 0:
+            return NULL
+        return memset(small, 0, size)
     memory = <char*>mmap(NULL, length + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
     if <void*>memory == MAP_FAILED:
         return NULL

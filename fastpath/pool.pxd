@@ -89,20 +89,50 @@ cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil
     return order.qty
 
 
-# id_map: client id (u64, not 0) -> slot of the order that carries it. Open addressing with linear probing, at most half full,
-# deletion by shifting back (no tombstones, so it never decays). A cell keeps 32 bits of the hash; the id itself is compared in
-# the order, which whoever asks is about to read anyway. Clients count upwards, so eight neighbouring ids share a cache
-# line of cells. It starts small and doubles up to its capacity: few ids stay within few cache lines.
+# id_map: client id (u64, not 0) -> slot of the order that carries it. Open addressing by buckets of one cache line with seven
+# lanes, at most half full. A lane keeps 32 bits of the hash; the id itself is compared in the order, which whoever asks is
+# about to read anyway. A bucket counts the ids that found it full and went on (spilled): a search ends at the first bucket
+# nobody spilled from, and removal needs no tombstones. All lanes are compared at once: no branches to guess wrong.
+# It starts small and doubles up to its capacity, so that few ids stay within few cache lines.
 
-cdef struct id_cell_t:
-    uint32_t tag                  # of the id, see id_tag
-    uint32_t slot                 # NIL: empty
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+    #endif
+    /* Bit k is set when lanes[k] == value, for the seven lanes of a bucket; lanes[7] may be read and is ignored. */
+    static inline uint32_t tw_lanes_equal(const uint32_t *lanes, uint32_t value) {
+    #if defined(__SSE2__)
+        const __m128i wanted = _mm_set1_epi32((int)value);
+        const __m128i low = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)lanes), wanted);
+        const __m128i high = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(lanes + 4)), wanted);
+        return (uint32_t)(_mm_movemask_ps(_mm_castsi128_ps(low)) | (_mm_movemask_ps(_mm_castsi128_ps(high)) & 7) << 4);
+    #else
+        uint32_t bits = 0;
+        for (int k = 0; k < 7; k++)
+            bits |= (uint32_t)(lanes[k] == value) << k;
+        return bits;
+    #endif
+    }
+    """
+    uint32_t lanes_equal "tw_lanes_equal"(const uint32_t* lanes, uint32_t value) nogil
+    int __builtin_ctz(uint32_t) nogil
+
+cdef enum:
+    BUCKET_LANES = 7
+
+cdef struct id_bucket_t:          # 64 bytes
+    uint32_t tags[BUCKET_LANES]
+    uint32_t spilled              # ids that found this bucket full
+    uint32_t slots[BUCKET_LANES]  # NIL: a free lane
+    uint32_t unused
 
 cdef struct id_map_t:
-    id_cell_t* cells
+    id_bucket_t* buckets
     const order_t* orders         # the pool's
-    uint32_t mask                 # cells - 1
-    uint32_t shift                # 32 - log2(cells)
+    uint32_t mask                 # buckets - 1
+    uint32_t shift                # 32 - log2(buckets)
     uint32_t count
     uint32_t room                 # ids it takes before it must grow
     uint32_t capacity
@@ -116,54 +146,58 @@ cdef inline bint id_map_reserve(id_map_t* ids) noexcept nogil:
     return ids.count < ids.room or id_map_grow(ids)
 
 cdef inline uint32_t id_tag(uint64_t id) noexcept nogil:
-    """29 bits of a multiplicative hash of id / 8, and id % 8."""
-    return <uint32_t>(((id >> 3) * <uint64_t>0x9E3779B97F4A7C15) >> 32) & ~<uint32_t>7 | <uint32_t>(id & 7)
-
-cdef inline uint32_t id_map_home(const id_map_t* ids, uint32_t tag) noexcept nogil:
-    return (tag >> ids.shift) & ~<uint32_t>7 | tag & 7
+    """Multiplicative hash; its high bits choose the bucket."""
+    return <uint32_t>((id * <uint64_t>0x9E3779B97F4A7C15) >> 32)
 
 cdef inline uint32_t id_map_guess(const id_map_t* ids, uint64_t id) noexcept nogil:
-    """The slot that probably carries `id`, found without touching an order; NIL when certainly none does."""
+    """The slot that probably carries `id`, found in one bucket and without touching an order; NIL: no guess."""
     cdef uint32_t tag = id_tag(id)
-    cdef uint32_t at = id_map_home(ids, tag)
-    while ids.cells[at].tag != tag and ids.cells[at].slot != NIL:
-        at = (at + 1) & ids.mask
-    return ids.cells[at].slot
+    cdef const id_bucket_t* bucket = &ids.buckets[tag >> ids.shift]
+    cdef uint32_t found = lanes_equal(bucket.tags, tag)
+    return bucket.slots[__builtin_ctz(found)] if found != 0 else NIL
 
 cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
-    """The slot of `id`, NIL when there is none."""
+    """The slot of `id` (not 0), NIL when there is none."""
     cdef uint32_t tag = id_tag(id)
-    cdef uint32_t at = id_map_home(ids, tag)
-    cdef uint32_t slot = ids.cells[at].slot
-    while slot != NIL and (ids.cells[at].tag != tag or ids.orders[slot].id != id):
+    cdef uint32_t at = tag >> ids.shift
+    cdef uint32_t found, slot
+    cdef const id_bucket_t* bucket
+    while True:
+        bucket = &ids.buckets[at]
+        found = lanes_equal(bucket.tags, tag)
+        while found != 0:
+            slot = bucket.slots[__builtin_ctz(found)]
+            if ids.orders[slot].id == id and slot != NIL:
+                return slot
+            found &= found - 1
+        if bucket.spilled == 0:
+            return NIL
         at = (at + 1) & ids.mask
-        slot = ids.cells[at].slot
-    return slot
+
+cdef inline void id_map_put_tag(id_map_t* ids, uint32_t tag, uint32_t slot) noexcept nogil:
+    cdef uint32_t at = tag >> ids.shift
+    cdef uint32_t lane
+    cdef uint32_t free_lanes = lanes_equal(ids.buckets[at].slots, NIL)
+    while free_lanes == 0:
+        ids.buckets[at].spilled += 1
+        at = (at + 1) & ids.mask
+        free_lanes = lanes_equal(ids.buckets[at].slots, NIL)
+    lane = __builtin_ctz(free_lanes)
+    ids.buckets[at].tags[lane] = tag
+    ids.buckets[at].slots[lane] = slot
+    ids.count += 1
 
 cdef inline void id_map_put(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
     """Add an id that is not in the map, after id_map_reserve() said yes. orders[slot].id is `id`."""
-    cdef uint32_t tag = id_tag(id)
-    cdef uint32_t at = id_map_home(ids, tag)
-    while ids.cells[at].slot != NIL:
-        at = (at + 1) & ids.mask
-    ids.cells[at].tag = tag
-    ids.cells[at].slot = slot
-    ids.count += 1
+    id_map_put_tag(ids, id_tag(id), slot)
 
 cdef inline void id_map_remove(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
-    """Forget `id`, which maps to `slot`: whoever was pushed behind it moves up."""
-    cdef uint32_t at = id_map_home(ids, id_tag(id))
-    cdef uint32_t probe, home
-    while ids.cells[at].slot != slot:
+    """Forget `id`, which maps to `slot`."""
+    cdef uint32_t at = id_tag(id) >> ids.shift
+    cdef uint32_t found = lanes_equal(ids.buckets[at].slots, slot)
+    while found == 0:
+        ids.buckets[at].spilled -= 1
         at = (at + 1) & ids.mask
+        found = lanes_equal(ids.buckets[at].slots, slot)
+    ids.buckets[at].slots[__builtin_ctz(found)] = NIL
     ids.count -= 1
-    probe = at
-    while True:
-        probe = (probe + 1) & ids.mask
-        if ids.cells[probe].slot == NIL:
-            break
-        home = id_map_home(ids, ids.cells[probe].tag)
-        if ((probe - home) & ids.mask) >= ((probe - at) & ids.mask):
-            ids.cells[at] = ids.cells[probe]
-            at = probe
-    ids.cells[at].slot = NIL

@@ -8,7 +8,7 @@ cdef extern from *:
     int __builtin_ctzll(uint64_t) nogil
 
 cdef enum:
-    FIRST_CELLS = 1024
+    FIRST_BUCKETS = 256
 
 
 cdef pool_t* pool_new(uint32_t capacity) noexcept nogil:
@@ -35,15 +35,15 @@ cdef void pool_free(pool_t* pool) noexcept nogil:
         free(pool)
 
 
-cdef bint allocate_cells(id_map_t* ids, uint64_t cells) noexcept nogil:
-    """An empty table of a power of two of cells. False: out of memory, the map is as it was."""
-    cdef id_cell_t* table = <id_cell_t*>memory_reserve(cells * sizeof(id_cell_t))
+cdef bint allocate_buckets(id_map_t* ids, uint64_t buckets) noexcept nogil:
+    """An empty table of a power of two of buckets. False: out of memory, the map is as it was."""
+    cdef id_bucket_t* table = <id_bucket_t*>memory_reserve(buckets * sizeof(id_bucket_t))
     if table == NULL:
         return False
-    ids.cells = table
-    ids.mask = <uint32_t>(cells - 1)
-    ids.shift = 32 - <uint32_t>__builtin_ctzll(cells)
-    ids.room = <uint32_t>min(cells // 2, <uint64_t>ids.capacity)
+    ids.buckets = table
+    ids.mask = <uint32_t>(buckets - 1)
+    ids.shift = 32 - <uint32_t>__builtin_ctzll(buckets)
+    ids.room = <uint32_t>min(buckets * BUCKET_LANES // 2, <uint64_t>ids.capacity)
     ids.count = 0
     return True
 
@@ -54,7 +54,7 @@ cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil:
         return NULL
     ids.orders = pool.orders
     ids.capacity = pool.capacity
-    if not allocate_cells(ids, FIRST_CELLS):
+    if not allocate_buckets(ids, FIRST_BUCKETS):
         free(ids)
         return NULL
     return ids
@@ -62,18 +62,20 @@ cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil:
 
 cdef bint id_map_grow(id_map_t* ids) noexcept nogil:
     cdef id_map_t old = ids[0]
-    cdef uint64_t cells = <uint64_t>old.mask + 1
-    cdef uint64_t i
-    if ids.count >= ids.capacity or not allocate_cells(ids, 2 * cells):
+    cdef uint64_t buckets = <uint64_t>old.mask + 1
+    cdef uint64_t at
+    cdef uint32_t lane
+    if ids.count >= ids.capacity or not allocate_buckets(ids, 2 * buckets):
         return False
-    for i in range(cells):
-        if old.cells[i].slot != NIL:
-            id_map_put(ids, ids.orders[old.cells[i].slot].id, old.cells[i].slot)
-    memory_release(old.cells, cells * sizeof(id_cell_t))
+    for at in range(buckets):
+        for lane in range(BUCKET_LANES):
+            if old.buckets[at].slots[lane] != NIL:
+                id_map_put_tag(ids, old.buckets[at].tags[lane], old.buckets[at].slots[lane])
+    memory_release(old.buckets, buckets * sizeof(id_bucket_t))
     return True
 
 
 cdef void id_map_free(id_map_t* ids) noexcept nogil:
     if ids != NULL:
-        memory_release(ids.cells, (<size_t>ids.mask + 1) * sizeof(id_cell_t))
+        memory_release(ids.buckets, (<size_t>ids.mask + 1) * sizeof(id_bucket_t))
         free(ids)
