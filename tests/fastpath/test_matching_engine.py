@@ -1,0 +1,159 @@
+"""The batch interface of the matching engine: buffers, bounds, many books, and ladders under wide prices."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastpath.matching_engine import COMMAND, REPORT, EngineOp, MatchingEngine, ReportKind
+from fastpath.model import CancelReason
+from tests.reference.book_twin import BUY, SELL, Command
+from tests.reference.engine_pair import EnginePair, pack, unpack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def new(id: int, side: int, price: int, qty: int, instrument: int = 1) -> Command:
+    return Command(EngineOp.ENGINE_NEW, side, 1, 0, instrument, id, price, qty)
+
+
+def test_a_command_that_might_not_find_room_for_its_reports_waits() -> None:
+    engine = MatchingEngine(max_orders=100, max_books=2)
+    engine.create_book(1)
+    engine.apply(b"".join(pack(new(id, SELL, 100, 1)) for id in range(1, 11)))
+    sweep = pack(new(50, BUY, 100, 10)) + pack(new(51, BUY, 90, 1))
+    small = bytearray(REPORT.size * 11)
+    assert engine.process(sweep, small) == (0, 0)
+    assert engine.order_count == 10
+    enough = bytearray(REPORT.size * 12)
+    consumed, written = engine.process(sweep, enough)
+    assert (consumed, written) == (1, 11)
+    consumed, written = engine.process(sweep[COMMAND.size :], enough)
+    assert (consumed, written) == (1, 1)
+
+
+def test_apply_makes_room_by_itself() -> None:
+    engine = MatchingEngine(max_orders=5001, max_books=2)
+    engine.create_book(1)
+    engine.apply(b"".join(pack(new(id, SELL, 100, 1)) for id in range(1, 5001)))
+    reports = unpack(engine.apply(pack(new(9999, BUY, 100, 5000))))
+    assert len(reports) == 5001
+    assert reports[-1].leaves == 0
+
+
+def test_malformed_buffers_raise_before_anything_happens() -> None:
+    engine = MatchingEngine(max_orders=10, max_books=2)
+    engine.create_book(1)
+    with pytest.raises(ValueError, match="32 bytes"):
+        engine.process(pack(new(1, BUY, 1, 1)) + b"x", bytearray(640))
+    with pytest.raises(ValueError, match="extension"):
+        engine.apply(COMMAND.pack(1, 1, 1, 128, 1, 1, 1, 1))
+    assert engine.order_count == 0
+    assert engine.apply(b"") == b""
+
+
+def test_bounds_of_construction_are_checked() -> None:
+    for bad in ({"max_orders": 0}, {"max_orders": 2**29}, {"max_books": 0}, {"max_books": 65537}):
+        with pytest.raises(ValueError, match="max_orders must be"):
+            MatchingEngine(**bad)
+
+
+def test_books_come_and_go_at_run_time() -> None:
+    engine = MatchingEngine(max_orders=1000, max_books=500)
+    for instrument in range(500):
+        engine.create_book(instrument)
+    with pytest.raises(ValueError, match="has a book already"):
+        engine.create_book(7)
+    engine.apply(b"".join(pack(new(id, BUY, id, 1, instrument=id % 500)) for id in range(1, 1001)))
+    engine.validate()
+    canceled = unpack(engine.retire_book(7))
+    assert sorted(report.id for report in canceled) == [7, 507]
+    assert {report.reason for report in canceled} == {CancelReason.CANCEL_REASON_INSTRUMENT_RETIRED}
+    assert engine.order_count == 998
+    with pytest.raises(KeyError):
+        engine.best(7, BUY)
+    engine.create_book(7)
+    assert unpack(engine.apply(pack(new(7, BUY, 5, 1, instrument=7))))[0].kind == ReportKind.REPORT_ACCEPTED
+    engine.validate()
+
+
+def test_state_hash_is_equal_in_fresh_processes_whatever_the_hash_seed() -> None:
+    program = """
+import random
+from fastpath.matching_engine import COMMAND, MatchingEngine
+rng = random.Random(5)
+engine = MatchingEngine(max_orders=10000, max_books=2)
+engine.create_book(1)
+engine.apply(b"".join(COMMAND.pack(rng.randint(1, 5), rng.randint(1, 2), 1, 0, 1, rng.randint(1, 3000),
+    rng.randint(-50000, 50000), rng.randint(1, 9)) for _ in range(20000)))
+engine.validate()
+print(engine.state_hash(), engine.order_count)
+"""
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("0", "1", "2", "3")
+    }  # fmt: skip
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("span", [3_000, 200_000, 10**7, 2**62])
+def test_deep_and_wide_books_keep_their_levels_in_order(span: int) -> None:
+    """Thousands of levels, a touch that wanders over the whole span: the window moves, widens, and misses."""
+    rng = random.Random(span)
+    engine = MatchingEngine(max_orders=50_000, max_books=2)
+    engine.create_book(1)
+    levels: dict[int, dict[int, int]] = {}
+    resting: dict[int, int] = {}
+    ids = iter(range(1, 10**9))
+    for round_number in range(60):
+        centre = rng.randint(-span, span)
+        batch = []
+        for _ in range(rng.randint(50, 400)):
+            id = next(ids)
+            price = centre + int(rng.gauss(0, span / rng.choice((10, 1000, 100_000))))
+            batch.append(new(id, BUY, price, 1 + id % 7))
+            levels.setdefault(price, {})[id] = 1 + id % 7
+            resting[id] = price
+        for id in rng.sample(sorted(resting), len(resting) // rng.choice((3, 20))):
+            batch.append(Command(EngineOp.ENGINE_CANCEL, id=id))
+            price = resting.pop(id)
+            del levels[price][id]
+            if not levels[price]:
+                del levels[price]
+        engine.apply(b"".join(map(pack, batch)))
+        assert engine.best(1, BUY) == max(levels, default=None), f"span {span}, round {round_number}"
+        expected = [(price, sum(levels[price].values()), len(levels[price])) for price in sorted(levels, reverse=True)]
+        assert engine.depth(1, BUY, 10**6) == expected
+        engine.validate()
+
+
+def test_looking_ahead_changes_nothing_but_speed() -> None:
+    """Deep books are prefetched for; batches of one command are not: same reports."""
+    rng = random.Random(3)
+    commands = [pack(new(id, 1 + id % 2, -5 * (id % 2) + 6000 * (1 - 2 * (id % 2)), 5)) for id in range(1, 6001)]
+    for _ in range(6000):
+        op = rng.choice((EngineOp.ENGINE_NEW, EngineOp.ENGINE_CANCEL, EngineOp.ENGINE_MOVE, EngineOp.ENGINE_MODIFY))
+        commands.append(
+            pack(Command(op, rng.choice((BUY, SELL)), 1, 0, rng.randint(0, 3), rng.randint(0, 9000),
+                         rng.randint(-9000, 9000), rng.randint(1, 9)))
+        )  # fmt: skip
+    batched, single = (MatchingEngine(max_orders=20_000, max_books=3) for _ in range(2))
+    for engine in (batched, single):
+        engine.create_book(1)
+    assert batched.apply(b"".join(commands)) == b"".join(map(single.apply, commands))
+    assert batched.state_hash() == single.state_hash()
+
+
+def test_one_pair_of_books_does_not_touch_another() -> None:
+    pair = EnginePair(instruments=(1, 2, 3))
+    for id in range(1, 30):
+        pair.submit(new(id, 1 + id % 2, 100, 2, instrument=1 + id % 3))
+    pair.compare()
