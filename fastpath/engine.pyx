@@ -1,0 +1,479 @@
+"""Many books driven by client ids: packed commands in, packed reports out. See `engine.pxd`."""
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastpath.book cimport (
+    LADDERS,
+    book_can_rest,
+    book_crossed,
+    book_first,
+    book_free,
+    book_hash,
+    book_new,
+    book_next,
+    book_reduce,
+    book_remove,
+    book_rest,
+    book_validate,
+    order_price,
+    order_side,
+)
+from fastpath.look_ahead cimport look_ahead, look_ahead_t
+from fastpath.matching cimport (
+    FILL_MAKER_CANCELED,
+    FILL_TRADE,
+    MATCH_CANCELED,
+    MATCH_REJECTED,
+    MATCH_RESTED,
+    TAKER_HIDDEN,
+    TAKER_MARKET,
+    TAKER_POST_ONLY,
+    TAKER_SLIDE,
+    amend_order,
+    fill_t,
+    match_crosses,
+    match_fill_bound,
+    match_order,
+    match_t,
+    replace_order,
+    sink_close,
+    sink_init,
+    taker_t,
+)
+from fastpath.model cimport (
+    CANCEL_REASON_INSTRUMENT_RETIRED,
+    CANCEL_REASON_REQUESTED,
+    CANCEL_REASON_SELF_TRADE,
+    REJECT_REASON_CAPACITY,
+    REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
+    REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_ORDER_NOT_FOUND,
+    SIDE_BUY,
+    SIDE_SELL,
+    TIME_IN_FORCE_FOK,
+    TIME_IN_FORCE_IOC,
+)
+from fastpath.pool cimport (
+    NIL,
+    id_map_free,
+    id_map_get,
+    id_map_new,
+    id_map_put,
+    id_map_remove,
+    id_map_reserve,
+    level_t,
+    order_leaves,
+    pool_free,
+    pool_give,
+    pool_new,
+    pool_take,
+)
+
+cdef enum:
+    MAX_ORDERS = 268435456
+    MAX_BOOKS = 65536
+    FIRST_SINK = 1024             # fills; it grows to what one taker needs
+    SHALLOW = 4096                # books with fewer orders live in the near caches: looking ahead would only cost
+    OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
+
+
+cdef engine_t* engine_new(uint32_t max_orders, uint32_t max_books) noexcept nogil:
+    cdef engine_t* engine
+    if max_orders > MAX_ORDERS or max_books > MAX_BOOKS:
+        return NULL
+    engine = <engine_t*>calloc(1, sizeof(engine_t))
+    if engine == NULL:
+        return NULL
+    engine.max_books = max_books
+    engine.pool = pool_new(max_orders)
+    if engine.pool != NULL:
+        engine.ids = id_map_new(engine.pool)
+    engine.books = <book_t**>calloc(max_books, sizeof(book_t*))
+    if not sink_init(&engine.sink, FIRST_SINK) or engine.pool == NULL or engine.ids == NULL or engine.books == NULL:
+        engine_free(engine)
+        return NULL
+    return engine
+
+
+cdef void engine_free(engine_t* engine) noexcept nogil:
+    cdef uint32_t i
+    if engine == NULL:
+        return
+    if engine.books != NULL:
+        for i in range(engine.max_books):
+            book_free(engine.books[i])
+    free(engine.books)
+    sink_close(&engine.sink)
+    id_map_free(engine.ids)
+    pool_free(engine.pool)
+    free(engine)
+
+
+cdef bint engine_add_book(engine_t* engine, uint32_t instrument) noexcept nogil:
+    if instrument >= engine.max_books or engine.books[instrument] != NULL:
+        return False
+    engine.books[instrument] = book_new(engine.pool, instrument)
+    return engine.books[instrument] != NULL
+
+
+cdef inline report_t* next_report(
+    reports_t* reports, const engine_t* engine, uint8_t kind, const engine_command_t* command, uint8_t side, uint8_t reason
+) noexcept nogil:
+    """A report about the order of `command`, its numbers still to be written."""
+    cdef report_t* report = &reports.records[reports.head & reports.mask]
+    reports.head += 1
+    report.seq = engine.seq
+    report.kind = kind
+    report.op = command.op
+    report.reason = reason
+    report.side = side
+    report.instrument = command.instrument
+    report.id = command.id
+    report.maker_id = 0
+    report.price = 0
+    report.qty = 0
+    report.leaves = 0
+    report.maker_leaves = 0
+    return report
+
+
+cdef void report_fills(
+    engine_t* engine, const engine_command_t* command, const taker_t* taker, reports_t* reports
+) noexcept nogil:
+    """Report what happened to the makers, and forget those that are gone."""
+    cdef const fill_t* fill
+    cdef report_t* report
+    cdef uint64_t maker_id
+    cdef qty_t leaves = taker.qty
+    cdef uint32_t i
+    for i in range(engine.sink.count):
+        fill = &engine.sink.fills[i]
+        maker_id = engine.pool.orders[fill.maker].id
+        if fill.kind == FILL_MAKER_CANCELED:
+            report = next_report(reports, engine, REPORT_CANCELED, command, 3 - taker.side, CANCEL_REASON_SELF_TRADE)
+            report.id = maker_id
+        else:
+            leaves -= fill.qty
+            report = next_report(reports, engine, REPORT_TRADE if fill.kind == FILL_TRADE else REPORT_DECREMENTED,
+                                 command, taker.side, 0)
+            report.maker_id = maker_id
+            report.leaves = leaves
+            report.maker_leaves = fill.maker_leaves
+        report.price = fill.price
+        report.qty = fill.qty
+        if fill.maker_leaves == 0:
+            id_map_remove(engine.ids, maker_id, fill.maker)
+            pool_give(engine.pool, fill.maker)
+    engine.sink.count = 0
+
+
+cdef void report_match(
+    engine_t* engine, uint8_t kind, const engine_command_t* command, const taker_t* taker, const match_t* result,
+    reports_t* reports
+) noexcept nogil:
+    """Report an order that was accepted or modified: itself, its fills, and the cancellation of what is left."""
+    cdef report_t* report = next_report(reports, engine, kind, command, taker.side, 0)
+    report.price = result.price if result.outcome == MATCH_RESTED else taker.price
+    report.qty = report.leaves = taker.qty
+    if engine.sink.count > 0:
+        report_fills(engine, command, taker, reports)
+    if result.outcome == MATCH_CANCELED:
+        report = next_report(reports, engine, REPORT_CANCELED, command, taker.side, result.cancel_reason)
+        report.price = taker.price
+        report.qty = result.leaves
+
+
+cdef inline void reject(
+    engine_t* engine, const engine_command_t* command, uint8_t side, uint8_t reason, reports_t* reports
+) noexcept nogil:
+    cdef report_t* report
+    engine.seq += 1
+    report = next_report(reports, engine, REPORT_REJECTED, command, side, reason)
+    report.price = command.price
+    report.qty = command.qty
+
+
+cdef inline void describe(
+    taker_t* taker, const engine_command_t* command, const engine_extension_t* extension
+) noexcept nogil:
+    """The taker a command asks for; what a resting order already has is filled in by the caller."""
+    taker.slot = NIL
+    taker.owner = 0
+    taker.side = command.side
+    taker.time_in_force = command.time_in_force
+    taker.stp_mode = 0
+    taker.flags = command.flags
+    taker.price = command.price
+    taker.qty = command.qty
+    taker.min_qty = 0
+    taker.display_qty = 0
+    if extension != NULL:
+        taker.owner = extension.owner
+        taker.stp_mode = extension.stp_mode
+        taker.min_qty = extension.min_qty
+        taker.display_qty = extension.display_qty
+
+
+cdef inline bint rest_quietly(
+    engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports
+) noexcept nogil:
+    """The common case of NEW: a plain limit order that meets nobody. False: it is not that, nothing was done."""
+    cdef report_t* report
+    cdef uint32_t slot
+    if (command.flags != 0 or command.qty <= 0 or command.time_in_force == TIME_IN_FORCE_IOC
+            or command.time_in_force == TIME_IN_FORCE_FOK or match_crosses(book, command.side, command.price)
+            or not book_can_rest(book, command.side, False, command.qty) or not id_map_reserve(engine.ids)):
+        return False
+    slot = pool_take(engine.pool)
+    if slot == NIL:
+        return False
+    engine.pool.orders[slot].id = command.id
+    engine.pool.orders[slot].owner = 0
+    book_rest(book, slot, command.side, False, command.price, command.qty, 0)
+    id_map_put(engine.ids, command.id, slot)
+    engine.seq += 1
+    report = next_report(reports, engine, REPORT_ACCEPTED, command, command.side, 0)
+    report.price = command.price
+    report.qty = report.leaves = command.qty
+    return True
+
+
+cdef bint submit_new(
+    engine_t* engine, book_t* book, const engine_command_t* command, const engine_extension_t* extension,
+    reports_t* reports
+) noexcept nogil:
+    cdef taker_t taker
+    cdef match_t result
+    if command.id == 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
+        reject(engine, command, command.side, REJECT_REASON_INVALID_COMMAND, reports)
+        return True
+    if id_map_get(engine.ids, command.id) != NIL:
+        reject(engine, command, command.side, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT, reports)
+        return True
+    if rest_quietly(engine, book, command, reports):
+        return True
+    describe(&taker, command, extension)
+    if match_fill_bound(book, &taker) + OWN_REPORTS > reports_room(reports):
+        return False
+    if not (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
+            or taker.flags & TAKER_MARKET):
+        taker.slot = pool_take(engine.pool) if id_map_reserve(engine.ids) else NIL
+        if taker.slot == NIL:
+            reject(engine, command, command.side, REJECT_REASON_CAPACITY, reports)
+            return True
+        engine.pool.orders[taker.slot].id = command.id
+    match_order(book, &taker, &engine.sink, &result)
+    if result.outcome == MATCH_RESTED:
+        id_map_put(engine.ids, command.id, taker.slot)
+    elif taker.slot != NIL:
+        pool_give(engine.pool, taker.slot)
+    if result.outcome == MATCH_REJECTED:
+        reject(engine, command, command.side, result.reject_reason, reports)
+        return True
+    engine.seq += 1
+    report_match(engine, REPORT_ACCEPTED, command, &taker, &result, reports)
+    return True
+
+
+cdef inline bint move_quietly(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, reports_t* reports
+) noexcept nogil:
+    """The common case of MOVE: a plain order that meets nobody at its new price. False: it is not that, nothing was done."""
+    cdef const level_t* level = &engine.pool.levels[engine.pool.orders[slot].level]
+    cdef qty_t qty = engine.pool.orders[slot].qty
+    cdef uint8_t side = level.ladder + 1
+    cdef report_t* report
+    if (command.flags != 0 or level.iceberg or side > SIDE_SELL or match_crosses(book, side, command.price)
+            or not book_can_rest(book, side, False, qty)):
+        return False
+    book_remove(book, slot)
+    book_rest(book, slot, side, False, command.price, qty, 0)
+    engine.seq += 1
+    report = next_report(reports, engine, REPORT_MODIFIED, command, side, 0)
+    report.price = command.price
+    report.qty = report.leaves = qty
+    return True
+
+
+cdef bint submit_change(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command,
+    const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    """MODIFY or MOVE of a resting order."""
+    cdef taker_t taker
+    cdef match_t result
+    cdef uint8_t ladder = engine.pool.levels[engine.pool.orders[slot].level].ladder
+    describe(&taker, command, extension)
+    taker.slot = slot
+    taker.side = (ladder & 1) + 1
+    taker.time_in_force = 0
+    taker.flags = (command.flags & (TAKER_POST_ONLY | TAKER_SLIDE)) | (TAKER_HIDDEN if ladder > 1 else 0)
+    taker.owner = engine.pool.orders[slot].owner
+    taker.display_qty = engine.pool.icebergs[slot].display
+    if command.op == ENGINE_MOVE:
+        taker.qty = order_leaves(engine.pool, slot)
+    if match_fill_bound(book, &taker) + OWN_REPORTS > reports_room(reports):
+        return False
+    if command.op == ENGINE_MOVE:
+        replace_order(book, &taker, &engine.sink, &result)
+    else:
+        amend_order(book, &taker, &engine.sink, &result)
+    if result.outcome == MATCH_REJECTED:
+        reject(engine, command, taker.side, result.reject_reason, reports)
+        return True
+    engine.seq += 1
+    report_match(engine, REPORT_MODIFIED, command, &taker, &result, reports)
+    if result.outcome != MATCH_RESTED:
+        id_map_remove(engine.ids, command.id, slot)
+        pool_give(engine.pool, slot)
+    return True
+
+
+cdef inline void cancel(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, uint8_t reason, reports_t* reports
+) noexcept nogil:
+    cdef report_t* report = next_report(reports, engine, REPORT_CANCELED, command, order_side(engine.pool, slot), reason)
+    report.price = order_price(engine.pool, slot)
+    report.qty = order_leaves(engine.pool, slot)
+    book_remove(book, slot)
+    id_map_remove(engine.ids, command.id, slot)
+    pool_give(engine.pool, slot)
+
+
+cdef void reduce(
+    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, reports_t* reports
+) noexcept nogil:
+    cdef report_t* report
+    cdef qty_t open_qty = order_leaves(engine.pool, slot)
+    if command.qty <= 0:
+        reject(engine, command, order_side(engine.pool, slot), REJECT_REASON_INVALID_COMMAND, reports)
+        return
+    engine.seq += 1
+    if command.qty >= open_qty:
+        cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
+        return
+    book_reduce(book, slot, command.qty)
+    report = next_report(reports, engine, REPORT_REDUCED, command, order_side(engine.pool, slot), 0)
+    report.price = order_price(engine.pool, slot)
+    report.qty = command.qty
+    report.leaves = open_qty - command.qty
+
+
+cdef inline bint submit(
+    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    cdef book_t* book = engine_book(engine, command.instrument)
+    cdef uint32_t slot
+    if reports_room(reports) < OWN_REPORTS:
+        return False
+    if book == NULL:
+        reject(engine, command, 0, REJECT_REASON_INSTRUMENT_NOT_FOUND, reports)
+        return True
+    if command.op == ENGINE_NEW:
+        return submit_new(engine, book, command, extension, reports)
+    if not ENGINE_CANCEL <= command.op <= ENGINE_MOVE:
+        reject(engine, command, 0, REJECT_REASON_INVALID_COMMAND, reports)
+        return True
+    slot = id_map_get(engine.ids, command.id)
+    if slot == NIL or engine.pool.levels[engine.pool.orders[slot].level].book != command.instrument:
+        reject(engine, command, 0, REJECT_REASON_ORDER_NOT_FOUND, reports)
+        return True
+    if command.op == ENGINE_CANCEL:
+        engine.seq += 1
+        cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
+    elif command.op == ENGINE_REDUCE:
+        reduce(engine, book, slot, command, reports)
+    elif command.op == ENGINE_MODIFY or not move_quietly(engine, book, slot, command, reports):
+        return submit_change(engine, book, slot, command, extension, reports)
+    return True
+
+
+cdef bint engine_submit(
+    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    return submit(engine, command, extension, reports)
+
+
+cdef uint64_t engine_apply(
+    engine_t* engine, const engine_command_t* commands, uint64_t n, reports_t* reports
+) noexcept nogil:
+    cdef uint64_t i = 0
+    cdef const engine_extension_t* extension
+    cdef look_ahead_t ahead
+    cdef bint deep = engine.pool.count > SHALLOW
+    memset(&ahead, 0, sizeof(look_ahead_t))
+    while i < n:
+        if deep:
+            look_ahead(engine, commands, i, n, &ahead)
+        if commands[i].flags & ENGINE_EXTENDED:
+            if i + 1 == n:
+                break
+            extension = <const engine_extension_t*>&commands[i + 1]
+        else:
+            extension = NULL
+        if not submit(engine, &commands[i], extension, reports):
+            break
+        i += 1 + (extension != NULL)
+    return i
+
+
+cdef bint engine_retire_book(engine_t* engine, uint32_t instrument, reports_t* reports) noexcept nogil:
+    cdef book_t* book = engine_book(engine, instrument)
+    cdef engine_command_t command
+    cdef uint64_t orders = 0
+    cdef uint32_t ladder, slot
+    if book == NULL:
+        return False
+    for ladder in range(LADDERS):
+        orders += book.ladders[ladder].orders
+    if orders > reports_room(reports):
+        return False
+    engine.seq += 1
+    command.op = ENGINE_CANCEL
+    command.instrument = instrument
+    for ladder in range(LADDERS):
+        slot = book_first(book, ladder)
+        while slot != NIL:
+            command.id = engine.pool.orders[slot].id
+            cancel(engine, book, slot, &command, CANCEL_REASON_INSTRUMENT_RETIRED, reports)
+            slot = book_first(book, ladder)
+    book_free(book)
+    engine.books[instrument] = NULL
+    return True
+
+
+cdef uint64_t engine_hash(const engine_t* engine) noexcept nogil:
+    cdef uint64_t state = 14695981039346656037U
+    cdef uint32_t i
+    for i in range(engine.max_books):
+        if engine.books[i] != NULL:
+            state = book_hash(engine.books[i], state)
+    return state
+
+
+cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
+    cdef const char* broken
+    cdef const book_t* book
+    cdef uint64_t orders = 0
+    cdef uint32_t i, ladder, slot
+    for i in range(engine.max_books):
+        book = engine.books[i]
+        if book == NULL:
+            continue
+        broken = book_validate(book)
+        if broken != NULL:
+            return broken
+        if book_crossed(book):
+            return "a book is crossed"
+        for ladder in range(LADDERS):
+            orders += book.ladders[ladder].orders
+            slot = book_first(book, ladder)
+            while slot != NIL:
+                if id_map_get(engine.ids, engine.pool.orders[slot].id) != slot:
+                    return "a resting order is not found by its id"
+                slot = book_next(book, slot)
+    if orders != engine.pool.count or orders != engine.ids.count:
+        return "slots, ids and resting orders differ in number"
+    return NULL
