@@ -11,7 +11,7 @@ from fastpath.engine import EngineFlag, EngineOp, ReportKind
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from fastpath.book cimport LADDERS, book_best, book_depth, book_orders, depth_t, resting_t
+from fastpath.book cimport LADDERS, book_best, book_depth, book_level, book_orders, depth_t, resting_t
 from fastpath.engine cimport (
     ENGINE_EXTENDED,
     engine_add_book,
@@ -133,6 +133,13 @@ cdef class MatchingEngine:
             return [(out[i].price, out[i].qty, out[i].orders) for i in range(n)]
         finally:
             free(out)
+
+    def level(self, instrument: int, side: int, price: int) -> tuple[int, int]:
+        """(qty, orders) displayed at a price; (0, 0): nothing is."""
+        cdef depth_t out
+        if not book_level(self._book(instrument), checked_side(side), price, &out):
+            return 0, 0
+        return out.qty, out.orders
 
     def orders(self, instrument: int, side: int) -> list[tuple[int, int, int, int, bool]]:
         """(id, price, qty shown, reserve, hidden) of every resting order: displayed in priority order, then hidden."""

@@ -1,6 +1,7 @@
-"""The compiled matching engine against its naive twin: seeded floods of random commands, and a hypothesis state machine.
+"""The compiled matching engine against its naive twin: seeded floods of random commands, and a state machine.
 
-Every command's reports are compared, and the state hash, depth and queues after it (in the flood: after each batch of STEP).
+Every command's reports are compared. The state machine compares everything visible after every step too, the floods the
+state hash after each batch of STEP commands and everything after each 32 batches.
 `FLOOD_SEED=n` runs one seed; TRADEWIND_SOAK multiplies the seeds.
 """
 
@@ -23,8 +24,7 @@ from tests.reference.engine_pair import EnginePair
 SOAK_FACTOR = int(os.environ.get("TRADEWIND_SOAK", "1"))
 STEP = 16
 GTC, IOC, FOK = (
-    int(tif)
-    for tif in (TimeInForce.TIME_IN_FORCE_GTC, TimeInForce.TIME_IN_FORCE_IOC, TimeInForce.TIME_IN_FORCE_FOK)
+    int(tif) for tif in (TimeInForce.TIME_IN_FORCE_GTC, TimeInForce.TIME_IN_FORCE_IOC, TimeInForce.TIME_IN_FORCE_FOK)
 )
 PLAIN_FLAGS = [0, 0, 0, 0, 0, 0]
 FLAGS = [

@@ -1,7 +1,7 @@
 """The matching engine again, as plainly as it can be written: dictionaries, lists and no cleverness.
 
-Same commands in, same reports out, same state hash as `fastpath.matching_engine.MatchingEngine`. It is slow and it is the
-oracle: when the two disagree, this one is right unless docs/matching.md says something else.
+Same commands in, same reports out, same state hash as `fastpath.matching_engine.MatchingEngine`. It is slow and it is
+the oracle: when the two disagree, this one is right unless docs/matching.md says something else.
 """
 
 from __future__ import annotations

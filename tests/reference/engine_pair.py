@@ -69,8 +69,4 @@ class EnginePair:
 
 def trades(reports: Sequence[Report]) -> list[tuple[int, int, int]]:
     """(maker id, price, qty) of each trade."""
-    return [
-        (report.maker_id, report.price, report.qty)
-        for report in reports
-        if report.kind == ReportKind.REPORT_TRADE
-    ]
+    return [(report.maker_id, report.price, report.qty) for report in reports if report.kind == ReportKind.REPORT_TRADE]
