@@ -96,11 +96,10 @@ class Book:
                     break
         if qty and rest:
             lv = self.lv[side]
-            fifo = lv.get(price)
-            if fifo is None:
-                lv[price] = fifo = {}
+            if price not in lv:
+                lv[price] = {}
                 heapq.heappush(self.heap[side], -price if side == 0 else price)
-            fifo[oid] = None
+            lv[price][oid] = None
             self.o[oid] = [side, price, qty, len(self.ids)]
             self.ids.append(oid)
 
