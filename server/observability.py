@@ -23,7 +23,7 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from server.config import LogSettings, MetricsSettings
 from server.errors import ConfigError
@@ -36,23 +36,35 @@ _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Send the logs of the whole process to `stream`, standard error by default."""
+    """Send the logs of the whole process to `stream`, standard error by default: those of structlog and of the standard
+    library in one form."""
     stream = stream or sys.stderr
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        _add_request_id,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if not console:
+        shared.append(structlog.processors.format_exc_info)
+    colored = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    renderer: Processor = colored if console else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            _add_request_id,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if console else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else structlog.processors.JSONRenderer(),
-        ],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),
     )
-    # Libraries log through the standard library: only what needs a look.
-    logging.basicConfig(stream=stream, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    # Of libraries, only what needs a look. Whoever has configured the standard library's logging already keeps it.
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
+    logging.getLogger("server").setLevel(level)
 
 
 def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
