@@ -44,6 +44,7 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_record_t, orders_find, orders_find_client
 from fastpath.paper cimport mirror_command
+from fastpath.prefetch cimport FETCH_CELLS_AHEAD, FETCH_ROWS_AHEAD, prefetch_cells, prefetch_rows
 from fastpath.settlement cimport flush_ledger
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
 from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
@@ -149,6 +150,9 @@ cdef class Exchange:
         self.busy = True
         with nogil:
             for i in range(count):
+                if i + FETCH_CELLS_AHEAD < count:
+                    prefetch_cells(self.state, &first[i + FETCH_CELLS_AHEAD])
+                    prefetch_rows(self.state, &first[i + FETCH_ROWS_AHEAD])
                 apply_command(self.state, &first[i])
         self.busy = False
         if self.state.events.out_of_memory:

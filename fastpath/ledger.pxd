@@ -7,6 +7,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from fastpath.arith cimport mix
 from fastpath.index cimport NO_ROW, index_t
 from fastpath.model cimport money_t, qty_t
 
@@ -65,6 +66,8 @@ cdef void ledger_close(ledger_t* ledger) noexcept nogil
 cdef uint32_t ledger_balance(ledger_t* ledger, uint32_t account, uint32_t asset) noexcept nogil
 cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instrument,
                               uint32_t base_asset, uint32_t quote_asset) noexcept nogil
+# The same without making one: NO_ROW if there is none.
+cdef uint32_t ledger_find_position(const ledger_t* ledger, uint32_t account, uint32_t instrument) noexcept nogil
 cdef account_rows_t ledger_first_rows(const ledger_t* ledger, uint32_t account) noexcept nogil
 
 # Whether `amount` (>= 0) can leave OUTSIDE (or FEES) for somebody without any total passing MAX_MONEY.
@@ -75,6 +78,10 @@ cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, mo
 cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t notional) noexcept nogil
 
 cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil
+
+
+cdef inline uint32_t position_hash(uint32_t account, uint32_t instrument) noexcept nogil:
+    return <uint32_t>mix(0, <uint64_t>account << 32 | instrument)
 
 
 cdef inline void ledger_touch(ledger_t* ledger, uint32_t row) noexcept nogil:

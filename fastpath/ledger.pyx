@@ -38,8 +38,8 @@ cdef void ledger_close(ledger_t* ledger) noexcept nogil:
     memset(ledger, 0, sizeof(ledger_t))
 
 
-cdef inline uint32_t key_hash(uint32_t account, uint32_t other) noexcept nogil:
-    return <uint32_t>mix(0, <uint64_t>account << 32 | other)
+cdef inline uint32_t balance_hash(uint32_t account, uint32_t asset) noexcept nogil:
+    return <uint32_t>mix(0, <uint64_t>account << 32 | asset)
 
 
 cdef inline account_rows_t* account_rows(const ledger_t* ledger, uint32_t account) noexcept nogil:
@@ -51,7 +51,7 @@ cdef account_rows_t ledger_first_rows(const ledger_t* ledger, uint32_t account) 
 
 
 cdef uint32_t ledger_balance(ledger_t* ledger, uint32_t account, uint32_t asset) noexcept nogil:
-    cdef uint32_t hash = key_hash(account, asset)
+    cdef uint32_t hash = balance_hash(account, asset)
     cdef uint32_t cursor = index_start(&ledger.balance_index, hash)
     cdef uint32_t row
     cdef balance_t* balance
@@ -74,18 +74,24 @@ cdef uint32_t ledger_balance(ledger_t* ledger, uint32_t account, uint32_t asset)
     return row
 
 
-cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instrument,
-                              uint32_t base_asset, uint32_t quote_asset) noexcept nogil:
-    cdef uint32_t hash = key_hash(account, instrument)
+cdef uint32_t ledger_find_position(const ledger_t* ledger, uint32_t account, uint32_t instrument) noexcept nogil:
+    cdef uint32_t hash = position_hash(account, instrument)
     cdef uint32_t cursor = index_start(&ledger.position_index, hash)
-    cdef uint32_t row, base_row, quote_row
-    cdef position_t* position
+    cdef uint32_t row
     while True:
         row = index_next(&ledger.position_index, hash, &cursor)
-        if row == NO_ROW:
-            break
-        if ledger.positions[row].account == account and ledger.positions[row].instrument == instrument:
+        if row == NO_ROW or (ledger.positions[row].account == account
+                             and ledger.positions[row].instrument == instrument):
             return row
+
+
+cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instrument,
+                              uint32_t base_asset, uint32_t quote_asset) noexcept nogil:
+    cdef uint32_t row = ledger_find_position(ledger, account, instrument)
+    cdef uint32_t base_row, quote_row
+    cdef position_t* position
+    if row != NO_ROW:
+        return row
     base_row = ledger_balance(ledger, account, base_asset)
     quote_row = ledger_balance(ledger, account, quote_asset)
     if (base_row == NO_ROW or quote_row == NO_ROW or ledger.position_count == ledger.max_rows
@@ -100,7 +106,7 @@ cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instr
     position.quote_row = quote_row
     position.next_of_account = account_rows(ledger, account).position
     account_rows(ledger, account).position = row
-    index_insert(&ledger.position_index, hash, row)
+    index_insert(&ledger.position_index, position_hash(account, instrument), row)
     return row
 
 

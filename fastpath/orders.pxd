@@ -93,6 +93,9 @@ cdef struct order_store_t:
 cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil
 cdef void orders_close(order_store_t* orders) noexcept nogil
 
+cdef uint32_t order_id_hash(uint64_t order_id) noexcept nogil
+cdef uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil
+
 # Record number, or NO_ROW.
 cdef uint32_t orders_find(const order_store_t* orders, uint64_t order_id) noexcept nogil
 cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account,
@@ -105,7 +108,6 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
 cdef void orders_open(order_store_t* orders, uint32_t number) noexcept nogil
 cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil
 
-cdef uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil
 cdef uint64_t body_digest(const command_t* command) noexcept nogil
 cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil
 

@@ -30,7 +30,7 @@ cdef void orders_close(order_store_t* orders) noexcept nogil:
     memset(orders, 0, sizeof(order_store_t))
 
 
-cdef inline uint32_t order_id_hash(uint64_t order_id) noexcept nogil:
+cdef uint32_t order_id_hash(uint64_t order_id) noexcept nogil:
     return <uint32_t>mix(0, order_id)
 
 

@@ -1,8 +1,8 @@
-"""The whole engine in process: admission, ledger, matching, events. `python -m loadtest.bench.exchange [--x10] [--orders N]`.
+"""The whole engine in process: admission, ledger, matching, events. `python -m loadtest.bench.exchange [--x10]`.
 
-64 instruments, 1,000 accounts, batches of 1,024 commands. The flow of each instrument walks around its price: limit orders near
-the touch, cancels of recent ones, some that take. Prints a table and writes var/bench/exchange.json; ends with 1 if the
-state after the runs is not sound or differs between runs.
+64 instruments, 1,000 accounts, batches of 1,024 commands. The flow of each instrument walks around its price: limit
+orders near the touch, cancels of recent ones, some that take. Prints a table and writes var/bench/exchange.json; fails
+if the state after the runs is not sound or differs between runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def definitions() -> bytes:
     for account in range(1, ACCOUNTS + 1):
         records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ACCOUNT, 3, 0, account, b"trader-%d" % account))
         for asset in range(1, INSTRUMENTS + 2):
-            records.append(COMMAND.pack(0, 0, CommandKind.COMMAND_ADJUST_BALANCE, 0, 0, 0, 0, account, 0, 0, 0, 0, 0, 0, 0,
+            records.append(COMMAND.pack(
+                0, 0, CommandKind.COMMAND_ADJUST_BALANCE, 0, 0, 0, 0, account, 0, 0, 0, 0, 0, 0, 0,
                                         10**14, 0, 0, 0, 0, 0, 0, 0, 0, 0, asset, b""))  # fmt: skip
     return b"".join(struct.pack("<Qq", seq, seq) + record[16:] for seq, record in enumerate(records, 1))
 
@@ -57,7 +58,11 @@ def flow(first_seq: int, count: int, seed: int) -> bytearray:
             order_id, account = recent.pop(rng.randrange(len(recent)))
         else:
             kind, account = CommandKind.COMMAND_PLACE, rng.randint(1, ACCOUNTS)
-            side, qty, tif = rng.choice((Side.SIDE_BUY, Side.SIDE_SELL)), rng.randint(1, 100), TimeInForce.TIME_IN_FORCE_GTC
+            side, qty, tif = (
+                rng.choice((Side.SIDE_BUY, Side.SIDE_SELL)),
+                rng.randint(1, 100),
+                TimeInForce.TIME_IN_FORCE_GTC,
+            )
             middle[instrument] += rng.randint(-1, 1)
             away = rng.randint(0, 30) if rng.random() < 0.92 else -rng.randint(1, 5)
             price = middle[instrument] + (-away if side == Side.SIDE_BUY else away)
@@ -94,8 +99,13 @@ def measure(count: int, setup: bytes) -> dict[str, float | int]:
         exchange.validate()
     if len(hashes) != 1:
         raise SystemExit("the same commands led to different states")
-    return {"commands": count, "events": events, "min_per_s": min(rates), "median_per_s": statistics.median(rates),
-            "max_per_s": max(rates)}
+    return {
+        "commands": count,
+        "events": events,
+        "min_per_s": min(rates),
+        "median_per_s": statistics.median(rates),
+        "max_per_s": max(rates),
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -107,15 +117,29 @@ def main(arguments: list[str]) -> int:
     results = [measure(options.orders * factor, setup) for factor in ((1, 10) if options.x10 else (1,))]
     print(f"full engine, {INSTRUMENTS} instruments, {ACCOUNTS} accounts, batches of {BATCH}, million commands/s:")
     for result in results:
-        print(f"  {result['commands']:>10,} commands {result['events']:>10,} events"
-              f"   min {result['min_per_s'] / 1e6:.2f}   median {result['median_per_s'] / 1e6:.2f}"
-              f"   max {result['max_per_s'] / 1e6:.2f}")
+        print(
+            f"  {result['commands']:>10,} commands {result['events']:>10,} events"
+            f"   min {result['min_per_s'] / 1e6:.2f}   median {result['median_per_s'] / 1e6:.2f}"
+            f"   max {result['max_per_s'] / 1e6:.2f}"
+        )
     if options.x10:
-        print(f"  cost of a command at ten times the work: x{results[0]['median_per_s'] / results[1]['median_per_s']:.2f}")
+        print(
+            f"  cost of a command at ten times the work: x{results[0]['median_per_s'] / results[1]['median_per_s']:.2f}"
+        )
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps({"machine": platform.platform(), "python": platform.python_version(),
-                                  "commit": commit.stdout.strip(), "results": results}, indent=2) + "\n")
+    RESULT.write_text(
+        json.dumps(
+            {
+                "machine": platform.platform(),
+                "python": platform.python_version(),
+                "commit": commit.stdout.strip(),
+                "results": results,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
     return 0
 
 

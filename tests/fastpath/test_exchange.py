@@ -120,10 +120,12 @@ def test_bounds_refuse_with_a_reason_and_recover() -> None:
 def test_a_deposit_is_made_once_per_request() -> None:
     desk = Desk()
     deposit = Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=1, asset=1, amount=7, client_order_id=b"r1")
-    before = dict((asset, total) for asset, total, _ in desk.exchange.balances(1))[1]
+    before = {asset: total for asset, total, _ in desk.exchange.balances(1)}[1]
     assert [event.delta for event in desk.do(deposit) if event.account == 1] == [7]
     again = desk.do(deposit)
-    assert [(event.kind, event.total, event.delta) for event in again] == [(EventKind.EVENT_BALANCE_CHANGED, before + 7, 0)]
+    assert [(event.kind, event.total, event.delta) for event in again] == [
+        (EventKind.EVENT_BALANCE_CHANGED, before + 7, 0)
+    ]
     assert reason(desk.do(deposit._replace(amount=8))) == "CLIENT_ORDER_ID_CONFLICT"
 
 
@@ -184,7 +186,13 @@ def test_views_show_orders_as_they_stand() -> None:
     assert desk.exchange.order_by_client_id(1, b"a") == order
     assert desk.exchange.order_by_client_id(1, b"z" * 99) is None
     assert desk.exchange.order(10**9) is None
-    assert [len(decode_events(desk.exchange.open_orders(*f))) for f in ((), (1,), (2,), (0, 2), (1, 2))] == [2, 1, 1, 1, 0]
+    assert [len(decode_events(desk.exchange.open_orders(*f))) for f in ((), (1,), (2,), (0, 2), (1, 2))] == [
+        2,
+        1,
+        1,
+        1,
+        0,
+    ]
     assert desk.exchange.depth(1, 5) == ([(99, 4, 1)], [])
     with pytest.raises(KeyError):
         desk.exchange.depth(9, 5)
@@ -249,9 +257,24 @@ def ledger_operation(rng: random.Random, seq: int) -> Command:
     if kind < 0.25:
         return Command(seq=seq, kind=11, order_id=rng.randint(max(1, seq - 300), seq))
     if kind < 0.32:
-        return Command(seq=seq, kind=12, order_id=rng.randint(max(1, seq - 300), seq), price=rng.randint(95, 105),
-                       qty=rng.randint(0, 60))
+        return Command(
+            seq=seq,
+            kind=12,
+            order_id=rng.randint(max(1, seq - 300), seq),
+            price=rng.randint(95, 105),
+            qty=rng.randint(0, 60),
+        )
     market = rng.random() < 0.2
-    return Command(seq=seq, kind=10, account=account, instrument=rng.randint(1, 2), side=rng.randint(1, 2),
-                   order_type=2 if market else 1, time_in_force=rng.choice((1, 1, 1, 2, 3)), qty=rng.randint(1, 60),
-                   price=0 if market else rng.randint(95, 105), stp_mode=rng.randint(0, 5), client_order_id=b"%d" % seq)
+    return Command(
+        seq=seq,
+        kind=10,
+        account=account,
+        instrument=rng.randint(1, 2),
+        side=rng.randint(1, 2),
+        order_type=2 if market else 1,
+        time_in_force=rng.choice((1, 1, 1, 2, 3)),
+        qty=rng.randint(1, 60),
+        price=0 if market else rng.randint(95, 105),
+        stp_mode=rng.randint(0, 5),
+        client_order_id=b"%d" % seq,
+    )

@@ -1,4 +1,5 @@
-"""Runs the scenarios of tests/scenarios: order semantics as a trader would write them down. README there has the language."""
+"""Runs the scenarios of tests/scenarios: order semantics as a trader would write them down. The README there has the
+language."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ class Stage:
     """One instrument, three traders with a million of both assets each, and a clock at a UTC midnight."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange(max_orders=10_000, max_open_orders=1_000, max_instruments=4, max_accounts=4, max_assets=4)
+        self.exchange = Exchange(
+            max_orders=10_000, max_open_orders=1_000, max_instruments=4, max_accounts=4, max_assets=4
+        )
         self.seq = 0
         self.now_ns = START_NS
         self.events: list[Event] = []
@@ -56,7 +59,9 @@ class Stage:
         for account in TRADERS.values():
             self.apply(AccountDef(account=account))
             for asset in (1, 2):
-                self.apply(Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=account, asset=asset, amount=MONEY))
+                self.apply(
+                    Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=account, asset=asset, amount=MONEY)
+                )
 
     def apply(self, *commands: AnyCommand) -> None:
         self.events = []
@@ -91,8 +96,13 @@ class Stage:
         elif subject == "session":
             self.apply(Command(kind=int(CommandKind.COMMAND_SESSION_CLOSED), session=int(rest[0])))
         elif subject == "trading":
-            self.apply(Command(kind=int(CommandKind.COMMAND_SET_TRADING_STATUS), instrument=self.rules.instrument,
-                               flags=STATUSES[rest[0]]))
+            self.apply(
+                Command(
+                    kind=int(CommandKind.COMMAND_SET_TRADING_STATUS),
+                    instrument=self.rules.instrument,
+                    flags=STATUSES[rest[0]],
+                )
+            )
         else:
             self.look(subject, rest)
 
@@ -102,14 +112,29 @@ class Stage:
         elif words[0] == "cancels" and words[1] == "all":
             self.apply(Command(kind=int(CommandKind.COMMAND_MASS_CANCEL), account=account))
         elif words[0] == "cancels":
-            self.apply(Command(kind=int(CommandKind.COMMAND_CANCEL), account=account, client_order_id=words[1].encode()))
+            self.apply(
+                Command(kind=int(CommandKind.COMMAND_CANCEL), account=account, client_order_id=words[1].encode())
+            )
         elif words[0] == "amends":
             fields = dict(zip(words[2::2], map(int, words[3::2]), strict=True))
-            self.apply(Command(kind=int(CommandKind.COMMAND_AMEND), account=account, client_order_id=words[1].encode(),
-                               price=fields.get("@", 0), qty=fields.get("qty", 0), trigger_price=fields.get("trigger", 0)))
+            self.apply(
+                Command(
+                    kind=int(CommandKind.COMMAND_AMEND),
+                    account=account,
+                    client_order_id=words[1].encode(),
+                    price=fields.get("@", 0),
+                    qty=fields.get("qty", 0),
+                    trigger_price=fields.get("trigger", 0),
+                )
+            )
         elif words[0] == "dead-man":
-            self.apply(Command(kind=int(CommandKind.COMMAND_SET_DEADMAN_TIMER), account=account,
-                               expire_ns=START_NS + int(words[1]) * SECOND))
+            self.apply(
+                Command(
+                    kind=int(CommandKind.COMMAND_SET_DEADMAN_TIMER),
+                    account=account,
+                    expire_ns=START_NS + int(words[1]) * SECOND,
+                )
+            )
         elif words[0] == "has":
             asset = {"base": 1, "quote": 2}[words[2]]
             total, reserved = {a: (t, r) for a, t, r in self.exchange.balances(account)}[asset]
@@ -170,15 +195,29 @@ class Stage:
                 raise AssertionError(f"an order knows no {word!r}")
         if conditional:
             kind = OrderType[f"ORDER_TYPE_{conditional}{'_LIMIT' if 'price' in fields else ''}"]
-        return Command(kind=int(CommandKind.COMMAND_PLACE), account=account, instrument=self.rules.instrument,
-                       order_type=int(kind), time_in_force=int(tif), flags=int(flags),
-                       client_order_id=rest[1].encode(), **fields)
+        return Command(
+            kind=int(CommandKind.COMMAND_PLACE),
+            account=account,
+            instrument=self.rules.instrument,
+            order_type=int(kind),
+            time_in_force=int(tif),
+            flags=int(flags),
+            client_order_id=rest[1].encode(),
+            **fields,
+        )
 
     def venue(self, words: list[str]) -> None:
         number = self.rules.instrument
         if words[0] == "prints":
-            self.apply(Command(kind=int(CommandKind.COMMAND_MIRROR_TRADE), instrument=number, side=SIDES[words[1]],
-                               qty=int(words[2]), price=int(words[4])))
+            self.apply(
+                Command(
+                    kind=int(CommandKind.COMMAND_MIRROR_TRADE),
+                    instrument=number,
+                    side=SIDES[words[1]],
+                    qty=int(words[2]),
+                    price=int(words[4]),
+                )
+            )
             return
         if words[0] == "stale":
             self.apply(Command(kind=int(CommandKind.COMMAND_MIRROR_BEGIN), instrument=number))
@@ -189,8 +228,11 @@ class Stage:
                 side = 1 if word == "bids" else 2
             else:
                 price, qty = map(int, word.split("x"))
-                commands.append(Command(kind=int(CommandKind.COMMAND_MIRROR_LEVEL), instrument=number, side=side,
-                                        price=price, qty=qty))
+                commands.append(
+                    Command(
+                        kind=int(CommandKind.COMMAND_MIRROR_LEVEL), instrument=number, side=side, price=price, qty=qty
+                    )
+                )
         self.apply(*commands, Command(kind=int(CommandKind.COMMAND_MIRROR_END), instrument=number))
 
     def look(self, subject: str, words: list[str]) -> None:

@@ -16,7 +16,7 @@ START_NS = 1_700_000_000_000_000_000
 
 
 def comparable(events: list[Event]) -> list[Event]:
-    """Without event_seq and last_of_command, the ledger's events (their order is the core's affair) sorted to the end."""
+    """Without event_seq and last_of_command; the ledger's events, whose order the core chooses, sorted to the end."""
     plain = [event._replace(event_seq=0, last_of_command=0) for event in events]
     head = [event for event in plain if event.kind not in LEDGER_EVENTS]
     tail = [event for event in plain if event.kind in LEDGER_EVENTS]
@@ -27,8 +27,9 @@ class Pair:
     """Applies each command to both and compares all that can be seen, then lets the fast one check itself."""
 
     def __init__(self, *, max_orders: int = 100_000, max_open_orders: int = 10_000) -> None:
-        self.core = Exchange(max_orders=max_orders, max_open_orders=max_open_orders, max_instruments=16,
-                             max_accounts=16, max_assets=16)
+        self.core = Exchange(
+            max_orders=max_orders, max_open_orders=max_open_orders, max_instruments=16, max_accounts=16, max_assets=16
+        )
         self.twin = ExchangeTwin(max_orders, max_open_orders)
         self.seq = 0
         self.journal = b""
@@ -65,15 +66,43 @@ class Pair:
 
 
 def setup_commands() -> Iterator[AnyCommand]:
-    """Two assets pairs, two own books with different fees, a mirrored venue, three traders with money and one without."""
+    """Two own books with different fees, a mirrored venue, three traders with money and one without."""
     for asset, name in ((1, b"BTC"), (2, b"USDT"), (3, b"ETH")):
         yield AssetDef(asset=asset, scale=8, name=name)
-    yield InstrumentDef(instrument=1, base_asset=1, quote_asset=2, base_per_lot=10, quote_per_tick_lot=3,
-                        maker_fee_ppm=-150, taker_fee_ppm=1_000, min_notional=5, name=b"internal:BTC/USDT")
-    yield InstrumentDef(instrument=2, base_asset=3, quote_asset=2, base_per_lot=1, quote_per_tick_lot=1, max_qty=2**40,
-                        maker_fee_ppm=70_000, taker_fee_ppm=33_333, min_qty=2, name=b"internal:ETH/USDT")
-    yield InstrumentDef(instrument=3, base_asset=1, quote_asset=2, base_per_lot=10, quote_per_tick_lot=3, mirrored=1,
-                        maker_fee_ppm=200, taker_fee_ppm=100_500, name=b"binance:BTC/USDT")
+    yield InstrumentDef(
+        instrument=1,
+        base_asset=1,
+        quote_asset=2,
+        base_per_lot=10,
+        quote_per_tick_lot=3,
+        maker_fee_ppm=-150,
+        taker_fee_ppm=1_000,
+        min_notional=5,
+        name=b"internal:BTC/USDT",
+    )
+    yield InstrumentDef(
+        instrument=2,
+        base_asset=3,
+        quote_asset=2,
+        base_per_lot=1,
+        quote_per_tick_lot=1,
+        max_qty=2**40,
+        maker_fee_ppm=70_000,
+        taker_fee_ppm=33_333,
+        min_qty=2,
+        name=b"internal:ETH/USDT",
+    )
+    yield InstrumentDef(
+        instrument=3,
+        base_asset=1,
+        quote_asset=2,
+        base_per_lot=10,
+        quote_per_tick_lot=3,
+        mirrored=1,
+        maker_fee_ppm=200,
+        taker_fee_ppm=100_500,
+        name=b"binance:BTC/USDT",
+    )
     for account, mode in ((1, 2), (2, 3), (3, 1), (4, 2)):
         yield AccountDef(account=account, mode=mode, name=b"account-%d" % account)
     for account in (1, 2, 3):
@@ -82,7 +111,7 @@ def setup_commands() -> Iterator[AnyCommand]:
 
 
 class Generator:
-    """Random commands, mostly sensible, from one seed. Looks at the twin to find orders worth canceling and amending."""
+    """Random commands, mostly sensible, from one seed. Looks at the twin to find orders worth amending."""
 
     def __init__(self, seed: int, twin: ExchangeTwin) -> None:
         self.rng = random.Random(seed)
@@ -101,12 +130,16 @@ class Generator:
 
     def size(self) -> int:
         rng = self.rng
-        return rng.choices((rng.randint(1, 30), rng.randint(1, 3_000), 0, -1, 2**62, 2**63 - 1), (90, 10, 1, 1, 1, 1))[0]
+        return rng.choices((rng.randint(1, 30), rng.randint(1, 3_000), 0, -1, 2**62, 2**63 - 1), (90, 10, 1, 1, 1, 1))[
+            0
+        ]
 
     def price(self) -> int:
         rng = self.rng
-        return rng.choices((rng.randint(90, 110), rng.randint(1, 4), rng.randint(1, 10_000), 0, -5, 2**60, 2**63 - 1),
-                           (90, 3, 4, 0.5, 0.5, 0.5, 0.5))[0]
+        return rng.choices(
+            (rng.randint(90, 110), rng.randint(1, 4), rng.randint(1, 10_000), 0, -5, 2**60, 2**63 - 1),
+            (90, 3, 4, 0.5, 0.5, 0.5, 0.5),
+        )[0]
 
     def place(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
@@ -193,7 +226,9 @@ class Generator:
         if not self.sent:
             return []
         command = self.rng.choice(self.sent)
-        change: dict[str, int] = self.rng.choice(({}, {}, {"qty": command.qty ^ 1}, {"side": command.side ^ 3}, {"stp_mode": 9}))
+        change: dict[str, int] = self.rng.choice(
+            ({}, {}, {"qty": command.qty ^ 1}, {"side": command.side ^ 3}, {"stp_mode": 9})
+        )
         return [command._replace(**change)]
 
     def cancel(self, seq: int) -> list[AnyCommand]:
@@ -211,13 +246,19 @@ class Generator:
         meant = self.cancel(seq)[0]._replace(kind=12)
         if rng.random() < 0.3:
             meant = meant._replace(trigger_price=self.price())
-        return [meant._replace(price=rng.choice((0, 0, self.price())), qty=rng.choice((0, rng.randint(1, 30), self.size())))]
+        return [
+            meant._replace(price=rng.choice((0, 0, self.price())), qty=rng.choice((0, rng.randint(1, 30), self.size())))
+        ]
 
     def mass(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         if rng.random() < 0.5:
             return [Command(kind=22, account=rng.choice((0, 1, 2)), session=rng.randint(0, 2))]
-        return [Command(kind=13, account=rng.choice((0, 1, 2, 77)), instrument=rng.choice((0, 1, 3)), side=rng.choice((0, 1, 2)))]
+        return [
+            Command(
+                kind=13, account=rng.choice((0, 1, 2, 77)), instrument=rng.choice((0, 1, 3)), side=rng.choice((0, 1, 2))
+            )
+        ]
 
     def time(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
@@ -230,14 +271,24 @@ class Generator:
         rng = self.rng
         amount = rng.choice((rng.randint(-5_000, 20_000), rng.randint(-200_000, 200_000), 0, 2**61, -(2**63), 2**62))
         request = rng.choice((b"", b"request-%d" % rng.randrange(200)))
-        return [Command(kind=4, account=rng.choice((1, 2, 3, 4, 8)), asset=rng.choice((1, 2, 3, 3, 9)), amount=amount,
-                        client_order_id=request)]
+        return [
+            Command(
+                kind=4,
+                account=rng.choice((1, 2, 3, 4, 8)),
+                asset=rng.choice((1, 2, 3, 3, 9)),
+                amount=amount,
+                client_order_id=request,
+            )
+        ]
 
     def status(self, seq: int) -> list[AnyCommand]:
         instrument = self.rng.choice((0, 1, 2, 3, 9))
         status = self.rng.choice((2, 3, 4, 0, 7))
-        return [Command(kind=20, instrument=instrument, flags=status), *self.place(seq),
-                Command(kind=20, instrument=instrument, flags=1)]
+        return [
+            Command(kind=20, instrument=instrument, flags=status),
+            *self.place(seq),
+            Command(kind=20, instrument=instrument, flags=1),
+        ]
 
     def redefine(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
@@ -245,8 +296,11 @@ class Generator:
         command = rng.choice(commands)
         if isinstance(command, InstrumentDef):
             taker = rng.choice((0, 500, 20_000, -1))
-            command = command._replace(taker_fee_ppm=taker, maker_fee_ppm=rng.choice((-taker, 0, 90_000)),
-                                       base_per_lot=rng.choice((command.base_per_lot,) * 5 + (77,)))
+            command = command._replace(
+                taker_fee_ppm=taker,
+                maker_fee_ppm=rng.choice((-taker, 0, 90_000)),
+                base_per_lot=rng.choice((command.base_per_lot,) * 5 + (77,)),
+            )
         elif isinstance(command, AccountDef):
             command = command._replace(mode=rng.choice((command.mode, 3, 8)))
         return [command]
@@ -254,10 +308,16 @@ class Generator:
     def picture(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         middle = rng.randint(95, 105)
-        levels = [Command(kind=31, instrument=3, side=1, price=middle - 1 - i, qty=rng.randint(1, 40))
-                  for i in range(6) if rng.random() < 0.8]
-        levels += [Command(kind=31, instrument=3, side=2, price=middle + 1 + i, qty=rng.randint(1, 40))
-                   for i in range(6) if rng.random() < 0.8]
+        levels = [
+            Command(kind=31, instrument=3, side=1, price=middle - 1 - i, qty=rng.randint(1, 40))
+            for i in range(6)
+            if rng.random() < 0.8
+        ]
+        levels += [
+            Command(kind=31, instrument=3, side=2, price=middle + 1 + i, qty=rng.randint(1, 40))
+            for i in range(6)
+            if rng.random() < 0.8
+        ]
         if rng.random() < 0.03:
             rng.shuffle(levels)
         if rng.random() < 0.02:
@@ -268,10 +328,20 @@ class Generator:
 
     def trade(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
-        return [Command(kind=32, instrument=3, side=rng.choices((1, 2, 0), (50, 50, 1))[0], price=rng.randint(90, 110),
-                        qty=rng.choice((rng.randint(1, 60), 2**62)))]
+        return [
+            Command(
+                kind=32,
+                instrument=3,
+                side=rng.choices((1, 2, 0), (50, 50, 1))[0],
+                price=rng.randint(90, 110),
+                qty=rng.choice((rng.randint(1, 60), 2**62)),
+            )
+        ]
 
     def junk(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
-        return [Command(kind=rng.choice((0, 5, 99, 255)), account=1), Command(kind=33, instrument=rng.choice((1, 3))),
-                Command(kind=31, instrument=3, side=1, price=5, qty=5)]
+        return [
+            Command(kind=rng.choice((0, 5, 99, 255)), account=1),
+            Command(kind=33, instrument=rng.choice((1, 3))),
+            Command(kind=31, instrument=3, side=1, price=5, qty=5),
+        ]

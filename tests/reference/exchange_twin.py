@@ -1,8 +1,8 @@
 """The exchange once more, as plainly as it can be said: lists, dictionaries and Python integers.
 
-It is the oracle for `fastpath.exchange`. Where the fast one keeps running totals, this one computes them anew each time:
-what is reserved is the sum over the open orders, what changed is the difference between before and after, the best order is
-the minimum over all of them, and whether an order can be filled is found out by filling it on a copy.
+It is the oracle for `fastpath.exchange`. Where the fast one keeps running totals, this one computes them anew each
+time: what is reserved is the sum over the open orders, what changed is the difference between before and after, the
+best order is the minimum over all of them, and whether an order can be filled is found out by filling it on a copy.
 """
 
 from __future__ import annotations
@@ -201,11 +201,14 @@ class ExchangeTwin:
         try:
             self.dispatch(command)
         except Refused as refused:
-            shown = {}
             if isinstance(command, Command):
-                shown = dict(account=command.account, instrument=command.instrument, asset=command.asset,
-                             order_id=command.order_id, client_order_id=command.client_order_id.ljust(36, b"\0"))
-            self.emit(EventKind.EVENT_REJECTED_COMMAND, reject_reason=refused.reason, **shown)
+                self.emit(
+                    EventKind.EVENT_REJECTED_COMMAND, reject_reason=refused.reason, account=command.account,
+                    instrument=command.instrument, asset=command.asset, order_id=command.order_id,
+                    client_order_id=command.client_order_id.ljust(36, b"\0"),
+                )  # fmt: skip
+            else:
+                self.emit(EventKind.EVENT_REJECTED_COMMAND, reject_reason=refused.reason)
         self.run_triggers()
         self.emit_ledger(balances)
         return self.events
@@ -265,13 +268,25 @@ class ExchangeTwin:
     def emit_ledger(self, before: dict[tuple[int, int], tuple[int, int]]) -> None:
         for account, instrument in sorted(set(self.executed)):
             position = self.positions[account, instrument]
-            self.emit(EventKind.EVENT_POSITION_CHANGED, account=account, instrument=instrument,
-                      position_qty=position.qty, position_cost=position.cost, realized_pnl=position.realized_pnl)
+            self.emit(
+                EventKind.EVENT_POSITION_CHANGED,
+                account=account,
+                instrument=instrument,
+                position_qty=position.qty,
+                position_cost=position.cost,
+                realized_pnl=position.realized_pnl,
+            )
         for (account, asset), (total, reserved) in sorted(self.all_balances().items()):
             total_before, reserved_before = before.get((account, asset), (0, 0))
             if (total, reserved) != (total_before, reserved_before):
-                self.emit(EventKind.EVENT_BALANCE_CHANGED, account=account, asset=asset, total=total,
-                          reserved_amount=reserved, delta=total - total_before)
+                self.emit(
+                    EventKind.EVENT_BALANCE_CHANGED,
+                    account=account,
+                    asset=asset,
+                    total=total,
+                    reserved_amount=reserved,
+                    delta=total - total_before,
+                )
 
     # -- ledger --
 
@@ -291,8 +306,11 @@ class ExchangeTwin:
         self.totals[target, asset] = self.totals.get((target, asset), 0) + amount
 
     def check_move(self, source: int, target: int, asset: int, amount: int) -> None:
-        if (amount > MAX_MONEY or self.totals.get((source, asset), 0) - amount < -MAX_MONEY
-                or self.totals.get((target, asset), 0) + amount > MAX_MONEY):
+        if (
+            amount > MAX_MONEY
+            or self.totals.get((source, asset), 0) - amount < -MAX_MONEY
+            or self.totals.get((target, asset), 0) + amount > MAX_MONEY
+        ):
             raise Refused("AMOUNT_OVERFLOW")
 
     def pays(self, order: Order) -> int:
@@ -344,8 +362,11 @@ class ExchangeTwin:
 
     def define_account(self, account: AccountDef) -> None:
         known = self.accounts.get(account.account)
-        if (account.account == 0 or account.mode not in (1, 2, 3)
-                or (known and (known.mode, known.name) != (account.mode, account.name))):
+        if (
+            account.account == 0
+            or account.mode not in (1, 2, 3)
+            or (known and (known.mode, known.name) != (account.mode, account.name))
+        ):
             raise Refused("INVALID_COMMAND")
         self.accounts[account.account] = account
         self.emit(EventKind.EVENT_ACCOUNT_DEFINED, account=account.account, flags=account.mode)
@@ -354,13 +375,32 @@ class ExchangeTwin:
         if new.base_asset not in self.assets or new.quote_asset not in self.assets:
             raise Refused("ASSET_NOT_FOUND")
         known = self.instruments.get(new.instrument)
-        rules = ("min_qty", "max_qty", "min_notional", "maker_fee_ppm", "taker_fee_ppm", "status", "price_decimals",
-                 "seq", "ts_ns")
+        rules = (
+            "min_qty",
+            "max_qty",
+            "min_notional",
+            "maker_fee_ppm",
+            "taker_fee_ppm",
+            "status",
+            "price_decimals",
+            "seq",
+            "ts_ns",
+        )
         fixed = known and any(getattr(known, f) != getattr(new, f) for f in new._fields if f not in rules)
-        if (new.instrument == 0 or new.base_asset == new.quote_asset or new.mirrored > 1 or new.status not in (1, 2, 3, 4)
-                or not 1 <= new.base_per_lot <= MAX_MONEY or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
-                or new.min_qty < 1 or (new.max_qty and new.max_qty < new.min_qty) or new.min_notional < 0
-                or not 0 <= new.taker_fee_ppm <= 10**6 or not -new.taker_fee_ppm <= new.maker_fee_ppm <= 10**6 or fixed):
+        if (
+            new.instrument == 0
+            or new.base_asset == new.quote_asset
+            or new.mirrored > 1
+            or new.status not in (1, 2, 3, 4)
+            or not 1 <= new.base_per_lot <= MAX_MONEY
+            or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
+            or new.min_qty < 1
+            or (new.max_qty and new.max_qty < new.min_qty)
+            or new.min_notional < 0
+            or not 0 <= new.taker_fee_ppm <= 10**6
+            or not -new.taker_fee_ppm <= new.maker_fee_ppm <= 10**6
+            or fixed
+        ):
             raise Refused("INVALID_COMMAND")
         self.instruments[new.instrument] = new
         self.touch(new.instrument)
@@ -382,7 +422,9 @@ class ExchangeTwin:
             if (known.asset, known.amount) != (asset, amount):
                 raise Refused("CLIENT_ORDER_ID_CONFLICT")
             total, reserved = self.all_balances()[account, asset]
-            self.emit(EventKind.EVENT_BALANCE_CHANGED, account=account, asset=asset, total=total, reserved_amount=reserved)
+            self.emit(
+                EventKind.EVENT_BALANCE_CHANGED, account=account, asset=asset, total=total, reserved_amount=reserved
+            )
             return
         self.totals.setdefault((account, asset), 0)
         self.totals.setdefault((OUTSIDE, asset), 0)
@@ -427,8 +469,19 @@ class ExchangeTwin:
         rules = self.instruments[command.instrument]
         for asset in (rules.base_asset, rules.quote_asset):
             self.totals.setdefault((command.account, asset), 0)
-        order = Order(command, command, command.seq, command.account, command.instrument, command.side, command.price,
-                      command.qty, command.ts_ns, rules.maker_fee_ppm, rules.taker_fee_ppm)
+        order = Order(
+            command,
+            command,
+            command.seq,
+            command.account,
+            command.instrument,
+            command.side,
+            command.price,
+            command.qty,
+            command.ts_ns,
+            rules.maker_fee_ppm,
+            rules.taker_fee_ppm,
+        )
         order.expire_ns, order.trigger_price = command.expire_ns, command.trigger_price
         if command.order_type in CONDITIONAL:
             order.waiting = 2 if command.order_type in TRAILING and command.trigger_price else 1
@@ -470,11 +523,16 @@ class ExchangeTwin:
             return
         if stopped:
             self.close(order, CancelReason.CANCEL_REASON_SELF_TRADE)
-        elif command.order_type in MARKETS - {MARKET_TO_LIMIT} or command.time_in_force in (IOC, FOK) or (
-                command.order_type == MARKET_TO_LIMIT and order.cum_qty == 0):
+        elif (
+            command.order_type in MARKETS - {MARKET_TO_LIMIT}
+            or command.time_in_force in (IOC, FOK)
+            or (command.order_type == MARKET_TO_LIMIT and order.cum_qty == 0)
+        ):
             market = command.order_type in MARKETS
-            self.close(order, CancelReason.CANCEL_REASON_MARKET_REMAINDER if market
-                       else CancelReason.CANCEL_REASON_IOC_REMAINDER)
+            self.close(
+                order,
+                CancelReason.CANCEL_REASON_MARKET_REMAINDER if market else CancelReason.CANCEL_REASON_IOC_REMAINDER,
+            )
         else:
             if command.order_type == MARKET_TO_LIMIT:
                 order.price = self.last_fill_price
@@ -502,16 +560,28 @@ class ExchangeTwin:
         order.status, order.cancel_reason = CANCELED, int(reason)
         self.emit_order(EventKind.EVENT_ORDER_CANCELED, order)
 
-    def cancel_all(self, reason: int, account: int, instrument: int = 0, side: int = 0, session: int | None = None) -> None:
+    def cancel_all(
+        self, reason: int, account: int, instrument: int = 0, side: int = 0, session: int | None = None
+    ) -> None:
         canceled = 0
         for order in sorted(self.orders.values(), key=lambda o: (o.account, o.opened)):
-            if (order.is_open and account in (0, order.account) and instrument in (0, order.instrument)
-                    and side in (0, order.side)
-                    and (session is None or (order.has(DISCONNECT) and order.command.session == session))):
+            if (
+                order.is_open
+                and account in (0, order.account)
+                and instrument in (0, order.instrument)
+                and side in (0, order.side)
+                and (session is None or (order.has(DISCONNECT) and order.command.session == session))
+            ):
                 self.close(order, reason)
                 canceled += 1
-        self.emit(EventKind.EVENT_ORDERS_CANCELED, account=account, instrument=instrument, side=side,
-                  cancel_reason=int(reason), qty=canceled)
+        self.emit(
+            EventKind.EVENT_ORDERS_CANCELED,
+            account=account,
+            instrument=instrument,
+            side=side,
+            cancel_reason=int(reason),
+            qty=canceled,
+        )
 
     def set_deadman(self, command: Command) -> None:
         if command.account not in self.accounts:
@@ -556,8 +626,13 @@ class ExchangeTwin:
                 self.enter_amended(order, price, qty)
         except Refused as refused:
             if order is None:
-                self.emit(EventKind.EVENT_AMEND_REJECTED, account=command.account, order_id=command.order_id,
-                          client_order_id=command.client_order_id.ljust(36, b"\0"), reject_reason=refused.reason)
+                self.emit(
+                    EventKind.EVENT_AMEND_REJECTED,
+                    account=command.account,
+                    order_id=command.order_id,
+                    client_order_id=command.client_order_id.ljust(36, b"\0"),
+                    reject_reason=refused.reason,
+                )
             else:
                 self.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
 
@@ -577,7 +652,9 @@ class ExchangeTwin:
 
     def enter_amended(self, order: Order, price: int, qty: int) -> None:
         old_price, old_qty, old_command = order.price, order.qty, order.command
-        order.command = old_command._replace(price=price, qty=qty, min_qty=0, display_qty=min(old_command.display_qty, qty))
+        order.command = old_command._replace(
+            price=price, qty=qty, min_qty=0, display_qty=min(old_command.display_qty, qty)
+        )
         order.price, order.qty, order.resting = price, qty, False
         in_place = price == old_price and qty <= old_qty
         try:
@@ -619,19 +696,26 @@ class ExchangeTwin:
     def cancel(self, command: Command) -> None:
         order = self.meant(command)
         if order is None:
-            self.emit(EventKind.EVENT_CANCEL_REJECTED, account=command.account, order_id=command.order_id,
-                      client_order_id=command.client_order_id.ljust(36, b"\0"),
-                      reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_FOUND))
+            self.emit(
+                EventKind.EVENT_CANCEL_REJECTED,
+                account=command.account,
+                order_id=command.order_id,
+                client_order_id=command.client_order_id.ljust(36, b"\0"),
+                reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_FOUND),
+            )
         elif order.status not in (NEW, PARTIAL):
-            self.emit_order(EventKind.EVENT_CANCEL_REJECTED, order,
-                            reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_OPEN))
+            self.emit_order(
+                EventKind.EVENT_CANCEL_REJECTED, order, reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_OPEN)
+            )
         else:
             self.close(order, CancelReason.CANCEL_REASON_REQUESTED)
 
     # -- triggers --
 
     def touch(self, instrument: int) -> None:
-        if instrument not in self.touched and any(o.waiting and o.instrument == instrument for o in self.orders.values()):
+        if instrument not in self.touched and any(
+            o.waiting and o.instrument == instrument for o in self.orders.values()
+        ):
             self.touched.append(instrument)
 
     def watched(self, order: Order) -> int | None:
@@ -711,7 +795,11 @@ class ExchangeTwin:
         """Reduce-only orders never exceed what they can reduce."""
         for account, instrument in dict.fromkeys(self.executed):
             for order in sorted(self.orders.values(), key=lambda o: o.opened):
-                if order.resting and order.has(REDUCE_ONLY) and (order.account, order.instrument) == (account, instrument):
+                if (
+                    order.resting
+                    and order.has(REDUCE_ONLY)
+                    and (order.account, order.instrument) == (account, instrument)
+                ):
                     left = self.reducible(order)
                     if left == 0:
                         self.close(order, CancelReason.CANCEL_REASON_REDUCE_ONLY)
@@ -737,10 +825,13 @@ class ExchangeTwin:
             self.check_against_market(order, limit)
         except Refused as refused:
             order.reject_reason = refused.reason
-            self.close(order, {
-                "INSUFFICIENT_BALANCE": CancelReason.CANCEL_REASON_INSUFFICIENT_BALANCE,
-                "REDUCE_ONLY_VIOLATION": CancelReason.CANCEL_REASON_REDUCE_ONLY,
-            }.get(str(refused), CancelReason.CANCEL_REASON_MARKET_REMAINDER))
+            self.close(
+                order,
+                {
+                    "INSUFFICIENT_BALANCE": CancelReason.CANCEL_REASON_INSUFFICIENT_BALANCE,
+                    "REDUCE_ONLY_VIOLATION": CancelReason.CANCEL_REASON_REDUCE_ONLY,
+                }.get(str(refused), CancelReason.CANCEL_REASON_MARKET_REMAINDER),
+            )
             return
         self.touch(order.instrument)
         self.conclude(order, self.take(order, limit))
@@ -812,7 +903,10 @@ class ExchangeTwin:
             step = 0
             # The most of this level that fits: try all bits from the highest.
             for bit in range(62, -1, -1):
-                if step + 2**bit <= lots and self.comes_to(order, rules, cost + (step + 2**bit) * price) <= order.command.amount:
+                if (
+                    step + 2**bit <= lots
+                    and self.comes_to(order, rules, cost + (step + 2**bit) * price) <= order.command.amount
+                ):
                     step += 2**bit
             bought, cost = bought + step, cost + step * price
             if step < lots:
@@ -833,16 +927,23 @@ class ExchangeTwin:
         if order.instrument in self.mirrors and command.order_type in (ICEBERG, HIDDEN):
             raise Refused("UNSUPPORTED_ORDER_TYPE")
         timed = command.time_in_force in (GTD, DAY)
-        if (command.time_in_force not in (GTC, IOC, FOK, GTD, DAY)
-                or (command.order_type in (ICEBERG, HIDDEN, *CONDITIONAL) and command.time_in_force in (IOC, FOK))
-                or (command.order_type == MARKET and timed)):
+        if (
+            command.time_in_force not in (GTC, IOC, FOK, GTD, DAY)
+            or (command.order_type in (ICEBERG, HIDDEN, *CONDITIONAL) and command.time_in_force in (IOC, FOK))
+            or (command.order_type == MARKET and timed)
+        ):
             raise Refused("UNSUPPORTED_TIME_IN_FORCE")
         market = command.order_type in MARKETS
-        if ((command.expire_ns and not timed) or command.side not in (BUY, SELL) or command.flags & ~(
-                    POST_ONLY | SLIDE | PROTECTED | DISCONNECT | REDUCE_ONLY | CLOSE_POSITION | QUOTE_QTY)
-                or not self.sizes_make_sense(order)
-                or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force in (IOC, FOK) or command.min_qty))
-                or (order.has(PROTECTED) and not market) or command.stp_mode > 5 or command.stp_group >= 2**31):
+        if (
+            (command.expire_ns and not timed)
+            or command.side not in (BUY, SELL)
+            or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT | REDUCE_ONLY | CLOSE_POSITION | QUOTE_QTY)
+            or not self.sizes_make_sense(order)
+            or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force in (IOC, FOK) or command.min_qty))
+            or (order.has(PROTECTED) and not market)
+            or command.stp_mode > 5
+            or command.stp_group >= 2**31
+        ):
             raise Refused("INVALID_COMMAND")
 
     @staticmethod
@@ -865,13 +966,19 @@ class ExchangeTwin:
             return
         bound = 2**60
         trailing = command.order_type in TRAILING
-        if (command.trigger_source > 3 or order.has(POST_ONLY | SLIDE) or command.min_qty
-                or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**63)
-                or not 0 <= command.price <= bound):
+        if (
+            command.trigger_source > 3
+            or order.has(POST_ONLY | SLIDE)
+            or command.min_qty
+            or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**63)
+            or not 0 <= command.price <= bound
+        ):
             raise Refused("INVALID_COMMAND")
         if trailing:
-            if not ((command.trailing_unit == 1 and 0 < command.trailing_offset <= bound)
-                    or (command.trailing_unit == 2 and 0 < command.trailing_offset < 10_000)):
+            if not (
+                (command.trailing_unit == 1 and 0 < command.trailing_offset <= bound)
+                or (command.trailing_unit == 2 and 0 < command.trailing_offset < 10_000)
+            ):
                 raise Refused("INVALID_COMMAND")
         elif not command.trigger_price or command.trailing_offset or command.trailing_unit:
             raise Refused("INVALID_COMMAND")
@@ -887,9 +994,12 @@ class ExchangeTwin:
             if command.qty:
                 raise Refused("INVALID_COMMAND")
             return
-        if (command.qty <= 0 or (command.price <= 0 if priced else command.price != 0 and not distance)
-                or not 0 <= command.min_qty <= command.qty
-                or (not 0 < command.display_qty <= command.qty if iceberg else command.display_qty != 0)):
+        if (
+            command.qty <= 0
+            or (command.price <= 0 if priced else command.price != 0 and not distance)
+            or not 0 <= command.min_qty <= command.qty
+            or (not 0 < command.display_qty <= command.qty if iceberg else command.display_qty != 0)
+        ):
             raise Refused("INVALID_COMMAND")
         if command.qty < rules.min_qty:
             raise Refused("QTY_BELOW_MIN")
@@ -918,8 +1028,11 @@ class ExchangeTwin:
         mirror = self.mirrors.get(order.instrument)
         opposite = SELL if order.side == BUY else BUY
         if mirror:
-            return [(level.price, level.qty - level.consumed) for level in mirror.shown[opposite]
-                    if level.qty > level.consumed]
+            return [
+                (level.price, level.qty - level.consumed)
+                for level in mirror.shown[opposite]
+                if level.qty > level.consumed
+            ]
         return [(maker.price, maker.leaves) for maker in self.queue(order.instrument, opposite)]
 
     def price_market_order(self, order: Order, limit: int) -> tuple[int, int]:
@@ -1112,8 +1225,11 @@ class ExchangeTwin:
 
     def mirror_end(self, mirror: Mirror, instrument: int) -> None:
         picture, mirror.incoming = mirror.incoming, None
-        if picture is None or mirror.broken or (
-                picture[BUY] and picture[SELL] and picture[BUY][0].price >= picture[SELL][0].price):
+        if (
+            picture is None
+            or mirror.broken
+            or (picture[BUY] and picture[SELL] and picture[BUY][0].price >= picture[SELL][0].price)
+        ):
             mirror.live = False
             raise Refused("INVALID_COMMAND")
         if not mirror.incoming_live:
@@ -1145,7 +1261,9 @@ class ExchangeTwin:
             if order.side == BUY:
                 self.check_move(OUTSIDE, order.account, rules.base_asset, lots * rules.base_per_lot)
             else:
-                self.check_move(OUTSIDE, order.account, rules.quote_asset, lots * order.price * rules.quote_per_tick_lot)
+                self.check_move(
+                    OUTSIDE, order.account, rules.quote_asset, lots * order.price * rules.quote_per_tick_lot
+                )
         except Refused:
             return False
         return True
