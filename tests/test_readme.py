@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.timeout(300)
+"""`make run` builds first if anything changed since the last build."""
+
 BLOCK = re.compile(r"^```sh(?P<kind>[ a-z]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -56,7 +59,7 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> list[Block]:
         "TRADEWIND_TOKEN_FILE": str(data / "admin.token"),
     }
     subprocess.run(
-        ["bash", "-c", "\n".join(script)], env=environment, stdin=subprocess.DEVNULL, timeout=110, check=False
+        ["bash", "-c", "\n".join(script)], env=environment, stdin=subprocess.DEVNULL, timeout=280, check=False
     )
     for number, block in enumerate(found):
         output, status = tmp / f"{number}.out", tmp / f"{number}.status"
