@@ -1,12 +1,12 @@
 """A day of NASDAQ messages through the book, compared with what was recorded, wherever the data allow it.
 
-AMZN, 5 levels, 155,935 rows. Orders resting before the open have no add message, and an order out of the recorded view can
-vanish silently, so not every level can be known. Compared are the levels that can: a price within the recorded view and
-empty in the recorded row before an order is added there is watched from then on, until it leaves the view; after each
-message at a watched price our level must show exactly the recorded size. Every execution must be at the recorded best.
+AMZN, 5 levels, 155,935 rows. Orders resting before the open have no add message, and an order out of the recorded view
+can vanish silently, so not every level can be known. Compared are the levels that can: a price within the recorded view
+and empty in the recorded row before an order is added there is watched from then on, until it leaves the view; after
+each message at a watched price our level must show exactly the recorded size. Executions must be at the recorded best.
 
-AAPL, 50 levels, messages only, 40,000 rows: time priority. For each execution of an order we saw arrive, is it the oldest we
-know at its price? If it is, and its price is our best, a taker is sent for it and must fill that order. About 0.6 % of the
+AAPL, 50 levels, messages only, 40,000 rows: time priority. For each execution of an order we saw arrive, is it the
+oldest we know at its price? If it is, a taker is sent for it and must fill that very order. About 0.6 % of the
 executions of the full hour do not hit the oldest known order; that is the data.
 
 Where the data show that orders of ours vanished silently (an add would cross them, a row shows their level empty), they
