@@ -6,13 +6,35 @@ from fastpath.book cimport ladder_mask
 from fastpath.engine cimport ENGINE_MOVE, ENGINE_NEW, engine_book, engine_command_t, engine_t
 from fastpath.ladder cimport __builtin_prefetch, cell_of, in_window, ladder_t
 from fastpath.model cimport price_t
-from fastpath.pool cimport id_map_guess, id_tag, level_t, order_t
+from fastpath.pool cimport id_map_guess, id_tag, order_t
 
 cdef enum:
-    STAGE = 8                     # commands between one step and the next
+    STAGE = 4                     # commands between one step and the next
+    HORIZON = 32                  # of the rings: a power of two above the six steps
 
-cdef struct look_ahead_t:
-    uint32_t slots[STAGE * 4]     # what the ids of coming commands probably map to, by command number
+cdef struct look_ahead_t:         # by command number modulo HORIZON
+    uint32_t slots[HORIZON]       # what the command's id probably maps to
+    uint32_t levels[HORIZON]      # the level its price probably has
+
+
+cdef inline const uint32_t* target_cell(
+    const engine_t* engine, const engine_command_t* command, uint32_t slot
+) noexcept nogil:
+    """The window's cell for the price a NEW or MOVE goes to; NULL: no such, or out of the window."""
+    cdef uint32_t index
+    cdef const ladder_t* ladder
+    cdef price_t key
+    if command.op == ENGINE_NEW:
+        index = (command.side - 1) & 1
+    elif command.op == ENGINE_MOVE:
+        index = engine.pool.levels[engine.pool.orders[slot].level].ladder
+    else:
+        return NULL
+    if engine_book(engine, command.instrument) == NULL:
+        return NULL
+    ladder = &engine.books[command.instrument].ladders[index]
+    key = command.price ^ ladder_mask(index)
+    return &ladder.cells[cell_of(ladder, key)] if in_window(ladder, key) else NULL
 
 
 cdef inline void look_ahead(
@@ -21,36 +43,34 @@ cdef inline void look_ahead(
     """Have the cache lines of coming commands fetched, one dependent step further for each STAGE commands nearer.
 
     Deep books live outside the near caches and nearly all of a command's time is waiting for a few lines, each known only
-    from the one before. Guesses only: what commands in between change makes a prefetch useless, never wrong.
+    from the one before: id -> slot -> order -> its level and neighbours; price -> cell -> level -> last order there. Guesses
+    only: what commands in between change makes a prefetch useless, never wrong.
     """
-    cdef const engine_command_t* command
     cdef const order_t* order
-    cdef const level_t* level
-    cdef const ladder_t* ladder
-    cdef uint64_t at = i + 4 * STAGE
-    cdef uint32_t handle, slot
-    cdef price_t key
+    cdef const uint32_t* cell
+    cdef uint32_t slot
+    cdef uint64_t at = i + 6 * STAGE
     if at < n:
         __builtin_prefetch(&engine.ids.buckets[id_tag(commands[at].id) >> engine.ids.shift])
     at -= STAGE
     if at < n:
         slot = id_map_guess(engine.ids, commands[at].id)
-        ahead.slots[at % (4 * STAGE)] = slot
+        ahead.slots[at % HORIZON] = slot
         __builtin_prefetch(&engine.pool.orders[slot])
     at -= STAGE
     if at < n:
-        order = &engine.pool.orders[ahead.slots[at % (4 * STAGE)]]
+        order = &engine.pool.orders[ahead.slots[at % HORIZON]]
+        __builtin_prefetch(&engine.pool.levels[order.level])
         __builtin_prefetch(&engine.pool.orders[order.prev])
         __builtin_prefetch(&engine.pool.orders[order.next])
-        __builtin_prefetch(&engine.pool.levels[order.level])
     at -= STAGE
     if at < n:
-        command = &commands[at]
-        level = &engine.pool.levels[engine.pool.orders[ahead.slots[at % (4 * STAGE)]].level]
-        if (command.op == ENGINE_NEW or command.op == ENGINE_MOVE) and engine_book(engine, command.instrument) != NULL:
-            ladder = &engine.books[command.instrument].ladders[
-                (command.side - 1) & 1 if command.op == ENGINE_NEW else level.ladder & 3]
-            key = command.price ^ ladder_mask(command.side - 1 if command.op == ENGINE_NEW else level.ladder)
-            if in_window(ladder, key):
-                handle = ladder.cells[cell_of(ladder, key)]
-                __builtin_prefetch(&engine.pool.orders[engine.pool.levels[handle].tail])
+        __builtin_prefetch(target_cell(engine, &commands[at], ahead.slots[at % HORIZON]))
+    at -= STAGE
+    if at < n:
+        cell = target_cell(engine, &commands[at], ahead.slots[at % HORIZON])
+        ahead.levels[at % HORIZON] = cell[0] if cell != NULL else 0
+        __builtin_prefetch(&engine.pool.levels[ahead.levels[at % HORIZON]])
+    at -= STAGE
+    if at < n:
+        __builtin_prefetch(&engine.pool.orders[engine.pool.levels[ahead.levels[at % HORIZON]].tail])
