@@ -90,7 +90,7 @@ cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil
 
 
 # id_map: client id (u64, not 0) -> slot of the order that carries it. Open addressing by buckets of one cache line with seven
-# lanes, at most half full. A lane keeps 32 bits of the hash; the id itself is compared in the order, which whoever asks is
+# lanes, at most three quarters full. A lane keeps 32 bits of the hash; the id itself is compared in the order, which whoever asks is
 # about to read anyway. A bucket counts the ids that found it full and went on (spilled): a search ends at the first bucket
 # nobody spilled from, and removal needs no tombstones. All lanes are compared at once: no branches to guess wrong.
 # It starts small and doubles up to its capacity, so that few ids stay within few cache lines.

@@ -43,7 +43,7 @@ cdef bint allocate_buckets(id_map_t* ids, uint64_t buckets) noexcept nogil:
     ids.buckets = table
     ids.mask = <uint32_t>(buckets - 1)
     ids.shift = 32 - <uint32_t>__builtin_ctzll(buckets)
-    ids.room = <uint32_t>min(buckets * BUCKET_LANES // 2, <uint64_t>ids.capacity)
+    ids.room = <uint32_t>min(buckets * BUCKET_LANES * 3 // 4, <uint64_t>ids.capacity)
     ids.count = 0
     return True
 
