@@ -7,7 +7,7 @@ from fastpath.pool cimport NIL
 
 cdef enum:
     FIRST_DIRECTORY = 16
-    MERGED = FAR_BLOCK // 2       # two neighbours with no more keys than this become one
+    MERGED = 32                   # two neighbours with no more keys than this become one
 
 
 cdef bint far_prepare(far_t* far) noexcept nogil:
