@@ -102,9 +102,7 @@ cdef ts_t expiry_of(const order_record_t* order) noexcept nogil:
 
 
 cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
-    """Type, time in force and flags must exist and go together. Linked orders are not traded yet."""
-    if order.link_id != 0 or order.link_type != 0:
-        return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
+    """Type, time in force and flags must exist and go together."""
     if not ORDER_TYPE_LIMIT <= order.order_type <= ORDER_TYPE_HIDDEN:
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
     if instrument.mirror != NULL and order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN):

@@ -27,7 +27,7 @@ from fastpath.model cimport (
     command_t,
     event_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, is_trailing, order_is_open, order_record_t
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, is_trailing, order_is_open, order_record_t, waits_for_price
 from fastpath.settlement cimport held_amount, reserved_row, take_off_market
 from fastpath.state cimport instrument_t, touch_market
 from fastpath.trading cimport conclude, find_meant, settle_fills, withdraw
@@ -121,12 +121,14 @@ cdef void amend_waiting(state_t* state, instrument_t* instrument, uint32_t numbe
                         const order_record_t* amended) noexcept nogil:
     """A conditional order waits on, with its new price, quantity or trigger."""
     cdef order_record_t* order = &state.orders.records[number]
-    stop_waiting(state, instrument, number)
+    if waits_for_price(order):
+        stop_waiting(state, instrument, number)
     order.price = amended.price
     order.qty = amended.qty
     order.trigger_price = amended.trigger_price
     order.changed_ns = state.events.command.ts_ns
-    start_waiting(state, instrument, number)
+    if waits_for_price(order):
+        start_waiting(state, instrument, number)
     events_order(&state.events, EVENT_ORDER_AMENDED, order)
 
 

@@ -14,6 +14,7 @@ from fastpath.audit cimport audit
 from fastpath.book cimport book_depth, depth_t
 from fastpath.definitions cimport define_account, define_asset, define_instrument, set_trading_status
 from fastpath.events cimport events_begin_command, events_end_command, events_reject_command, show_order
+from fastpath.followup cimport follow_up
 from fastpath.funding cimport adjust_balance
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport FEE_ACCOUNT as FEES
@@ -48,7 +49,7 @@ from fastpath.prefetch cimport FETCH_CELLS_AHEAD, FETCH_ROWS_AHEAD, prefetch_cel
 from fastpath.settlement cimport flush_ledger
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
 from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
-from fastpath.trading cimport cancel, place, run_triggers
+from fastpath.trading cimport cancel, place
 
 OUTSIDE_ACCOUNT = <uint32_t>OUTSIDE      # the world: the other leg of deposits, the counterparty at mirrored venues
 FEE_ACCOUNT = <uint32_t>FEES             # what traders paid in fees, less rebates
@@ -87,7 +88,7 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
         set_trading_status(state, command)
     else:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
-    run_triggers(state)
+    follow_up(state)
     flush_ledger(state)
     events_end_command(&state.events)
 

@@ -30,6 +30,7 @@ cdef enum WaitKind:
     WAIT_NONE = 0                 # in the market, or done
     WAIT_TRIGGER = 1              # for its trigger price
     WAIT_ACTIVATION = 2           # trailing: for the price from which it trails
+    WAIT_PARENT = 3               # for the order it is linked to
 
 cdef struct order_record_t:
     # Trading state, hashed as a block of words up to `slot`
@@ -70,12 +71,15 @@ cdef struct order_record_t:
     uint8_t  trailing_unit
     uint8_t  link_type
     uint8_t  waiting              # WaitKind
-    uint8_t  unused
+    uint8_t  link_queued          # always 0 between commands
     # Layout; not trading state
     uint32_t slot                 # of the pool while it rests, else NIL
     uint32_t position_row         # of the ledger; it knows the rows of both balances
     uint32_t previous_open        # the account's chain of open orders
     uint32_t next_open
+    uint32_t group                # of links, NO_ROW: none
+    uint32_t unused
+    qty_t    linked_qty           # of cum_qty: taken off its siblings already; equal to it between commands
 
 cdef struct open_chain_t:
     uint32_t first                # NO_ROW: none
@@ -118,6 +122,17 @@ cdef inline bint is_conditional(const order_record_t* order) noexcept nogil:
 
 cdef inline bint is_trailing(const order_record_t* order) noexcept nogil:
     return order.order_type == ORDER_TYPE_TRAILING_STOP or order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT
+
+
+cdef inline uint8_t first_wait(const order_record_t* order) noexcept nogil:
+    """The WaitKind an order of this type starts with, parents aside."""
+    if is_trailing(order) and order.trigger_price != 0:
+        return WAIT_ACTIVATION
+    return WAIT_TRIGGER if is_conditional(order) else WAIT_NONE
+
+
+cdef inline bint waits_for_price(const order_record_t* order) noexcept nogil:
+    return order.waiting == WAIT_TRIGGER or order.waiting == WAIT_ACTIVATION
 
 
 cdef inline bint takes_any_price(const order_record_t* order) noexcept nogil:

@@ -104,6 +104,7 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
     order.link_type = command.link_type
     order.session = command.session
     order.body_digest = body_digest
+    order.group = NO_ROW
     index_insert(&orders.by_order_id, order_id_hash(order.order_id), number)
     index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
     return number

@@ -6,6 +6,7 @@ from fastpath.arith cimport fee_of, saturating_add
 from fastpath.events cimport events_next, events_order
 from fastpath.heap cimport heap_holds, heap_push, heap_remove
 from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t
+from fastpath.links cimport links_changed
 from fastpath.model cimport (
     EVENT_BALANCE_CHANGED,
     EVENT_ORDER_EXPIRED,
@@ -72,6 +73,7 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     order.cum_fee = saturating_add(order.cum_fee, party.fee)
     order.status = ORDER_STATUS_FILLED if order.cum_qty == order.qty else ORDER_STATUS_PARTIALLY_FILLED
     order.changed_ns = state.events.command.ts_ns
+    links_changed(&state.links, &state.orders, number)
     if order.slot != NIL:
         ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order) - held)
         if order.status == ORDER_STATUS_FILLED:
@@ -143,6 +145,7 @@ cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
         pool_give(state.pool, slot)
     order.status = ORDER_STATUS_EXPIRED if kind == EVENT_ORDER_EXPIRED else ORDER_STATUS_CANCELED
     order.cancel_reason = cancel_reason
+    links_changed(&state.links, &state.orders, number)
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, kind, order)
 

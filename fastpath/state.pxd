@@ -7,6 +7,7 @@ from fastpath.book cimport book_t
 from fastpath.events cimport event_buffer_t
 from fastpath.heap cimport heap_t
 from fastpath.ledger cimport ledger_t
+from fastpath.links cimport links_t
 from fastpath.matching cimport sink_t
 from fastpath.mirror cimport mirror_t
 from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, ts_t
@@ -48,6 +49,7 @@ cdef struct state_t:
     account_def_t* accounts
     ledger_t       ledger
     adjustments_t  adjustments
+    links_t        links
     order_store_t  orders
     pool_t*        pool
     sink_t         sink

@@ -9,6 +9,7 @@ from fastpath.book cimport book_free, book_hash
 from fastpath.events cimport events_close, events_init
 from fastpath.heap cimport heap_close
 from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
+from fastpath.links cimport links_close, links_init
 from fastpath.matching cimport sink_close, sink_init
 from fastpath.mirror cimport mirror_free, mirror_hash
 from fastpath.model cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, instrument_def_t, ts_t
@@ -41,6 +42,7 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
             or state.touched.items == NULL or state.deadman_ns == NULL
             or not ledger_init(&state.ledger, bounds.max_accounts, <uint32_t>min(max_rows, <size_t>1 << 24))
             or not adjustments_init(&state.adjustments, MAX_ADJUSTMENTS)
+            or not links_init(&state.links, bounds.max_orders, bounds.max_open_orders)
             or not orders_init(&state.orders, bounds.max_orders, bounds.max_accounts)
             or not sink_init(&state.sink, SINK_CAPACITY)
             or not events_init(&state.events)):
@@ -64,6 +66,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     pool_free(state.pool)
     ledger_close(&state.ledger)
     adjustments_close(&state.adjustments)
+    links_close(&state.links)
     orders_close(&state.orders)
     sink_close(&state.sink)
     heap_close(&state.expiries)

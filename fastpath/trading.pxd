@@ -3,14 +3,17 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.matching cimport match_t
-from fastpath.model cimport command_t
+from fastpath.model cimport command_t, qty_t
 from fastpath.state cimport instrument_t, state_t
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil
 cdef void cancel(state_t* state, const command_t* command) noexcept nogil
 
-# Let the orders in whose prices the command has moved enter, up to a bound; the rest go on with the next command.
-cdef void run_triggers(state_t* state) noexcept nogil
+# A waiting order's time has come: it arrives at the market, or is canceled if it may not. It is in no trigger heap any more.
+cdef void trigger(state_t* state, uint32_t number) noexcept nogil
+
+# An open order loses lots, which the book has been told already.
+cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil
 
 # Take an open order out of its book and close it.
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil

@@ -9,11 +9,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastpath.admission cimport admit, expiry_of
-from fastpath.book cimport book_reduce, book_remove
+from fastpath.book cimport book_remove
 from fastpath.events cimport events_next, events_order, events_reject_command
 from fastpath.heap cimport heap_reserve
 from fastpath.index cimport NO_ROW
-from fastpath.ledger cimport ledger_position, ledger_reserve, position_t
+from fastpath.ledger cimport ledger_position, ledger_reserve
+from fastpath.links cimport links_check, links_is_child, links_join
 from fastpath.matching cimport (
     FILL_DECREMENTED,
     FILL_TRADE,
@@ -60,23 +61,21 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport (
     CLIENT_ORDER_ID_SIZE,
-    WAIT_ACTIVATION,
     WAIT_NONE,
-    WAIT_TRIGGER,
+    WAIT_PARENT,
     body_digest,
-    is_conditional,
-    is_trailing,
+    first_wait,
     order_is_open,
     order_record_t,
     orders_append,
     orders_find,
     orders_find_client,
+    waits_for_price,
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
-from fastpath.sizing cimport REDUCING_FLAGS, reducible
 from fastpath.state cimport find_account, find_instrument, touch_market
-from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
+from fastpath.triggers cimport can_wait, start_waiting, stop_waiting
 
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil:
@@ -118,10 +117,9 @@ cdef uint32_t store(state_t* state, const instrument_t* instrument, const comman
     number = orders_append(&state.orders, command, digest)
     if number != NO_ROW:
         state.orders.records[number].position_row = position_row
-        if is_trailing(&state.orders.records[number]) and command.trigger_price != 0:
-            state.orders.records[number].waiting = WAIT_ACTIVATION
-        elif is_conditional(&state.orders.records[number]):
-            state.orders.records[number].waiting = WAIT_TRIGGER
+        state.orders.records[number].waiting = first_wait(&state.orders.records[number])
+        if links_is_child(&state.links, &state.orders.records[number]):
+            state.orders.records[number].waiting = WAIT_PARENT
         state.orders.records[number].expire_ns = expiry_of(&state.orders.records[number])
         state.orders.records[number].maker_fee_ppm = <int>instrument.definition.maker_fee_ppm
         state.orders.records[number].taker_fee_ppm = <int>instrument.definition.taker_fee_ppm
@@ -133,7 +131,9 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     cdef order_record_t* order = &state.orders.records[number]
     cdef taker_t taker
     cdef match_t result
-    cdef uint8_t reason = admit(state, instrument, order, &taker)
+    cdef uint8_t reason = links_check(&state.links, &state.orders, order)
+    if reason == 0:
+        reason = admit(state, instrument, order, &taker)
     if reason == 0:
         taker.slot = pool_take(state.pool)
         reason = find_room(state, instrument, order, taker.slot)
@@ -147,9 +147,11 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
         order.reject_reason = reason
         events_order(&state.events, EVENT_ORDER_REJECTED, order)
         return
+    links_join(&state.links, &state.orders, number)
     if order.waiting != WAIT_NONE:
         open_order(state, instrument, number, taker.slot)
-        start_waiting(state, instrument, number)
+        if waits_for_price(order):
+            start_waiting(state, instrument, number)
         events_order(&state.events, EVENT_ORDER_ACCEPTED, order)
         return
     if result.outcome == MATCH_RESTED and result.filled == 0:
@@ -164,48 +166,9 @@ cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_rec
     """Memory for whatever may become of the order, so that nothing can fail once it is accepted."""
     if slot == NIL or not heap_reserve(&state.expiries, state.pool.count + 1):
         return REJECT_REASON_CAPACITY
-    if order.waiting != WAIT_NONE and not can_wait(state, instrument, order):
+    if waits_for_price(order) and not can_wait(state, instrument, order):
         return REJECT_REASON_OPEN_ORDER_LIMIT
     return 0
-
-
-cdef void run_triggers(state_t* state) noexcept nogil:
-    cdef uint32_t budget = MAX_TRIGGERS_PER_COMMAND
-    cdef uint32_t positions = 0
-    cdef uint32_t number
-    while True:
-        while positions < state.ledger.touched_position_count:
-            cap_reducing_orders(state, state.ledger.touched_positions[positions])
-            positions += 1
-        number = next_triggered(state, &budget)
-        if number == NO_ROW:
-            return
-        trigger(state, number)
-        positions = 0                                   # touched ones are listed once, and may have changed again
-
-
-cdef void cap_reducing_orders(state_t* state, uint32_t position_row) noexcept nogil:
-    """A position has changed: its resting reduce-only orders shrink to what they can still reduce, or are canceled."""
-    cdef const position_t* position = &state.ledger.positions[position_row]
-    cdef uint32_t number = state.orders.open_chains[position.account].first
-    cdef uint32_t next_number
-    cdef order_record_t* order
-    cdef qty_t excess
-    if position.reducing_orders == 0:
-        return
-    while number != NO_ROW:
-        order = &state.orders.records[number]
-        next_number = order.next_open
-        if (order.instrument == position.instrument and order.flags & REDUCING_FLAGS
-                and order.waiting == WAIT_NONE):
-            excess = order.qty - order.cum_qty - reducible(state, order)
-            if excess >= order.qty - order.cum_qty:
-                withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_REDUCE_ONLY)
-            elif excess > 0:
-                book_reduce(state.instruments[order.instrument].book, order.slot, excess)
-                shrink(state, &state.instruments[order.instrument], number, excess)
-                touch_market(state, &state.instruments[order.instrument])
-        number = next_number
 
 
 cdef uint8_t refusal_of_triggered(uint8_t reject_reason) noexcept nogil:
@@ -299,9 +262,10 @@ cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, ui
     """What is left of a taker rests, is canceled, or is nothing."""
     cdef order_record_t* order = &state.orders.records[number]
     if result.outcome == MATCH_RESTED:
-        if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT:
-            order.order_type = ORDER_TYPE_LIMIT
-            order.price = result.price
+        if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT or order.price != result.price:
+            if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT:
+                order.order_type = ORDER_TYPE_LIMIT
+            order.price = result.price                  # a linked order that slid as it entered
             events_order(&state.events, EVENT_ORDER_AMENDED, order)
         if instrument.mirror != NULL:
             order.queue_ahead = mirror_displayed(instrument.mirror, order.side, order.price)
@@ -325,9 +289,9 @@ cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcep
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
-    if order.waiting != WAIT_NONE:
+    if waits_for_price(order):
         stop_waiting(state, instrument, number)
-    else:
+    elif order.waiting == WAIT_NONE:
         book_remove(instrument.book, order.slot)
         touch_market(state, instrument)
     close_order(state, instrument, number, kind, cancel_reason)

@@ -21,6 +21,7 @@ TRADERS = {"ann": 1, "bob": 2, "cid": 3}
 SIDES = {"buy": 1, "sell": 2}
 STATUSES = {"open": 1, "halted": 2, "cancel-only": 3, "reduce-only": 4}
 STP = {"newest": 2, "oldest": 3, "both": 4, "decrement": 5}
+LINKS = {"oco": 1, "oto": 2, "bracket": 3}
 SOURCES = {"last": 1, "touch": 2, "mid": 3}
 VERBS = {
     EventKind.EVENT_ORDER_ACCEPTED: "accepted", EventKind.EVENT_ORDER_REJECTED: "rejected",
@@ -189,6 +190,8 @@ class Stage:
                 fields["min_qty"] = int(rest.pop(0))
             elif word == "stp":
                 fields["stp_mode"] = STP[rest.pop(0)]
+            elif word in LINKS:
+                fields["link_type"], fields["link_id"] = LINKS[word], int(rest.pop(0))
             elif word in ("group", "session"):
                 fields["stp_group" if word == "group" else "session"] = int(rest.pop(0))
             else:

@@ -147,6 +147,8 @@ class Generator:
             return self.conditional(seq)
         if rng.random() < 0.1:
             return self.sized(seq)
+        if rng.random() < 0.12:
+            return self.linked(seq)
         order_type = rng.choices((1, 2, 3, 10, 11, 0, 99), (60, 15, 5, 8, 8, 1, 1))[0]
         flags = rng.choices((0, 1, 2, 64, 32, 3, 4096), (75, 8, 8, 4, 3, 1, 1))[0]
         market = order_type in (2, 3)
@@ -161,7 +163,7 @@ class Generator:
             instrument=rng.choices((1, 2, 3, 7), (45, 20, 35, 1))[0],
             side=rng.choices((1, 2, 0), (50, 50, 1))[0], order_type=order_type, flags=flags,
             time_in_force=rng.choices((1, 2, 3, 4, 5, 0, 9), (60, 14, 14, 8, 4, 1, 1))[0] if order_type < 10 else 1,
-            session=rng.randint(0, 2), link_id=int(rng.random() < 0.01),
+            session=rng.randint(0, 2), link_type=int(rng.random() < 0.01),
             price=self.price() if priced or rng.random() < 0.02 else 0, qty=qty,
             display_qty=rng.randint(1, max(1, min(qty, 20))) if order_type == 10 or rng.random() < 0.01 else 0,
             min_qty=rng.randint(1, 10) if rng.random() < 0.05 else 0,
@@ -193,6 +195,28 @@ class Generator:
         self.placed += 1
         self.sent.append(command)
         return [command]
+
+    def linked(self, seq: int) -> list[AnyCommand]:
+        """Two to four orders of one group; sometimes they do not fit together."""
+        rng = self.rng
+        link_type = rng.choice((1, 2, 3, 3))
+        link_id = self.placed + 1 if rng.random() < 0.9 else rng.randint(1, self.placed + 1)
+        account, instrument, side = rng.choice((1, 2)), rng.choice((1, 2, 3)), rng.choice((1, 2))
+        orders: list[AnyCommand] = []
+        for i in range(rng.randint(1, 4)):
+            source = rng.choice((self.place, self.conditional)) if i or link_type == 1 else self.place
+            order = source(seq)[-1]
+            if not isinstance(order, Command):
+                continue
+            order = order._replace(link_id=link_id, link_type=link_type, account=account, min_qty=0)
+            if rng.random() < 0.9:
+                order = order._replace(instrument=instrument)
+            if link_type == 3 and rng.random() < 0.9:
+                flags = order.flags & ~24 | 4 if i else order.flags
+                order = order._replace(side=side ^ 3 if i else side, flags=flags, qty=order.qty or 5, amount=0)
+            self.sent[-1] = order
+            orders.append(order)
+        return orders
 
     def conditional(self, seq: int) -> list[AnyCommand]:
         rng = self.rng

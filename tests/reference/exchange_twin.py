@@ -52,6 +52,7 @@ DAY_NS = 86_400 * 10**9
 POST_ONLY, SLIDE = int(OrderFlag.ORDER_FLAG_POST_ONLY), int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
 REDUCE_ONLY, CLOSE_POSITION = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY), int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
 QUOTE_QTY = int(OrderFlag.ORDER_FLAG_QUOTE_QTY)
+OCO, OTO, BRACKET = 1, 2, 3
 PROTECTED, DISCONNECT = int(OrderFlag.ORDER_FLAG_PROTECTED), int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
 NEW, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED = (
     int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED),
@@ -105,6 +106,9 @@ class Order:
     """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails."""
     trigger_price: int = 0
     expire_ns: int = 0
+    group: list[Order] | None = None
+    linked_qty: int = -1
+    """Of cum_qty: taken off its siblings already; -1: has not met them yet."""
     opened: int = 0
     """Place among the account's open orders."""
 
@@ -185,6 +189,8 @@ class ExchangeTwin:
         self.deadman_ns: dict[int, int] = {}
         self.last_price: dict[int, int] = {}
         self.touched: list[int] = []
+        self.groups: dict[tuple[int, int], list[Order]] = {}
+        self.changed: list[Order] = []
         self.trade_id = 0
         self.priority = 0
         self.events: list[Event] = []
@@ -332,6 +338,7 @@ class ExchangeTwin:
         order.cum_qty += lots
         order.cum_notional += notional
         order.status = PARTIAL if order.leaves else FILLED
+        self.link_changed(order)
         key = (order.account, order.instrument)
         self.executed.append(key)
         self.average_cost(self.positions.setdefault(key, Position()), order.side, lots, notional)
@@ -484,11 +491,14 @@ class ExchangeTwin:
         )
         order.expire_ns, order.trigger_price = command.expire_ns, command.trigger_price
         if command.order_type in CONDITIONAL:
-            order.waiting = 2 if command.order_type in TRAILING and command.trigger_price else 1
+            order.waiting = self.first_wait(order)
+        if command.link_id and command.link_type != OCO and (order.account, command.link_id) in self.groups:
+            order.waiting = 3
         if command.time_in_force == DAY and not command.expire_ns:
             order.expire_ns = command.ts_ns - command.ts_ns % DAY_NS + DAY_NS
         self.orders[order.order_id] = self.by_client[order.account, command.client_order_id] = order
         try:
+            self.check_link(order)
             limit = self.admit(order)
             if sum(o.is_open for o in self.orders.values() if o is not order) >= self.max_open_orders:
                 raise Refused("CAPACITY")
@@ -499,6 +509,10 @@ class ExchangeTwin:
             order.status, order.reject_reason = REJECTED, refused.reason
             self.emit_order(EventKind.EVENT_ORDER_REJECTED, order)
             return
+        if command.link_id:
+            order.group = self.groups.setdefault((order.account, command.link_id), [])
+            order.group.append(order)
+            self.link_changed(order)
         if order.waiting:
             self.requeue(order)
             order.opened = self.priority
@@ -558,6 +572,7 @@ class ExchangeTwin:
             self.touch(order.instrument)
         order.resting, order.waiting = False, 0
         order.status, order.cancel_reason = CANCELED, int(reason)
+        self.link_changed(order)
         self.emit_order(EventKind.EVENT_ORDER_CANCELED, order)
 
     def cancel_all(
@@ -598,6 +613,7 @@ class ExchangeTwin:
                     self.touch(order.instrument)
                 order.resting, order.waiting = False, 0
                 order.status = EXPIRED
+                self.link_changed(order)
                 self.emit_order(EventKind.EVENT_ORDER_EXPIRED, order)
         for account, due_ns in sorted(self.deadman_ns.items()):
             if 0 < due_ns <= command.ts_ns:
@@ -714,7 +730,7 @@ class ExchangeTwin:
 
     def touch(self, instrument: int) -> None:
         if instrument not in self.touched and any(
-            o.waiting and o.instrument == instrument for o in self.orders.values()
+            o.waiting in (1, 2) and o.instrument == instrument for o in self.orders.values()
         ):
             self.touched.append(instrument)
 
@@ -755,7 +771,7 @@ class ExchangeTwin:
     def next_due(self, instrument: int) -> Order | None:
         due = []
         for order in self.orders.values():
-            price = self.watched(order) if order.waiting and order.instrument == instrument else None
+            price = self.watched(order) if order.waiting in (1, 2) and order.instrument == instrument else None
             if price is None:
                 continue
             trails = order.command.order_type in TRAILING and order.waiting == 1
@@ -772,7 +788,7 @@ class ExchangeTwin:
 
     def run_triggers(self) -> None:
         budget = MAX_TRIGGERS_PER_COMMAND
-        self.cap_reducing_orders()
+        self.follow_links_and_positions()
         while self.touched:
             instrument = self.touched[0]
             order = None
@@ -789,7 +805,106 @@ class ExchangeTwin:
                 self.start_trailing(order)
             else:
                 self.trigger(order)
-                self.cap_reducing_orders()
+                self.follow_links_and_positions()
+
+    # -- linked orders --
+
+    @staticmethod
+    def first_wait(order: Order) -> int:
+        if order.command.order_type not in CONDITIONAL:
+            return 0
+        return 2 if order.command.order_type in TRAILING and order.command.trigger_price else 1
+
+    def check_link(self, order: Order) -> None:
+        command = order.command
+        at_once = command.time_in_force in (IOC, FOK)
+        if not command.link_id:
+            if command.link_type:
+                raise Refused("INVALID_COMMAND")
+            return
+        if command.link_type not in (OCO, OTO, BRACKET) or command.min_qty or order.has(QUOTE_QTY | CLOSE_POSITION):
+            raise Refused("INVALID_COMMAND")
+        group = self.groups.get((order.account, command.link_id))
+        if group is None:
+            if at_once and command.link_type == OCO:
+                raise Refused("INVALID_COMMAND")
+            return
+        first = group[0]
+        if (
+            at_once
+            or first.body.link_type != command.link_type
+            or first.instrument != order.instrument
+            or len(group) == (3 if command.link_type == BRACKET else 8)
+        ):
+            raise Refused("INVALID_COMMAND")
+        if command.link_type == BRACKET and (first.side == order.side or not order.has(REDUCE_ONLY)):
+            raise Refused("INVALID_COMMAND")
+
+    def link_changed(self, order: Order) -> None:
+        if order.group and order not in self.changed:
+            self.changed.append(order)
+
+    def follow_links_and_positions(self) -> None:
+        while True:
+            while self.changed:
+                self.follow_member(self.changed.pop(0))
+            self.cap_reducing_orders()
+            if not self.changed:
+                return
+
+    def follow_member(self, order: Order) -> None:
+        group = order.group or []
+        kind = order.body.link_type
+        if kind != OCO and order is group[0]:
+            for child in group[1:]:
+                self.release(child, order)
+            return
+        if kind != OCO:
+            self.release(order, group[0])
+        if kind != OTO:
+            self.follow_siblings(order, group if kind == OCO else group[1:])
+
+    def release(self, child: Order, parent: Order) -> None:
+        if parent.status in (NEW, PARTIAL) or child.status not in (NEW, PARTIAL) or child.waiting != 3:
+            return
+        if not parent.cum_qty:
+            self.close(child, CancelReason.CANCEL_REASON_LINKED_ORDER)
+            return
+        child.qty = min(child.qty, parent.cum_qty)
+        child.command = child.command._replace(qty=child.qty, display_qty=min(child.command.display_qty, child.qty))
+        if child.command.order_type not in CONDITIONAL:
+            self.trigger(child)
+            return
+        child.waiting = self.first_wait(child)
+        if child.waiting == 1 and child.command.order_type in TRAILING:
+            self.start_trailing(child)
+        self.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
+        self.touch(child.instrument)
+
+    def follow_siblings(self, order: Order, members: list[Order]) -> None:
+        is_new = order.linked_qty < 0
+        filled = order.cum_qty - max(order.linked_qty, 0)
+        order.linked_qty = order.cum_qty
+        for sibling in members:
+            if sibling is order:
+                continue
+            if sibling.status in (NEW, PARTIAL):
+                self.reduce_open(sibling, filled if order.status in (NEW, PARTIAL) else sibling.leaves)
+            if is_new and order.status in (NEW, PARTIAL):
+                if sibling.status not in (NEW, PARTIAL):
+                    self.close(order, CancelReason.CANCEL_REASON_LINKED_ORDER)
+                else:
+                    self.reduce_open(order, sibling.linked_qty)
+
+    def reduce_open(self, order: Order, lots: int) -> None:
+        if lots >= order.leaves > 0:
+            self.close(order, CancelReason.CANCEL_REASON_LINKED_ORDER)
+        elif lots > 0:
+            order.qty -= lots
+            order.slice = min(order.slice, order.leaves)
+            self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            if order.resting:
+                self.touch(order.instrument)
 
     def cap_reducing_orders(self) -> None:
         """Reduce-only orders never exceed what they can reduce."""
@@ -834,7 +949,14 @@ class ExchangeTwin:
             )
             return
         self.touch(order.instrument)
-        self.conclude(order, self.take(order, limit))
+        if not order.has(POST_ONLY | SLIDE):
+            self.conclude(order, self.take(order, limit))
+            return
+        best = self.best_opposite(order)
+        if best is not None and crosses(order.side, order.price, best):
+            order.price = best - 1 if order.side == BUY else best + 1
+            self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+        self.rest(order)
 
     # -- admission --
 
@@ -922,7 +1044,7 @@ class ExchangeTwin:
 
     def check_kind(self, order: Order) -> None:
         command = order.command
-        if not 1 <= command.order_type <= 11 or command.link_id or command.link_type:
+        if not 1 <= command.order_type <= 11:
             raise Refused("UNSUPPORTED_ORDER_TYPE")
         if order.instrument in self.mirrors and command.order_type in (ICEBERG, HIDDEN):
             raise Refused("UNSUPPORTED_ORDER_TYPE")

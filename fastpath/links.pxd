@@ -1,0 +1,66 @@
+# Orders that depend on one another: groups of an account's orders that carry the same link_id.
+#
+# OCO: equals; what one fills is taken off the others, and when one ends the others are canceled.
+# OTO: the first is the parent; the others wait until it has ended and then enter, for no more than it has filled.
+# BRACKET: as OTO, with two exits on the other side, reduce-only, that are OCO to each other.
+#
+# Here: who belongs together. What follows from it is done at the end of each command (followup.pyx).
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from fastpath.index cimport NO_ROW, index_t
+from fastpath.orders cimport order_record_t, order_store_t
+
+cdef enum:
+    MAX_LINKED = 8                # orders of one group, ever
+    MAX_BRACKET = 3
+
+cdef struct group_t:
+    uint64_t link_id
+    uint32_t account
+    uint8_t  link_type
+    uint8_t  count
+    uint8_t  unused[2]
+    uint32_t members[MAX_LINKED]  # record numbers, the parent (if there is one) first
+
+cdef struct links_t:
+    group_t*  groups
+    index_t   index               # by (account, link_id)
+    uint32_t  count
+    uint32_t  max_groups
+    uint32_t* changed             # ring of members to look at when the command ends
+    uint32_t  changed_first
+    uint32_t  changed_count
+    uint32_t  changed_capacity
+
+cdef bint links_init(links_t* links, uint32_t max_groups, uint32_t max_open_orders) noexcept nogil
+cdef void links_close(links_t* links) noexcept nogil
+
+# The reason this order may not belong to its group, 0 if it may, or has none. Makes sure there is room for it.
+cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil
+# The order is accepted: it belongs to its group from now on.
+cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil
+# Whether the order would be a child, which waits for its parent.
+cdef bint links_is_child(const links_t* links, const order_record_t* order) noexcept nogil
+
+
+cdef inline void links_changed(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil:
+    """A member was filled or has ended: others may have to follow."""
+    cdef order_record_t* order = &orders.records[number]
+    if order.group == NO_ROW or order.link_queued:
+        return
+    order.link_queued = 1
+    links.changed[(links.changed_first + links.changed_count) % links.changed_capacity] = number
+    links.changed_count += 1
+
+
+cdef inline uint32_t links_next_changed(links_t* links, order_store_t* orders) noexcept nogil:
+    """NO_ROW: all have been looked at."""
+    cdef uint32_t number
+    if links.changed_count == 0:
+        return NO_ROW
+    number = links.changed[links.changed_first]
+    links.changed_first = (links.changed_first + 1) % links.changed_capacity
+    links.changed_count -= 1
+    orders.records[number].link_queued = 0
+    return number

@@ -1,0 +1,102 @@
+"""Groups of linked orders. Described in links.pxd."""
+
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastpath.arith cimport mix
+from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
+from fastpath.model cimport (
+    LINK_TYPE_BRACKET,
+    LINK_TYPE_OCO,
+    LINK_TYPE_OTO,
+    ORDER_FLAG_CLOSE_POSITION,
+    ORDER_FLAG_QUOTE_QTY,
+    ORDER_FLAG_REDUCE_ONLY,
+    REJECT_REASON_CAPACITY,
+    REJECT_REASON_INVALID_COMMAND,
+    TIME_IN_FORCE_FOK,
+    TIME_IN_FORCE_IOC,
+)
+
+
+cdef bint links_init(links_t* links, uint32_t max_groups, uint32_t max_open_orders) noexcept nogil:
+    memset(links, 0, sizeof(links_t))
+    links.max_groups = max_groups
+    links.changed_capacity = max_open_orders + 2        # all that are open, and one that arrives
+    links.groups = <group_t*>calloc(max_groups, sizeof(group_t))
+    links.changed = <uint32_t*>calloc(links.changed_capacity, sizeof(uint32_t))
+    return links.groups != NULL and links.changed != NULL and index_init(&links.index)
+
+
+cdef void links_close(links_t* links) noexcept nogil:
+    free(links.groups)
+    free(links.changed)
+    index_free(&links.index)
+    memset(links, 0, sizeof(links_t))
+
+
+cdef inline uint32_t group_hash(const order_record_t* order) noexcept nogil:
+    return <uint32_t>mix(mix(9, order.account), order.link_id)
+
+
+cdef uint32_t find_group(const links_t* links, const order_record_t* order) noexcept nogil:
+    cdef uint32_t hash = group_hash(order)
+    cdef uint32_t cursor = index_start(&links.index, hash)
+    cdef uint32_t row
+    while True:
+        row = index_next(&links.index, hash, &cursor)
+        if row == NO_ROW or (links.groups[row].link_id == order.link_id
+                             and links.groups[row].account == order.account):
+            return row
+
+
+cdef bint links_is_child(const links_t* links, const order_record_t* order) noexcept nogil:
+    return order.link_id != 0 and order.link_type != LINK_TYPE_OCO and find_group(links, order) != NO_ROW
+
+
+cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil:
+    cdef bint at_once = order.time_in_force == TIME_IN_FORCE_IOC or order.time_in_force == TIME_IN_FORCE_FOK
+    cdef const order_record_t* first
+    cdef const group_t* group
+    cdef uint32_t row
+    if order.link_id == 0:
+        return 0 if order.link_type == 0 else REJECT_REASON_INVALID_COMMAND
+    if (not LINK_TYPE_OCO <= order.link_type <= LINK_TYPE_BRACKET or order.min_qty != 0
+            or order.flags & (ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION)):
+        return REJECT_REASON_INVALID_COMMAND
+    row = find_group(links, order)
+    if row == NO_ROW:
+        if links.count == links.max_groups or not index_reserve(&links.index):
+            return REJECT_REASON_CAPACITY
+        return REJECT_REASON_INVALID_COMMAND if at_once and order.link_type == LINK_TYPE_OCO else 0
+    group = &links.groups[row]
+    first = &orders.records[group.members[0]]
+    if (at_once or group.link_type != order.link_type or first.instrument != order.instrument
+            or group.count == (MAX_BRACKET if group.link_type == LINK_TYPE_BRACKET else MAX_LINKED)):
+        return REJECT_REASON_INVALID_COMMAND
+    if group.link_type == LINK_TYPE_BRACKET and (first.side == order.side or not order.flags & ORDER_FLAG_REDUCE_ONLY):
+        return REJECT_REASON_INVALID_COMMAND
+    return 0
+
+
+cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil:
+    cdef order_record_t* order = &orders.records[number]
+    cdef uint32_t row
+    cdef group_t* group
+    if order.link_id == 0:
+        return
+    row = find_group(links, order)
+    if row == NO_ROW:
+        row = links.count
+        links.count += 1
+        links.groups[row].link_id = order.link_id
+        links.groups[row].account = order.account
+        links.groups[row].link_type = order.link_type
+        index_insert(&links.index, group_hash(order), row)
+    group = &links.groups[row]
+    group.members[group.count] = number
+    group.count += 1
+    order.group = row
+    order.linked_qty = -1                               # has not met the others yet
+    links_changed(links, orders, number)
