@@ -75,7 +75,7 @@ cdef enum:
     MAX_ORDERS = 268435456
     MAX_BOOKS = 65536
     FIRST_SINK = 1024             # fills; it grows to what one taker needs
-    SHALLOW = 4096                # books with fewer orders live in the near caches: looking ahead would only cost
+    SHALLOW = 8192                # books with fewer orders live in the near caches: looking ahead would only cost
     OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
 
 
