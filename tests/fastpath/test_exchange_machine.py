@@ -59,7 +59,8 @@ class ExchangeMachine(RuleBasedStateMachine):
                    display_qty=display)  # fmt: skip
 
     @rule(account=accounts, instrument=instruments, side=sides, kind=st.integers(4, 9), trigger=prices, price=prices,
-          qty=quantities, offset=st.integers(0, 4), source=st.integers(0, 3), link=st.sampled_from((0, 1, 2)))  # fmt: skip
+          qty=quantities, offset=st.integers(0, 4), source=st.integers(0, 3),
+          link=st.sampled_from((0, 1, 2)))  # fmt: skip
     def conditional(self, account: int, instrument: int, side: int, kind: int, trigger: int, price: int, qty: int,
                     offset: int, source: int, link: int) -> None:  # fmt: skip
         trailing = kind >= 8
