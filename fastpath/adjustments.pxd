@@ -28,4 +28,6 @@ cdef void adjustments_close(adjustments_t* adjustments) noexcept nogil
 cdef const adjustment_t* adjustments_find(const adjustments_t* adjustments, const command_t* command) noexcept nogil
 # Remember the command's request id. False: a bound or the memory is reached.
 cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* command) noexcept nogil
+# Build the index anew from the items. False: out of memory.
+cdef bint adjustments_reindex(adjustments_t* adjustments) noexcept nogil
 cdef uint64_t adjustments_hash(const adjustments_t* adjustments) noexcept nogil

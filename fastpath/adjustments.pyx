@@ -52,6 +52,17 @@ cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* comm
     return True
 
 
+cdef bint adjustments_reindex(adjustments_t* adjustments) noexcept nogil:
+    cdef const adjustment_t* item
+    cdef uint32_t number
+    for number in range(adjustments.count):
+        item = &adjustments.items[number]
+        if not index_reserve(&adjustments.index):
+            return False
+        index_insert(&adjustments.index, client_order_id_hash(item.account, item.request_id), number)
+    return True
+
+
 cdef uint64_t adjustments_hash(const adjustments_t* adjustments) noexcept nogil:
     cdef uint64_t total = 0, h
     cdef const uint64_t* words

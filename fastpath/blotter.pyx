@@ -4,6 +4,7 @@ A projection of the event stream, compiled because it meets every event. Records
 it. Tables are ordinary dictionaries and lists, read from Python.
 """
 
+from array import array
 from bisect import bisect_left
 from collections import deque
 
@@ -157,11 +158,45 @@ cdef class Tables:
             del open_orders[order_id]
             self.closed.append(order_id)
 
+    def save(self):
+        """What `load` takes: newest events of orders, ids of the closed ones as they closed, fills, newest events of
+        balances and positions, and statuses; each as bytes."""
+        ledger = [record for table in (self.balances, self.positions) for row in table.values() for record in row.values()]
+        return (
+            b"".join(self.orders.records.values()),
+            array("Q", self.closed).tobytes(),
+            b"".join(self.fills.records.values()),
+            b"".join(ledger),
+            array("I", [number for pair in self.statuses.items() for number in pair]).tobytes(),
+        )
+
+    def load(self, bytes orders not None, bytes closed not None, bytes fills not None, bytes ledger not None,
+             bytes statuses not None):
+        """Fill tables that are empty. Bounds that became tighter hold at once."""
+        cdef const event_t* event
+        cdef bytes record
+        for record in records_of(orders):
+            event = <const event_t*><const char*>record
+            self.order_changed(event, record)
+        self.closed = deque(array("Q", closed))
+        for record in records_of(fills):
+            event = <const event_t*><const char*>record
+            self.fills.add(event.account, event.event_seq, record)
+            self.filled.append(event.event_seq)
+        self.apply(ledger)
+        numbers = array("I", statuses)
+        self.statuses.update(zip(numbers[::2], numbers[1::2]))
+        self.forget_oldest()
+
     cdef void forget_oldest(self) except *:
         while len(self.closed) > self.max_closed_orders:
             self.orders.forget(self.closed.popleft())
         while len(self.filled) > self.max_fills:
             self.fills.forget(self.filled.popleft())
+
+
+def records_of(bytes events):
+    return [events[at:at + sizeof(event_t)] for at in range(0, len(events), sizeof(event_t))]
 
 
 cdef void put(dict table, uint32_t account, uint32_t key, const event_t* event) except *:

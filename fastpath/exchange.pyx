@@ -47,6 +47,7 @@ from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_record_t, orders_find, 
 from fastpath.paper cimport mirror_command
 from fastpath.prefetch cimport FETCH_CELLS_AHEAD, FETCH_ROWS_AHEAD, prefetch_cells, prefetch_rows
 from fastpath.settlement cimport flush_ledger
+from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
 from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
 from fastpath.trading cimport cancel, place
@@ -159,6 +160,21 @@ cdef class Exchange:
         if self.state.events.out_of_memory:
             raise MemoryError("no memory for the events of these commands; this state is incomplete, rebuild it")
         return PyBytes_FromStringAndSize(<char*>self.state.events.items, self.state.events.count * sizeof(event_t))
+
+    def save(self) -> bytes:
+        """All trading state, as `load` takes it. It belongs to this version's formats: keep it beside a journal."""
+        self.guard()
+        return snapshot_save(self.state)
+
+    def load(self, const uint8_t[::1] saved not None) -> None:
+        """Take over the state that `save` gave, in place of the present one.
+
+        ValueError, and nothing changed, for anything else, and for a state beyond this exchange's bounds.
+        """
+        self.guard()
+        cdef state_t* loaded = snapshot_load(saved, self.state.bounds)
+        state_free(self.state)
+        self.state = loaded
 
     def state_hash(self) -> int:
         """A fingerprint of all trading state, equal whenever the same commands were applied."""

@@ -77,6 +77,9 @@ cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, mo
 # `notional of the closed lots - share(cost)`, the share rounded toward zero; the last lot takes what is left.
 cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t notional) noexcept nogil
 
+# Build the indexes and the chains of accounts anew from the rows. False: out of memory.
+cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil
+
 cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil
 
 

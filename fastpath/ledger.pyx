@@ -140,6 +140,30 @@ cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_
     position.cost = saturating_add(position.cost, sign * notional)
 
 
+cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
+    cdef balance_t* balance
+    cdef position_t* position
+    cdef account_rows_t* rows
+    cdef uint32_t row
+    for row in range(ledger.balance_count):
+        balance = &ledger.balances[row]
+        if not index_reserve(&ledger.balance_index):
+            return False
+        index_insert(&ledger.balance_index, key_hash(balance.account, balance.asset), row)
+        rows = account_rows(ledger, balance.account)
+        balance.next_of_account = rows.balance
+        rows.balance = row
+    for row in range(ledger.position_count):
+        position = &ledger.positions[row]
+        if not index_reserve(&ledger.position_index):
+            return False
+        index_insert(&ledger.position_index, key_hash(position.account, position.instrument), row)
+        rows = account_rows(ledger, position.account)
+        position.next_of_account = rows.position
+        rows.position = row
+    return True
+
+
 cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil:
     cdef uint64_t total = 0, h
     cdef const balance_t* balance

@@ -112,6 +112,9 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
 cdef void orders_open(order_store_t* orders, uint32_t number) noexcept nogil
 cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil
 
+# Build the indexes, the chains of open orders and their number anew from the records. False: out of memory.
+cdef bint orders_reindex(order_store_t* orders) noexcept nogil
+
 cdef uint64_t body_digest(const command_t* command) noexcept nogil
 cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil
 

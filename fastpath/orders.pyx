@@ -137,6 +137,26 @@ cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil:
     orders.open_count -= 1
 
 
+cdef bint orders_reindex(order_store_t* orders) noexcept nogil:
+    cdef const order_record_t* order
+    cdef uint32_t number
+    orders.open_count = 0
+    for number in range(orders.count):
+        order = &orders.records[number]
+        if not index_reserve(&orders.by_order_id) or not index_reserve(&orders.by_client_order_id):
+            return False
+        index_insert(&orders.by_order_id, order_id_hash(order.order_id), number)
+        index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
+        if not order_is_open(order):
+            continue
+        orders.open_count += 1
+        if order.previous_open == NO_ROW:
+            orders.open_chains[order.account].first = number
+        if order.next_open == NO_ROW:
+            orders.open_chains[order.account].last = number
+    return True
+
+
 cdef uint64_t body_digest(const command_t* command) noexcept nogil:
     cdef uint64_t kinds = (command.side | <uint64_t>command.order_type << 8 | <uint64_t>command.time_in_force << 16
                            | <uint64_t>command.stp_mode << 24 | <uint64_t>command.trigger_source << 32

@@ -17,6 +17,7 @@
     ├── Unavailable               cannot be done now; a retry may succeed
     │   ├── JournalFailed             the journal refused a write: the engine stopped
     │   ├── JournalCorrupt            a stored row does not carry the checksum it was written with
+    │   ├── SnapshotUnusable          a snapshot is damaged, of another version, or of another journal
     │   ├── ShuttingDown              the server is stopping
     │   └── MarketDataStale           no trustworthy price
     └── ConfigError               the configuration cannot work; shown to who starts the server
@@ -135,6 +136,10 @@ class JournalFailed(Unavailable):
 
 class JournalCorrupt(Unavailable):
     reason = "JOURNAL_CORRUPT"
+
+
+class SnapshotUnusable(Unavailable):
+    reason = "SNAPSHOT_UNUSABLE"
 
 
 class ShuttingDown(Unavailable):

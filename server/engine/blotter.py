@@ -7,6 +7,7 @@ events themselves and decodes one when somebody asks for it: far more are made t
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from fastpath.blotter import Tables
@@ -30,6 +31,8 @@ _INSTRUMENT_OFFSET = 36
 _ORDER_ID = struct.Struct("<Q")
 _ORDER_ID_OFFSET = 40
 
+_SECTIONS = ("blotter.orders", "blotter.closed", "blotter.fills", "blotter.ledger", "blotter.statuses")
+
 
 class Changes(NamedTuple):
     """What a batch of events touched."""
@@ -52,6 +55,14 @@ class Blotter:
     def apply(self, events: bytes) -> Changes:
         """Take over a batch of durable events."""
         return Changes(*self._tables.apply(events))
+
+    def save(self) -> dict[str, bytes]:
+        """The sections of a snapshot that hold the blotter."""
+        return dict(zip(_SECTIONS, self._tables.save(), strict=True))
+
+    def load(self, sections: Mapping[str, bytes]) -> None:
+        """Fill a new blotter with what `save` gave. Raises KeyError if a section is missing."""
+        self._tables.load(*(sections[name] for name in _SECTIONS))
 
     def order(self, order_id: int) -> OrderView | None:
         """None if there is no such order, or it was forgotten."""

@@ -6,6 +6,7 @@ The layouts are `asset_def_t`, `instrument_def_t` and `account_def_t` of fastpat
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 
 from fastpath.model import CommandKind
@@ -31,6 +32,9 @@ NAME_SIZE = 64
 MAX_SCALE = 18
 
 _KIND_OFFSET = 16
+_NUMBER = struct.Struct("<I")
+_NUMBER_OFFSET = 20
+_SEQ = struct.Struct("<Q")
 _PPM_PER_BPS = 100
 _PRICE_DECIMALS_MAX = 18
 
@@ -96,6 +100,30 @@ def register(record: bytes, registry: Registry) -> None:
         registry.add_account(Account(number, _name(name), mode, ts_ns))
     else:
         registry.add_instrument(_instrument(record, registry))
+
+
+class Definitions:
+    """The newest definition record of every asset, instrument and account: what a registry is made of."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[int, int], bytes] = {}
+
+    def add(self, record: bytes) -> None:
+        """Take over a stamped definition record."""
+        self._records[record[_KIND_OFFSET], _NUMBER.unpack_from(record, _NUMBER_OFFSET)[0]] = record
+
+    def save(self) -> dict[str, bytes]:
+        """The section of a snapshot that holds them."""
+        return {"definitions": b"".join(self._records.values())}
+
+    def load(self, sections: Mapping[str, bytes], registry: Registry) -> None:
+        """Take over what `save` gave, and enter it into a new registry. Raises KeyError if the section is missing."""
+        packed = sections["definitions"]
+        records = [packed[at : at + ASSET.size] for at in range(0, len(packed), ASSET.size)]
+        # First in the order in which they came, which lists keep; then by sequence, since a name means what came last.
+        for record in (*records, *sorted(records, key=_SEQ.unpack_from)):
+            self.add(record)
+            register(record, registry)
 
 
 def scales_needed(instrument: Instrument) -> tuple[int, int]:

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from fastpath import codec, records
+from fastpath import records
 from fastpath.exchange import Exchange
 from server.engine.blotter import Blotter, Changes
-from server.engine.commands import COMMAND_SIZE
-from server.engine.definitions import register
+from server.engine.definitions import Definitions, register
 from server.engine.events import EVENT_SIZE, OrderView, decode
 from server.engine.fanout import EventLog
 from server.engine.limits import EngineLimits
-from server.errors import JournalCorrupt
+from server.engine.snapshot import Snapshot, SnapshotHeader
+from server.errors import SnapshotUnusable
 from server.instruments import Registry
-from server.storage.ports import Journal, JournalRow
 
 _log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
-"""Called with (commands done, commands in all) while the engine recovers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What a recovery did."""
-
-    commands: int
-    seconds: float
-
-    @property
-    def commands_per_s(self) -> float:
-        return self.commands / self.seconds if self.seconds else 0.0
-
+EXCHANGE_SECTION = "exchange"
 
 class Engine:
     """Trading state (the compiled exchange) with its projections: registry, blotter and event log.
@@ -45,13 +28,7 @@ class Engine:
     """
 
     def __init__(self, limits: EngineLimits, epoch: str) -> None:
-        self.exchange = Exchange(
-            max_orders=limits.max_orders,
-            max_open_orders=limits.max_open_orders,
-            max_instruments=limits.max_instruments,
-            max_accounts=limits.max_accounts,
-            max_assets=limits.max_assets,
-        )
+        self.exchange = new_exchange(limits)
         self.limits = limits
         self.registry = Registry()
         self.blotter = Blotter(self.registry, limits)
@@ -60,6 +37,7 @@ class Engine:
         """Of the last command whose effects are visible."""
         self.time_ns = 0
         """Time of that command."""
+        self._definitions = Definitions()
         self._listeners: list[Callable[[Changes], None]] = []
 
     def apply(self, commands: bytes) -> bytes:
@@ -69,6 +47,7 @@ class Engine:
     def commit(self, commands: bytes, events: bytes, last_seq: int, ts_ns: int) -> None:
         """Make commands that were applied, and are durable now, visible."""
         for definition in records.definitions(commands):
+            self._definitions.add(definition)
             register(definition, self.registry)
         self.command_sequence, self.time_ns = last_seq, ts_ns
         if not events:
@@ -100,30 +79,55 @@ class Engine:
         order_id = decode(record).order_id if record is not None else 0
         return order_id if 0 < order_id <= self.command_sequence else None
 
-    async def recover(self, journal: Journal, progress: Progress | None = None) -> Recovery:
-        """Carry out everything in the journal, and let the loop breathe now and then. Raises JournalCorrupt."""
-        loop = asyncio.get_running_loop()
-        start, total, seq = loop.time(), journal.last_seq, 0
-        waiting: list[bytes] = []
-        for row in journal.read():
-            waiting.append(_unpack(row, seq + 1))
-            seq += row.count
-            if seq - self.command_sequence >= self.limits.batch_commands or seq == total:
-                commands = b"".join(waiting)
-                waiting.clear()
-                self.commit(commands, self.apply(commands), seq, row.ts_ns)
-                if progress is not None:
-                    progress(seq, total)
-                await asyncio.sleep(0)
-        return Recovery(seq, loop.time() - start)
+    def snapshot(self, checksum: bytes) -> Snapshot:
+        """All of this, when nothing is applied that is not committed. `checksum` is that of the journal's last row."""
+        header = SnapshotHeader(
+            epoch=self.log.epoch,
+            checksum=checksum,
+            command_sequence=self.command_sequence,
+            event_sequence=self.exchange.event_seq,
+            time_ns=self.time_ns,
+            state_hash=self.exchange.state_hash(),
+        )
+        exchange = {EXCHANGE_SECTION: self.exchange.save()}
+        return Snapshot(header, exchange | self._definitions.save() | self.blotter.save() | self.log.save())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Fill this engine, which must be new, with a snapshot. Raises SnapshotUnusable, and then it is still new."""
+        header, sections = snapshot.header, snapshot.sections
+        exchange = restored_exchange(snapshot, self.limits)
+        definitions, registry = Definitions(), Registry()
+        blotter, log = Blotter(registry, self.limits), EventLog(self.log.epoch, self.limits.stream_log_bytes)
+        try:
+            definitions.load(sections, registry)
+            blotter.load(sections)
+            log.load(sections)
+        except (KeyError, ValueError) as error:
+            raise SnapshotUnusable(f"what it says of orders and accounts cannot be read: {error!r}") from error
+        if log.last_sequence != header.event_sequence:
+            raise SnapshotUnusable(f"its events end at {log.last_sequence} instead of {header.event_sequence}")
+        self.exchange, self.registry, self.blotter, self.log = exchange, registry, blotter, log
+        self._definitions = definitions
+        self.command_sequence, self.time_ns = header.command_sequence, header.time_ns
 
 
-def _unpack(row: JournalRow, first_seq: int) -> bytes:
-    """The commands of a row that must begin with `first_seq`. Raises JournalCorrupt."""
+def new_exchange(limits: EngineLimits) -> Exchange:
+    return Exchange(
+        max_orders=limits.max_orders,
+        max_open_orders=limits.max_open_orders,
+        max_instruments=limits.max_instruments,
+        max_accounts=limits.max_accounts,
+        max_assets=limits.max_assets,
+    )
+
+
+def restored_exchange(snapshot: Snapshot, limits: EngineLimits) -> Exchange:
+    """The exchange of a snapshot, its state_hash verified. Raises SnapshotUnusable."""
+    exchange = new_exchange(limits)
     try:
-        commands = codec.decode(row.payload)
-    except ValueError as error:
-        raise JournalCorrupt(f"the row of command {row.first_seq} cannot be unpacked: {error}") from error
-    if len(commands) != row.count * COMMAND_SIZE or row.first_seq != first_seq:
-        raise JournalCorrupt(f"the row of command {row.first_seq} does not hold the commands it says")
-    return commands
+        exchange.load(snapshot.sections[EXCHANGE_SECTION])
+    except (KeyError, ValueError) as error:
+        raise SnapshotUnusable(f"its trading state cannot be read: {error}") from error
+    if exchange.state_hash() != snapshot.header.state_hash:
+        raise SnapshotUnusable("its trading state does not have the state_hash it was saved with")
+    return exchange

@@ -8,12 +8,14 @@ takes from each batch the events of its account.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastpath.records import select
+from server.engine.events import EVENT_SIZE
 from server.errors import SlowConsumer
 
 E = TypeVar("E")
@@ -94,6 +96,22 @@ class EventLog:
             for account in accounts:
                 for stream in self._waiting.pop(account, ()):
                     stream.wake(number)
+
+    def save(self) -> dict[str, bytes]:
+        """The sections of a snapshot that hold the log."""
+        sizes = array("Q", (len(events) for _, events in self._batches))
+        events = b"".join(events for _, events in self._batches)
+        return {"log.events": events, "log.sizes": array("Q", (self.floor, *sizes)).tobytes()}
+
+    def load(self, sections: Mapping[str, bytes]) -> None:
+        """Fill a new log with what `save` gave. Raises KeyError if a section is missing."""
+        events, (floor, *sizes) = sections["log.events"], array("Q", sections["log.sizes"])
+        self.floor = self.last_sequence = floor
+        at = 0
+        for size in sizes:
+            batch = events[at : at + size]
+            self.append(int.from_bytes(batch[-EVENT_SIZE:][:8], "little"), batch, ())
+            at += size
 
     def batch(self, number: int) -> tuple[int, bytes]:
         """(last sequence, events) of a batch that is held."""

@@ -27,8 +27,8 @@ class JournalRow:
     payload: bytes
 
 
-class Journal(Protocol):
-    """Commands in order: the system of record. All calls block; the runner makes them on a thread of its own."""
+class JournalReader(Protocol):
+    """Reads a journal, also while a server writes it. All calls block."""
 
     @property
     def epoch(self) -> str:
@@ -40,15 +40,43 @@ class Journal(Protocol):
         """Sequence of the last durable command; 0 in an empty journal."""
         ...
 
-    def append(self, row: JournalRow) -> None:
-        """Make the row durable, or raise JournalFailed. On return the row survives a power cut."""
-        ...
-
     def read(self, from_seq: int = 1) -> Iterator[JournalRow]:
         """Rows in order from the one that holds `from_seq`. Raises JournalCorrupt at a row whose checksum is wrong."""
         ...
 
+    def checksum(self, last_seq: int) -> bytes | None:
+        """The checksum of the row that ends with command `last_seq`; it names all commands up to there. None: no row
+        ends there."""
+        ...
+
     def close(self) -> None: ...
+
+
+class Journal(JournalReader, Protocol):
+    """Commands in order: the system of record. All calls block; the runner makes them on a thread of its own."""
+
+    def append(self, row: JournalRow) -> None:
+        """Make the row durable, or raise JournalFailed. On return the row survives a power cut.
+
+        After a failure append the same row again, before any other: if it got through after all, that is found out.
+        """
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Snapshots of the engine by command sequence. All derive from the journal: losing them costs time only."""
+
+    def sequences(self) -> list[int]:
+        """Of the snapshots there are, newest first."""
+        ...
+
+    def read(self, sequence: int) -> bytes:
+        """Raises SnapshotUnusable if it is gone or cannot be read."""
+        ...
+
+    def write(self, sequence: int, data: bytes) -> None:
+        """Store it whole or not at all, and let go of the oldest beyond those to keep. Raises OSError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

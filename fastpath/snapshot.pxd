@@ -1,0 +1,10 @@
+# The whole trading state as bytes, and back.
+#
+# Saved are the facts, not how they lie in memory: ladders, indexes, free lists and places in heaps are built anew, so those may
+# change without a new version. Records of orders, ledger and definitions are saved as they are: whoever changes the layout
+# of one raises VERSION. A snapshot of another version is refused, and the state comes from the journal then.
+
+from fastpath.state cimport bounds_t, state_t
+
+cdef bytes snapshot_save(const state_t* state)                                # between commands
+cdef state_t* snapshot_load(const unsigned char[::1] data, bounds_t bounds) except NULL    # ValueError, MemoryError
