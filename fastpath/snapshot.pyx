@@ -84,7 +84,7 @@ cdef struct saved_resting_t:      # in priority order within book, side and visi
     price_t  price
     qty_t    leaves
     qty_t    slice                # of it, what shows of an iceberg
-    qty_t    display
+    qty_t    display              # size of a whole slice; 0: no iceberg
     uint32_t hidden
     uint32_t side
 
@@ -151,7 +151,7 @@ cdef void describe_resting(const state_t* state, uint32_t slot, saved_resting_t*
     saved.price = order_price(state.pool, slot)
     saved.leaves = order_leaves(state.pool, slot)
     saved.slice = state.pool.orders[slot].qty
-    saved.display = state.pool.icebergs[slot].display if saved.leaves > saved.slice else 0
+    saved.display = state.pool.icebergs[slot].display
     saved.hidden = order_hidden(state.pool, slot)
     saved.side = order_side(state.pool, slot)
 
@@ -368,23 +368,21 @@ cdef int load_resting(state_t* state, cursor_t* cursor) except -1:
         cursor, RESTING, sizeof(saved_resting_t), state.orders.open_count, &count)
     cdef book_t* book
     cdef uint32_t slot
-    cdef qty_t reserve, leaves
+    cdef qty_t whole, leaves
     for at in range(count):
         item = &items[at]
         slot = open_order(state, item.number).slot
         book = state.instruments[state.orders.records[item.number].instrument].book
-        if book == NULL or not 1 <= item.side <= 2 or item.slice <= 0 or item.leaves < item.slice:
-            raise ValueError(f"order record {item.number} rests nowhere")
-        if not book_can_rest(book, <uint8_t>item.side, item.hidden, item.leaves):
+        if (book == NULL or not 1 <= item.side <= 2 or not 0 < item.slice <= item.leaves
+                or (item.display != 0 and item.display < item.slice)):
+            raise ValueError(f"order record {item.number} cannot rest like that")
+        whole = item.leaves if item.display == 0 else item.leaves - item.slice + item.display
+        if not book_can_rest(book, <uint8_t>item.side, item.hidden, whole):
             raise MemoryError
         state.pool.orders[slot].owner = item.owner
-        reserve = item.leaves - item.slice
-        if reserve == 0:
-            book_rest(book, slot, <uint8_t>item.side, item.hidden, item.price, item.slice, 0)
-        else:                                           # a whole slice, and what was traded of it taken off again
-            book_rest(book, slot, <uint8_t>item.side, item.hidden, item.price, item.display + reserve, item.display)
-            if item.slice < item.display:
-                book_take(book, slot, item.display - item.slice, &leaves)
+        book_rest(book, slot, <uint8_t>item.side, item.hidden, item.price, whole, item.display)
+        if item.slice < item.display:                   # what was traded of its slice is taken off again
+            book_take(book, slot, item.display - item.slice, &leaves)
     return 0
 
 
