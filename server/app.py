@@ -24,15 +24,18 @@ from server.clock import Clock, SystemClock
 from server.config import Config
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
+from server.engine.recovery import recover
 from server.engine.runner import Runner
 from server.engine.setup import DEFAULT_SETUP, apply_setup
 from server.engine.trading import Trading
 from server.errors import Unavailable
+from server.failpoints import from_environment
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
 from server.markets import Markets
 from server.observability import EngineMetrics, configure_logging, measure_loop_lag, new_registry, serve_metrics
+from server.replica import Replica
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
 from server.rpc.market_data import MarketDataService
@@ -40,7 +43,10 @@ from server.rpc.metrics import OrderMetrics, RpcMetrics
 from server.rpc.orders import OrderService
 from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
 from server.rpc.system import ServerInfo, SystemService
+from server.snapshots import Snapshots
+from server.storage.snapshot_files import SnapshotFiles
 from server.storage.sqlite_journal import SqliteJournal
+from server.storage.urls import sqlite_url
 from server.tokens import TokenStore
 from server.venues.internal import InternalVenue
 from server.venues.paper import PaperVenue
@@ -50,6 +56,9 @@ STOPPED_HARD = 130
 
 
 T = TypeVar("T")
+
+_STORAGE = "SQLite journal"
+_COMMAND_TAKERS = ("storage", "engine", ORDERS.full_name, ACCOUNTS.full_name)
 
 log = structlog.get_logger("app")
 
@@ -181,36 +190,56 @@ async def _start_engine(
     registry: CollectorRegistry,
     parts: contextlib.AsyncExitStack,
 ) -> tuple[Engine, Runner]:
-    """Open the journal, carry out what it holds, and take commands."""
+    """Open the journal, bring the engine to where it stood, and take commands."""
+    reached = from_environment(os.environ)
+    journal_file = config.data_dir / "journal.db"
     board.set("storage", ServiceState.STARTING, "opening the journal")
-    journal = SqliteJournal(config.data_dir / "journal.db", new_epoch=secrets.token_hex(8))
-    board.set("storage", ServiceState.SERVING, "SQLite journal")
-    engine = Engine(EngineLimits(**config.engine.model_dump()), epoch=journal.epoch)
+    journal = SqliteJournal(journal_file, new_epoch=secrets.token_hex(8))
+    board.set("storage", ServiceState.SERVING, _STORAGE)
+    limits = EngineLimits(**config.engine.model_dump())
+    engine = Engine(limits, epoch=journal.epoch)
+    files = SnapshotFiles(config.data_dir / "snapshots", keep=config.snapshots.keep)
 
     def recovering(done: int, total: int) -> None:
         board.set("engine", ServiceState.STARTING, "recovering from the journal", progress=(done, total))
 
     recovering(0, journal.last_seq)
     try:
-        recovery = await engine.recover(journal, recovering)
+        recovery = await recover(engine, journal, files, recovering)
     except BaseException:
         journal.close()
         raise
-    runner = Runner(engine, journal, clock)
+    replica = Replica.of(sqlite_url(journal_file.absolute()), files.directory, files.keep, limits)
+    engine.log.history = replica.history
+    runner = Runner(engine, journal, clock, reached)
+    snapshots = Snapshots(engine, runner, replica, config.snapshots, board, last_sequence=recovery.snapshot)
     metrics = EngineMetrics(registry, lambda: runner.queued)
     runner.observe_sync = metrics.observe_sync
     runner.on_failure = lambda failure: _engine_failed(board, failure)
+    runner.on_resume = lambda: _engine_resumed(board)
     runner.start()
+    parts.callback(snapshots.write_last)
     parts.push_async_callback(runner.stop)
-    board.set("engine", ServiceState.SERVING, f"{recovery.commands} commands recovered in {recovery.seconds:.1f} s")
+    snapshots.start()
+    parts.push_async_callback(snapshots.stop)
+    log.info("recovered", snapshot=recovery.snapshot, commands=recovery.commands, unusable=recovery.unusable)
+    since = f" after the snapshot at {recovery.snapshot}" if recovery.snapshot else ""
+    detail = f"{recovery.commands} commands recovered{since} in {recovery.seconds:.1f} s"
+    board.set("engine", ServiceState.SERVING, detail)
     return engine, runner
 
 
 def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:
-    """The engine takes nothing more until the next start."""
-    log.critical("the engine stopped", error=failure.message)
-    for name in ("storage", "engine", ORDERS.full_name, ACCOUNTS.full_name):
+    """No commands are taken: until the journal can be written again, or, after an internal error, the next start."""
+    log.critical("no commands are taken", error=failure.message)
+    for name in _COMMAND_TAKERS:
         board.set(name, ServiceState.NOT_SERVING, failure.message)
+
+
+def _engine_resumed(board: StatusBoard) -> None:
+    log.warning("the journal can be written again: commands are taken")
+    for name in _COMMAND_TAKERS:
+        board.set(name, ServiceState.SERVING, _STORAGE if name == "storage" else "the journal can be written again")
 
 
 async def _stop_serving(board: StatusBoard, server: GrpcServer, trading: Trading, hub: MarketData) -> None:

@@ -92,6 +92,16 @@ class EngineSettings(_Section):
     )
 
 
+class SnapshotSettings(_Section):
+    """Snapshots of the engine, from which a start recovers quickly."""
+
+    every_commands: int = Field(default=500_000, ge=1, description="A snapshot is made after so many commands.")
+    every_minutes: float = Field(
+        default=15, gt=0, description="And after so many minutes, if there was any command since the last."
+    )
+    keep: int = Field(default=3, ge=1, description="Snapshots kept in `data_dir`/snapshots; older ones are deleted.")
+
+
 class FeedSettings(_Section):
     """Market data."""
 
@@ -144,6 +154,7 @@ class Config(BaseSettings):
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     feeds: FeedSettings = FeedSettings()
     accounts: AccountSettings = AccountSettings()
     logging: LogSettings = LogSettings()

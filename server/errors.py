@@ -1,26 +1,26 @@
 """Everything that can go wrong, drawn as one tree. Knows no transport: `server/rpc/status.py` maps it to codes.
 
-    TradewindError
-    ├── InvalidRequest            the request is malformed; says which fields and why
-    ├── NotFound                  the named thing does not exist
-    ├── AlreadyExists             the name is taken by something else
-    │   └── ClientOrderIdConflict     the same client order id with another body
-    ├── Conflict                  somebody else changed it first; read again and retry
-    ├── FailedPrecondition        not possible in the present state
-    ├── Unauthenticated           no token, or one that is unknown or expired
-    ├── PermissionDenied          the token does not allow this
-    ├── ResourceExhausted         a bound was reached
-    │   ├── QueueFull                 the engine has all the commands it can hold
-    │   ├── SlowConsumer              a stream's reader fell too far behind
-    │   └── QuotaExceeded             too many calls or streams for this token
-    ├── DeadlineExceeded          took longer than the server allows; it may have happened all the same
-    ├── Unavailable               cannot be done now; a retry may succeed
-    │   ├── JournalFailed             the journal refused a write: the engine stopped
-    │   ├── JournalCorrupt            a stored row does not carry the checksum it was written with
-    │   ├── SnapshotUnusable          a snapshot is damaged, of another version, or of another journal
-    │   ├── ShuttingDown              the server is stopping
-    │   └── MarketDataStale           no trustworthy price
-    └── ConfigError               the configuration cannot work; shown to who starts the server
+TradewindError
+├── InvalidRequest            the request is malformed; says which fields and why
+├── NotFound                  the named thing does not exist
+├── AlreadyExists             the name is taken by something else
+│   └── ClientOrderIdConflict     the same client order id with another body
+├── Conflict                  somebody else changed it first; read again and retry
+├── FailedPrecondition        not possible in the present state
+├── Unauthenticated           no token, or one that is unknown or expired
+├── PermissionDenied          the token does not allow this
+├── ResourceExhausted         a bound was reached
+│   ├── QueueFull                 the engine has all the commands it can hold
+│   ├── SlowConsumer              a stream's reader fell too far behind
+│   └── QuotaExceeded             too many calls or streams for this token
+├── DeadlineExceeded          took longer than the server allows; it may have happened all the same
+├── Unavailable               cannot be done now; a retry may succeed
+│   ├── JournalFailed             the journal refused a write: the engine stopped
+│   ├── JournalCorrupt            a stored row does not carry the checksum it was written with
+│   ├── SnapshotUnusable          a snapshot is damaged, of another version, or of another journal
+│   ├── ShuttingDown              the server is stopping
+│   └── MarketDataStale           no trustworthy price
+└── ConfigError               the configuration cannot work; shown to who starts the server
 """
 
 from __future__ import annotations

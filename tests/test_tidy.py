@@ -70,6 +70,16 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.lifecycle",
         "server.replay",
     ),
+    "server.failpoints": ("server.errors",),
+    "server.replica": ("fastpath", "server.engine", "server.errors", "server.failpoints", "server.storage"),
+    "server.snapshots": (
+        "server.config",
+        "server.engine",
+        "server.errors",
+        "server.lifecycle",
+        "server.replica",
+        "server.storage",
+    ),
     "server.app": ("server", "fastpath", "tradewind.v1"),
     # The command line is a client, and the one that starts the server.
     "server.cli": ("tradewind", "server.app", "server.config", "server.errors", "server.lifecycle"),

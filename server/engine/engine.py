@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 EXCHANGE_SECTION = "exchange"
 
+
 class Engine:
     """Trading state (the compiled exchange) with its projections: registry, blotter and event log.
 

@@ -11,12 +11,12 @@ import asyncio
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastpath.records import select
 from server.engine.events import EVENT_SIZE
-from server.errors import SlowConsumer
+from server.errors import SlowConsumer, Unavailable
 
 E = TypeVar("E")
 
@@ -61,6 +61,11 @@ class StreamItem(NamedTuple, Generic[E]):
     event: Ack | Gap | Heartbeat | Notice | E
 
 
+History = Callable[[int, tuple[int, int], int, int], Awaitable[list[bytes]]]
+"""Makes events anew that are not held any more: (account, kinds, after, to) -> records with sequences in (after, to].
+Raises Unavailable."""
+
+
 class EventLog:
     """The most recent events, bounded in bytes, and who waits for more. One asyncio thread."""
 
@@ -72,6 +77,7 @@ class EventLog:
         self.first_batch = 0
         """Number of the oldest batch held."""
         self.streams: set[EventStream[Any]] = set()
+        self.history: History | None = None
         self._max_bytes = max_bytes
         self._bytes = 0
         self._batches: deque[tuple[int, bytes]] = deque()
@@ -172,31 +178,62 @@ class EventStream(Generic[E]):
         """The next batch to read."""
         self._after = log.last_sequence
         """Events up to here are read already."""
-        self._begin(snapshot, resume_from)
+        self._snapshot = snapshot
+        self._missed_from: int | None = None
+        """Sequence after which events must be made anew before anything else is delivered."""
+        self._begin(resume_from)
         log.streams.add(self)
 
-    def _begin(self, snapshot: Callable[[], list[E]], resume_from: StreamPosition | None) -> None:
+    def _begin(self, resume_from: StreamPosition | None) -> None:
         log = self._log
-        if resume_from is not None:
-            known = resume_from.epoch == log.epoch and resume_from.sequence <= log.last_sequence
-            if known and resume_from.sequence >= log.floor:
-                self._sequence = self._after = resume_from.sequence
-                self._batch = log.batch_after(resume_from.sequence)
-                self._put(resume_from.sequence, Ack(resumed=True))
-                return
-        self._put(log.last_sequence, Ack(resumed=False))
-        if resume_from is not None:
-            reason = "older than what is held" if known else "the position belongs to another journal"
-            gap = Gap(resume_from.sequence + 1, log.last_sequence if known else 0, reason)
-            self._put(log.last_sequence, gap)
-        for message in snapshot():
-            self._put(log.last_sequence, message)
+        if resume_from is None:
+            self._put(log.last_sequence, Ack(resumed=False))
+            self._put_snapshot()
+        elif resume_from.epoch != log.epoch or resume_from.sequence > log.last_sequence:
+            self._begin_anew(Gap(resume_from.sequence + 1, 0, "the position belongs to another journal"))
+        elif resume_from.sequence >= log.floor:
+            self._after = resume_from.sequence
+            self._batch = log.batch_after(resume_from.sequence)
+            self._resumed(resume_from.sequence)
+        elif log.history is not None:
+            self._missed_from = resume_from.sequence
+        else:
+            self._begin_anew(Gap(resume_from.sequence + 1, log.last_sequence, "older than what is held"))
+
+    def _resumed(self, sequence: int) -> None:
+        self._sequence = sequence
+        self._put(sequence, Ack(resumed=True))
+
+    def _begin_anew(self, gap: Gap) -> None:
+        """A gap and a snapshot of now, instead of what was missed."""
+        self._batch, self._after = self._log.end, self._log.last_sequence
+        self._put(self._after, Ack(resumed=False))
+        self._put(self._after, gap)
+        self._put_snapshot()
+
+    def _put_snapshot(self) -> None:
+        for message in self._snapshot():
+            self._put(self._log.last_sequence, message)
+
+    async def _catch_up(self, history: History, missed_from: int) -> None:
+        """Deliver what is not held any more, up to where this stream began."""
+        try:
+            missed = await history(self._account, self._kinds, missed_from, self._after)
+        except Unavailable as failure:
+            self._begin_anew(Gap(missed_from + 1, self._log.last_sequence, f"cannot be made anew: {failure.message}"))
+            return
+        self._resumed(missed_from)
+        for record in missed:
+            self._put(int.from_bytes(record[:8], "little"), self._decode(record))
 
     def __aiter__(self) -> EventStream[E]:
         return self
 
     async def __anext__(self) -> StreamItem[E]:
         """The next message; a heartbeat if there is none for a while. Raises SlowConsumer."""
+        if self._missed_from is not None and self._log.history is not None:
+            missed_from, self._missed_from = self._missed_from, None
+            await self._catch_up(self._log.history, missed_from)
         while not self._items:
             if self._closed:
                 raise StopAsyncIteration

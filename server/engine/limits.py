@@ -26,3 +26,7 @@ class EngineLimits:
     stream_log_bytes: int = 64 * 2**20
     """Recent events kept for streams: how far a reader may lag behind, and from how far back it can resume."""
     heartbeat_s: float = 10.0
+    journal_stall_s: float = 5.0
+    """How long a sync may take before commands are refused until it is over."""
+    journal_retry_s: float = 0.5
+    """Between two tries to write a row that the journal refused."""

@@ -1,12 +1,14 @@
 """The one writer: takes commands from a bounded queue, makes them durable, applies them, and only then answers.
 
 Group commit: whatever arrives while one sync runs is the next batch. The engine applies a batch while the journal syncs
-it on a thread of its own; nobody sees a result before the sync is over. A journal that fails stops the engine.
+it on a thread of its own; nobody sees a result before the sync is over. While the journal cannot be written, commands
+are refused and the same row is tried again: the engine has applied it, so it comes first when the journal is back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import itertools
 import logging
@@ -40,8 +42,10 @@ class MirrorSource(Protocol):
 class RunnerState(enum.Enum):
     IDLE = "idle"
     RUNNING = "running"
+    SUSPENDED = "suspended"
+    """The journal refuses a write or does not answer; `Runner.failure` says why. Goes on by itself when it can."""
     FAILED = "failed"
-    """The journal refused a write; `Runner.failure` says why. Only a new start, with a recovery, helps."""
+    """`Runner.failure` says why. Only a new start, with a recovery, helps."""
     STOPPED = "stopped"
 
 
@@ -67,17 +71,25 @@ class _Submission:
 class Runner:
     """The only caller of `Engine.apply` after the recovery. Call it from the event loop's thread."""
 
-    def __init__(self, engine: Engine, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, clock: Clock, reached: Callable[[str], None] = lambda point: None
+    ) -> None:
+        """`reached` is told where a commit is (failpoints): append, apply, applied, appended, commit, reply, replied."""
         self.state = RunnerState.IDLE
         self.failure: Unavailable | None = None
         self.stats = RunnerStats()
         self.mirror: MirrorSource | None = None
         self.on_failure: Callable[[Unavailable], None] | None = None
+        """Called when commands are refused from now on."""
+        self.on_resume: Callable[[], None] | None = None
+        """Called when they are taken again."""
         self.observe_sync: Callable[[float, int], None] | None = None
         """Called with (seconds, commands) of each group commit."""
         self._engine = engine
         self._journal = journal
         self._clock = clock
+        self._reached = reached
+        self._stopping = asyncio.Event()
         self._queue: deque[_Submission] = deque()
         self._queued = 0
         self._reads: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -96,8 +108,9 @@ class Runner:
 
     async def stop(self) -> None:
         """Refuse new commands, carry out what is queued, close the journal."""
-        if self.state is RunnerState.RUNNING:
+        if self.state in (RunnerState.RUNNING, RunnerState.SUSPENDED):
             self.state = RunnerState.STOPPED
+        self._stopping.set()
         self._wake.set()
         if self._task is not None:
             await self._task
@@ -203,15 +216,65 @@ class Runner:
         ts_ns = max(engine.time_ns, self._clock.now_ns())
         records.stamp(unstamped, first_seq, ts_ns)
         commands = bytes(unstamped)
-        sync = loop.run_in_executor(self._thread, self._store, first_seq, count, ts_ns, commands)
+        self._reached("append")
+        row = JournalRow(first_seq, count, ts_ns, codec.encode(commands))
+        sync = loop.run_in_executor(self._thread, self._store, row)
+        self._reached("apply")
         try:
             events = engine.apply(commands)
-        finally:
-            seconds = await sync
-        self._observe(seconds, count)
+        except BaseException:
+            await asyncio.wait({sync})
+            raise
+        self._reached("applied")
+        await self._durable(row, sync, batch)
+        self._reached("commit")
         engine.commit(commands, events, first_seq + count - 1, ts_ns)
         first_answered = first_seq + count - sum(submission.count for submission in batch)
+        self._reached("reply")
         self._answer(batch, events, first_answered)
+        self._reached("replied")
+
+    async def _durable(self, row: JournalRow, sync: asyncio.Future[float], batch: list[_Submission]) -> None:
+        """Wait until the row is durable, however long that takes; raises JournalFailed only when the server stops.
+
+        Callers do not wait that long: they are refused, and do not know whether their commands will be carried out.
+        """
+        limits = self._engine.limits
+        while True:
+            done, _ = await asyncio.wait({sync}, timeout=None if self.failure else limits.journal_stall_s)
+            if not done:
+                stalled = f"the journal has not answered for {limits.journal_stall_s:g} s; its disk or database hangs"
+                self._suspend(JournalFailed(stalled), batch)
+                continue
+            try:
+                self._observe(sync.result(), row.count)
+                break
+            except JournalFailed as failure:
+                if self._stopping.is_set():
+                    raise
+                self._suspend(failure, batch)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), limits.journal_retry_s)
+            sync = asyncio.get_running_loop().run_in_executor(self._thread, self._store, row)
+        if self.failure is not None:
+            self._resume()
+
+    def _suspend(self, failure: JournalFailed, batch: list[_Submission]) -> None:
+        """Refuse what waits, and what comes, until the journal can be written."""
+        if self.failure is not None and self.failure.message == failure.message:
+            return
+        if self.state is RunnerState.RUNNING:
+            self.state = RunnerState.SUSPENDED
+        for submission in batch:
+            _refuse(submission.future, failure)
+        self._refuse_all(failure)
+
+    def _resume(self) -> None:
+        self.failure = None
+        if self.state is RunnerState.SUSPENDED:
+            self.state = RunnerState.RUNNING
+            if self.on_resume is not None:
+                self.on_resume()
 
     def _answer(self, batch: list[_Submission], events: bytes, first_seq: int) -> None:
         seqs = list(itertools.accumulate((submission.count for submission in batch), initial=first_seq))
@@ -220,15 +283,16 @@ class Runner:
             if not submission.future.done():
                 submission.future.set_result(events[start:end])
 
-    def _store(self, first_seq: int, count: int, ts_ns: int, commands: bytes) -> float:
-        """On the journal's thread: make the batch durable. Returns the seconds it took."""
+    def _store(self, row: JournalRow) -> float:
+        """On the journal's thread: make the row durable. Returns the seconds it took."""
         start = time.monotonic()
         try:
-            self._journal.append(JournalRow(first_seq, count, ts_ns, codec.encode(commands)))
+            self._journal.append(row)
         except JournalFailed:
             raise
         except Exception as error:
             raise JournalFailed(f"the journal failed: {error}") from error
+        self._reached("appended")
         return time.monotonic() - start
 
     def _observe(self, seconds: float, count: int) -> None:
@@ -241,8 +305,11 @@ class Runner:
             self.observe_sync(seconds, count)
 
     def _fail(self, failure: Unavailable) -> None:
-        self.failure = failure
         self.state = RunnerState.FAILED
+        self._refuse_all(failure)
+
+    def _refuse_all(self, failure: Unavailable) -> None:
+        self.failure = failure
         for submission in self._queue:
             _refuse(submission.future, failure)
         for _, future in self._reads:

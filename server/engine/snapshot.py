@@ -1,7 +1,7 @@
 """A snapshot: everything the engine knows after one command, as bytes.
 
-Format: magic, u32 version, u32 length of the header, the header, the sections, checksum (BLAKE2b, 32 bytes) of all that.
-The header is JSON: what the snapshot belongs to, and for each section its name, its size and its size as stored
+Format: magic, u32 version, u32 length of the header, the header, the sections, checksum (BLAKE2b, 32 bytes) of all
+that. The header is JSON: what the snapshot belongs to, and for each section its name, its size and its size as stored
 (zlib). Sections a reader does not know are skipped, so adding one needs no new version.
 """
 
@@ -46,15 +46,17 @@ class Snapshot:
 def encode(snapshot: Snapshot) -> bytes:
     header = snapshot.header
     stored = {name: zlib.compress(data, _LEVEL) for name, data in snapshot.sections.items()}
-    text = json.dumps({
-        "epoch": header.epoch,
-        "checksum": header.checksum.hex(),
-        "command_sequence": header.command_sequence,
-        "event_sequence": header.event_sequence,
-        "time_ns": header.time_ns,
-        "state_hash": header.state_hash,
-        "sections": [[name, len(data), len(stored[name])] for name, data in snapshot.sections.items()],
-    }).encode()
+    text = json.dumps(
+        {
+            "epoch": header.epoch,
+            "checksum": header.checksum.hex(),
+            "command_sequence": header.command_sequence,
+            "event_sequence": header.event_sequence,
+            "time_ns": header.time_ns,
+            "state_hash": header.state_hash,
+            "sections": [[name, len(data), len(stored[name])] for name, data in snapshot.sections.items()],
+        }
+    ).encode()
     body = b"".join([_PREFIX.pack(_MAGIC, VERSION, len(text)), text, *stored.values()])
     return body + _digest(body)
 

@@ -20,13 +20,12 @@ from typing import Any
 
 import psycopg
 
-from server.errors import ConfigError, JournalCorrupt, JournalFailed
+from server.errors import ConfigError, JournalFailed
 from server.storage.journal_chain import checksum, seed
+from server.storage.journal_rows import JournalRows
 from server.storage.ports import JournalRow
+from server.storage.postgres_rows import FORMAT, NAME, UP_TO, PostgresRows, first_line
 
-FORMAT = 1
-READ_ROWS = 64
-"""Rows fetched at a time: a group commit may be some hundred kilobytes."""
 POLL_S = 0.2
 """How often a standby, or a server that lost its connection, tries again."""
 
@@ -42,10 +41,6 @@ CREATE TABLE IF NOT EXISTS journal_rows (
 ALTER TABLE journal_rows ALTER COLUMN payload SET STORAGE EXTERNAL;
 """
 _INSERT = "INSERT INTO journal_rows (first_seq, count, ts_ns, payload, checksum) VALUES (%s, %s, %s, %b, %b)"
-_READ = """
-SELECT first_seq, count, ts_ns, payload, checksum FROM journal_rows WHERE first_seq >= %s ORDER BY first_seq LIMIT %s
-"""
-_UP_TO = "SELECT first_seq, count, checksum FROM journal_rows WHERE first_seq <= %s ORDER BY first_seq DESC LIMIT 2"
 _NO_END = 2**63 - 1
 _LOCK_KEY = "hashtextextended('tradewind.journal.' || current_schema(), 0)"
 _HOLDER = f"""
@@ -100,10 +95,11 @@ class PostgresJournal:
         try:
             self._wait_for_lock(keep_waiting)
             self._epoch = self._create_or_check(new_epoch)
+            self._rows = JournalRows(PostgresRows(self._execute), NAME, self._epoch)
             self._last_seq, self._chain = self._end_of_journal()
         except psycopg.Error as error:
             self.close()
-            raise ConfigError(f"cannot use the journal's database: {_text(error)}") from error
+            raise ConfigError(f"cannot use the journal's database: {first_line(error)}") from error
         except BaseException:
             self.close()
             raise
@@ -134,49 +130,24 @@ class PostgresJournal:
                 return
             except psycopg.Error as error:
                 if self._connection is not None and not self._connection.closed:
-                    raise _failed(f"PostgreSQL refused the row: {_text(error)}") from error
+                    raise _failed(f"PostgreSQL refused the row: {first_line(error)}") from error
                 # Cut off: the row may be committed all the same. `_settle` finds out once the lock is ours again.
                 if self._connection is not None:
                     self._in_doubt = self._in_doubt or row
                     self._drop()
                 if time.monotonic() >= deadline:
                     raise JournalFailed(
-                        f"the journal's database does not answer: {_text(error)}",
+                        f"the journal's database does not answer: {first_line(error)}",
                         metadata={"committed": "unknown" if self._in_doubt is not None else "no"},
                     ) from error
                 time.sleep(POLL_S)
 
     def read(self, from_seq: int = 1) -> Iterator[JournalRow]:
         """See `Journal.read`. The rows come over the writing session, in pages."""
-        expected, chain = self._before(from_seq)
-        while True:
-            page = self._execute(_READ, (expected, READ_ROWS)).fetchall()
-            for first_seq, count, ts_ns, payload, stored in page:
-                row = JournalRow(first_seq, count, ts_ns, payload)
-                if row.first_seq != expected:
-                    raise _corrupt(f"the row of command {expected} is missing; the next is {row.first_seq}")
-                if stored != (chain := checksum(chain, row)):
-                    raise _corrupt(f"the row of command {row.first_seq} does not carry its checksum")
-                expected = _end(row) + 1
-                yield row
-            if len(page) < READ_ROWS:
-                break
-        if expected <= self._last_seq:
-            raise _corrupt(f"the row of command {expected} is missing")
+        return self._rows.read(from_seq, self._last_seq)
 
-    def _before(self, from_seq: int) -> tuple[int, bytes]:
-        """First command of the row that holds `from_seq`, and the checksum of the row before."""
-        found = self._execute(_UP_TO, (from_seq,)).fetchall()
-        if not found:
-            return 1, seed(self._epoch)
-        first_seq, count, chain = found[0]
-        if first_seq + count <= from_seq:
-            return first_seq + count, chain
-        if first_seq == 1:
-            return 1, seed(self._epoch)
-        if len(found) < 2:
-            raise _corrupt(f"the row before command {first_seq} is missing")
-        return first_seq, found[1][2]
+    def checksum(self, last_seq: int) -> bytes | None:
+        return self._rows.checksum(last_seq)
 
     def close(self) -> None:
         """Let the lock go: a standby takes over at once."""
@@ -201,7 +172,7 @@ class PostgresJournal:
                 # The driver's own words quote the URL, password included.
                 raise ConfigError("journal URL: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
             except psycopg.OperationalError as error:
-                problem = f"cannot reach the journal's database: {_text(error)}"
+                problem = f"cannot reach the journal's database: {first_line(error)}"
             if keep_waiting is None or not keep_waiting():
                 raise ConfigError(problem)
             time.sleep(POLL_S)
@@ -278,7 +249,7 @@ class PostgresJournal:
         except psycopg.Error as error:
             if self._connection is not None and self._connection.closed:
                 self._drop()
-            raise _failed(f"the journal's database does not answer: {_text(error)}") from error
+            raise _failed(f"the journal's database does not answer: {first_line(error)}") from error
 
     def _create_or_check(self, new_epoch: str) -> str:
         connection = self._session()
@@ -303,7 +274,7 @@ class PostgresJournal:
 
     def _end_of_journal(self) -> tuple[int, bytes]:
         """Last command and the checksum of its row."""
-        found = self._session().execute(_UP_TO, (_NO_END,), binary=True).fetchone()
+        found = self._session().execute(UP_TO, (_NO_END,), binary=True).fetchone()
         return (found[0] + found[1] - 1, found[2]) if found is not None else (0, seed(self._epoch))
 
     def _session(self) -> psycopg.Connection:
@@ -354,13 +325,5 @@ def _end(row: JournalRow) -> int:
     return row.first_seq + row.count - 1
 
 
-def _corrupt(what: str) -> JournalCorrupt:
-    return JournalCorrupt(f"journal in PostgreSQL: {what}; restore the database from a backup")
-
-
 def _failed(message: str) -> JournalFailed:
     return JournalFailed(message, metadata={"committed": "no"})
-
-
-def _text(error: psycopg.Error) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

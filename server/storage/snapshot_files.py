@@ -21,13 +21,13 @@ class SnapshotFiles:
 
     def __init__(self, directory: Path, *, keep: int, reached: Callable[[str], None] = lambda point: None) -> None:
         """`keep` snapshots, at least one, stay; older ones go. `reached` is told where a write is (failpoints)."""
-        self._directory = directory
-        self._keep = max(keep, 1)
+        self.directory = directory
+        self.keep = max(keep, 1)
         self._reached = reached
 
     def sequences(self) -> list[int]:
         try:
-            names = os.listdir(self._directory)
+            names = os.listdir(self.directory)
         except FileNotFoundError:
             return []
         stems = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
@@ -40,7 +40,7 @@ class SnapshotFiles:
             raise SnapshotUnusable(f"it cannot be read: {error.strerror}") from error
 
     def write(self, sequence: int, data: bytes) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(sequence)
         unfinished = path.with_suffix(_UNFINISHED)
         try:
@@ -51,7 +51,7 @@ class SnapshotFiles:
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(path)
-            _sync(self._directory)
+            _sync(self.directory)
         except OSError:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
@@ -61,13 +61,13 @@ class SnapshotFiles:
 
     def _tidy(self) -> None:
         """Let go of old snapshots, and of files that a killed writer left."""
-        for sequence in self.sequences()[self._keep :]:
+        for sequence in self.sequences()[self.keep :]:
             self._path(sequence).unlink(missing_ok=True)
-        for left in self._directory.glob(f"*{_UNFINISHED}"):
+        for left in self.directory.glob(f"*{_UNFINISHED}"):
             left.unlink(missing_ok=True)
 
     def _path(self, sequence: int) -> Path:
-        return self._directory / f"{sequence:020d}{_SUFFIX}"
+        return self.directory / f"{sequence:020d}{_SUFFIX}"
 
 
 def _sync(directory: Path) -> None:

@@ -7,10 +7,13 @@ What makes it trustworthy:
 - SQLite takes a write-ahead log for finished at its first damaged frame, so damage there could pass for "never
   written". A mark beside the journal says how far it went: a journal that ends before its mark is corrupt.
 - One process at a time: a lock on the mark's file, which ends with the process.
+- After a failed write nothing is taken for granted: the file is opened again, what it holds is synced anew, and only
+  then is it asked whether the row is there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -22,10 +25,7 @@ from pathlib import Path
 from server.errors import ConfigError, JournalCorrupt, JournalFailed
 from server.storage.journal_chain import checksum, seed
 from server.storage.ports import JournalRow
-
-FORMAT_VERSION = 1
-APPLICATION_ID = 0x54574A4C
-"""Says in the file's header that this is a Tradewind journal ("TWJL")."""
+from server.storage.sqlite_rows import APPLICATION_ID, FORMAT_VERSION, read_epoch, rows_of, unreadable
 
 _SCHEMA = """
 CREATE TABLE about (epoch TEXT NOT NULL);
@@ -38,8 +38,6 @@ CREATE TABLE commits (
 ) STRICT;
 """
 _INSERT = "INSERT INTO commits VALUES (?, ?, ?, ?, ?)"
-_SELECT = "SELECT first_seq, count, ts_ns, payload, checksum FROM commits WHERE first_seq >= ? ORDER BY first_seq"
-_LAST = "SELECT first_seq, count, checksum FROM commits ORDER BY first_seq DESC LIMIT 1"
 
 
 class SqliteJournal:
@@ -52,13 +50,16 @@ class SqliteJournal:
         """
         self._path = path
         self._epoch = new_epoch
-        self._last_seq = 0
-        self._chain = b""
+        self._in_doubt: JournalRow | None = None
         self._mark = _Mark(path.with_name(path.name + ".mark"))
         try:
             self._connection = _connect(path)
             try:
                 self._open(new_epoch)
+                _sync_all(self._connection)
+            except sqlite3.OperationalError as error:
+                self._connection.close()
+                raise ConfigError(f"the journal {path} cannot be written: {error}") from error
             except BaseException:
                 self._connection.close()
                 raise
@@ -70,16 +71,11 @@ class SqliteJournal:
         try:
             if not self._connection.execute("PRAGMA application_id").fetchone()[0]:
                 self._create(new_epoch)
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            self._epoch = str(self._connection.execute("SELECT epoch FROM about").fetchone()[0])
-            self._chain = seed(self._epoch)
-            last = self._connection.execute(_LAST).fetchone()
         except (sqlite3.DatabaseError, TypeError, ValueError) as error:
-            raise _unreadable(self._path, error) from error
-        if version != FORMAT_VERSION:
-            raise JournalCorrupt(f"{self._path} has format {version}; this version of Tradewind reads {FORMAT_VERSION}")
-        if last is not None:
-            self._last_seq, self._chain = last[0] + last[1] - 1, last[2]
+            raise unreadable(self._path, error) from error
+        self._epoch = read_epoch(self._connection, self._path)
+        self._rows = rows_of(self._connection, self._path, self._epoch)
+        self._last_seq, self._chain = self._rows.end()
         self._mark.check(self._epoch, self._last_seq, self._path)
 
     def _create(self, epoch: str) -> None:
@@ -107,48 +103,51 @@ class SqliteJournal:
         return self._last_seq
 
     def append(self, row: JournalRow) -> None:
-        if row.first_seq != self._last_seq + 1 or row.count < 1:
-            raise JournalFailed(f"commands from {row.first_seq} on do not follow command {self._last_seq}")
-        link = checksum(self._chain, row)
         try:
+            if self._in_doubt is not None and self._settle(row):
+                return
+            if row.first_seq != self._last_seq + 1 or row.count < 1:
+                raise JournalFailed(f"commands from {row.first_seq} on do not follow command {self._last_seq}")
+            self._in_doubt = row
+            link = checksum(self._chain, row)
             # Outside a transaction, so this is one: begun, committed and synced in one call.
             self._connection.execute(_INSERT, (row.first_seq, row.count, row.ts_ns, row.payload, link))
-            self._last_seq, self._chain = row.first_seq + row.count - 1, link
-            self._mark.advance(self._last_seq)
+            self._written(row, link)
         except (sqlite3.Error, OSError) as error:
             raise JournalFailed(f"the journal {self._path} cannot be written: {error}") from error
 
+    def _written(self, row: JournalRow, link: bytes) -> None:
+        self._mark.advance(row.first_seq + row.count - 1)
+        self._last_seq, self._chain, self._in_doubt = row.first_seq + row.count - 1, link, None
+
+    def _settle(self, row: JournalRow) -> bool:
+        """Whether the row in doubt is there after all, and is `row`.
+
+        After a failed sync the system may hold pages in memory that it never writes again. So what the file is found to
+        hold is moved from the log into the main file, and synced there, before it counts.
+        """
+        doubtful = self._in_doubt
+        assert doubtful is not None
+        self._connection.close()
+        with contextlib.suppress(ConfigError):
+            self._connection = _connect(self._path)
+        _sync_all(self._connection)
+        self._rows = rows_of(self._connection, self._path, self._epoch)
+        end, link = self._rows.end(), checksum(self._chain, doubtful)
+        if end == (doubtful.first_seq + doubtful.count - 1, link):
+            self._written(doubtful, link)
+            return row == doubtful
+        if end != (self._last_seq, self._chain):
+            raise JournalFailed(f"{self._path} is not as it was left: it ends at command {end[0]}; restart the server")
+        self._in_doubt = None
+        return False
+
     def read(self, from_seq: int = 1) -> Iterator[JournalRow]:
         """Rows in order from the one that holds `from_seq`. Raises JournalCorrupt, naming the row."""
-        following, chain = self._before(from_seq)
-        try:
-            for first_seq, count, ts_ns, payload, stored in self._connection.execute(_SELECT, (following,)):
-                row = JournalRow(first_seq, count, ts_ns, payload)
-                if first_seq != following:
-                    raise JournalCorrupt(f"{self._path}: the row of command {following} is missing before {first_seq}")
-                if stored != (chain := checksum(chain, row)):
-                    raise JournalCorrupt(f"{self._path}: the row of command {first_seq} does not carry its checksum")
-                following = first_seq + count
-                yield row
-        except (sqlite3.DatabaseError, TypeError, struct.error) as error:
-            raise JournalCorrupt(f"{self._path}: the row of command {following} cannot be read: {error}") from error
-        if following <= self._last_seq:
-            raise JournalCorrupt(f"{self._path}: the row of command {following} is missing")
+        return self._rows.read(from_seq, self._last_seq)
 
-    def _before(self, from_seq: int) -> tuple[int, bytes]:
-        """First command of the row that holds `from_seq`, and the checksum of the row before."""
-        if from_seq <= 1:
-            return 1, seed(self._epoch)
-        query = "SELECT first_seq, count, checksum FROM commits WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
-        row = self._connection.execute(query, (from_seq + 1,)).fetchone()
-        if row is None:
-            return 1, seed(self._epoch)
-        if row[0] + row[1] <= from_seq:
-            return row[0] + row[1], row[2]
-        if row[0] == 1:
-            return 1, seed(self._epoch)
-        previous = self._connection.execute(query, (row[0],)).fetchone()
-        return row[0], previous[2]
+    def checksum(self, last_seq: int) -> bytes | None:
+        return self._rows.checksum(last_seq)
 
     def close(self) -> None:
         self._connection.close()
@@ -230,9 +229,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return connection
 
 
-def _unreadable(path: Path, error: Exception) -> JournalCorrupt:
-    return JournalCorrupt(f"{path} cannot be read as a journal: {error}; restore it from a backup")
+def _sync_all(connection: sqlite3.Connection) -> None:
+    """Move everything from the log into the main file, and sync that."""
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise sqlite3.OperationalError("another process reads the journal just now")

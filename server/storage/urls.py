@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from server.errors import ConfigError
-from server.storage.ports import Bus, Journal, TickStore
+from server.storage.ports import Bus, Journal, JournalReader, TickStore
 
 
 def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] | None = None) -> Journal:
@@ -28,6 +28,25 @@ def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] |
 
         return PostgresJournal(url, new_epoch=new_epoch, keep_waiting=keep_waiting)
     raise _unknown("journal", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def open_journal_reader(url: str) -> JournalReader:
+    """Reads a journal beside the server that writes it. Blocks. Raises ConfigError, JournalCorrupt."""
+    scheme = _scheme(url)
+    if scheme == "sqlite":
+        from server.storage.sqlite_rows import SqliteJournalReader
+
+        return SqliteJournalReader(_path(url))
+    if scheme in ("postgresql", "postgres"):
+        from server.storage.postgres_rows import PostgresJournalReader
+
+        return PostgresJournalReader(url)
+    raise _unknown("journal", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a journal in a file."""
+    return f"sqlite:///{quote(str(path))}"
 
 
 def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: float = 10.0) -> TickStore:

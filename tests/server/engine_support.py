@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastpath.model import AccountMode, OrderType, Side, TimeInForce
-
 from server.clock import Clock, SystemClock
-from server.engine.engine import Engine, Recovery
+from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
+from server.engine.recovery import Recovery, recover
 from server.engine.runner import Runner, RunnerState
 from server.engine.setup import AccountSetup, Funding, Setup, apply_setup, internal_spot
 from server.engine.trading import NewOrder, Trading
@@ -68,7 +68,7 @@ async def house(
     limits = limits or EngineLimits(max_orders=200_000)
     journal = journal or SqliteJournal(directory / "journal.db", new_epoch="epoch-1")
     engine = Engine(limits, journal.epoch)
-    recovery = await engine.recover(journal)
+    recovery = await recover(engine, journal)
     runner = Runner(engine, journal, clock or SystemClock())
     runner.start()
     ids = itertools.count(1)
