@@ -149,7 +149,7 @@ cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
         balance = &ledger.balances[row]
         if not index_reserve(&ledger.balance_index):
             return False
-        index_insert(&ledger.balance_index, key_hash(balance.account, balance.asset), row)
+        index_insert(&ledger.balance_index, balance_hash(balance.account, balance.asset), row)
         rows = account_rows(ledger, balance.account)
         balance.next_of_account = rows.balance
         rows.balance = row
@@ -157,7 +157,7 @@ cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
         position = &ledger.positions[row]
         if not index_reserve(&ledger.position_index):
             return False
-        index_insert(&ledger.position_index, key_hash(position.account, position.instrument), row)
+        index_insert(&ledger.position_index, position_hash(position.account, position.instrument), row)
         rows = account_rows(ledger, position.account)
         position.next_of_account = rows.position
         rows.position = row

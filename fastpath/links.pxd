@@ -35,6 +35,8 @@ cdef struct links_t:
 
 cdef bint links_init(links_t* links, uint32_t max_groups, uint32_t max_open_orders) noexcept nogil
 cdef void links_close(links_t* links) noexcept nogil
+# Build the index anew from the groups. False: out of memory.
+cdef bint links_reindex(links_t* links) noexcept nogil
 
 # The reason this order may not belong to its group, 0 if it may, or has none. Makes sure there is room for it.
 cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil

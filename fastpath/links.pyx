@@ -1,6 +1,6 @@
 """Groups of linked orders. Described in links.pxd."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -36,12 +36,21 @@ cdef void links_close(links_t* links) noexcept nogil:
     memset(links, 0, sizeof(links_t))
 
 
-cdef inline uint32_t group_hash(const order_record_t* order) noexcept nogil:
-    return <uint32_t>mix(mix(9, order.account), order.link_id)
+cdef inline uint32_t group_hash(uint32_t account, uint64_t link_id) noexcept nogil:
+    return <uint32_t>mix(mix(9, account), link_id)
+
+
+cdef bint links_reindex(links_t* links) noexcept nogil:
+    cdef uint32_t row
+    for row in range(links.count):
+        if not index_reserve(&links.index):
+            return False
+        index_insert(&links.index, group_hash(links.groups[row].account, links.groups[row].link_id), row)
+    return True
 
 
 cdef uint32_t find_group(const links_t* links, const order_record_t* order) noexcept nogil:
-    cdef uint32_t hash = group_hash(order)
+    cdef uint32_t hash = group_hash(order.account, order.link_id)
     cdef uint32_t cursor = index_start(&links.index, hash)
     cdef uint32_t row
     while True:
@@ -93,7 +102,7 @@ cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noe
         links.groups[row].link_id = order.link_id
         links.groups[row].account = order.account
         links.groups[row].link_type = order.link_type
-        index_insert(&links.index, group_hash(order), row)
+        index_insert(&links.index, group_hash(order.account, order.link_id), row)
     group = &links.groups[row]
     group.members[group.count] = number
     group.count += 1

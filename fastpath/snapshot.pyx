@@ -27,6 +27,7 @@ from fastpath.book cimport (
 )
 from fastpath.heap cimport heap_item_t, heap_push, heap_reserve, heap_t
 from fastpath.ledger cimport balance_t, ledger_reindex, position_t
+from fastpath.links cimport group_t, links_reindex
 from fastpath.mirror cimport mirror_new, mirror_t
 from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, qty_t, ts_t
 from fastpath.orders cimport WAIT_NONE, is_trailing, order_is_open, order_record_t, orders_reindex
@@ -48,6 +49,7 @@ cdef enum Section:                # in the order of the file
     BALANCES
     POSITIONS
     ADJUSTMENTS
+    GROUPS
     ORDERS
     RESTING
     EXPIRIES
@@ -233,6 +235,7 @@ cdef bytes snapshot_save(const state_t* state):
         section(BALANCES, state.ledger.balances, sizeof(balance_t), state.ledger.balance_count),
         section(POSITIONS, state.ledger.positions, sizeof(position_t), state.ledger.position_count),
         section(ADJUSTMENTS, state.adjustments.items, sizeof(adjustment_t), state.adjustments.count),
+        section(GROUPS, state.links.groups, sizeof(group_t), state.links.count),
         section(ORDERS, state.orders.records, sizeof(order_record_t), state.orders.count),
         save_resting(state),
         save_heaps(state),
@@ -338,6 +341,9 @@ cdef int load_records(state_t* state, cursor_t* cursor) except -1:
     items = take(cursor, ADJUSTMENTS, sizeof(adjustment_t), state.adjustments.max_count, &count)
     memcpy(state.adjustments.items, items, count * sizeof(adjustment_t))
     state.adjustments.count = <uint32_t>count
+    items = take(cursor, GROUPS, sizeof(group_t), state.links.max_groups, &count)
+    memcpy(state.links.groups, items, count * sizeof(group_t))
+    state.links.count = <uint32_t>count
     items = take(cursor, ORDERS, sizeof(order_record_t), state.orders.max_orders, &count)
     memcpy(state.orders.records, items, count * sizeof(order_record_t))
     state.orders.count = <uint32_t>count
@@ -350,7 +356,7 @@ cdef int load_records(state_t* state, cursor_t* cursor) except -1:
             raise ValueError(f"more than {state.bounds.max_open_orders} orders are open: raise the engine's limit")
         state.pool.orders[order.slot].id = number
     if (not ledger_reindex(&state.ledger) or not adjustments_reindex(&state.adjustments)
-            or not orders_reindex(&state.orders)):
+            or not links_reindex(&state.links) or not orders_reindex(&state.orders)):
         raise MemoryError
     return 0
 
