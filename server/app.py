@@ -220,12 +220,12 @@ async def _start_engine(
     runner.start()
     parts.callback(snapshots.write_last)
     parts.push_async_callback(runner.stop)
-    snapshots.start()
-    parts.push_async_callback(snapshots.stop)
     log.info("recovered", snapshot=recovery.snapshot, commands=recovery.commands, unusable=recovery.unusable)
     since = f" after the snapshot at {recovery.snapshot}" if recovery.snapshot else ""
     detail = f"{recovery.commands} commands recovered{since} in {recovery.seconds:.1f} s"
     board.set("engine", ServiceState.SERVING, detail)
+    snapshots.start()
+    parts.push_async_callback(snapshots.stop)
     return engine, runner
 
 
