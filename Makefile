@@ -32,7 +32,8 @@ lint: $(STAMPS)/test-tools build  ## Style, types and the contract
 	@echo "==> ruff";  $(BIN)/ruff check .
 	@echo "==> mypy";  $(BIN)/mypy
 	@echo "==> contract: buf lint";  $(BIN)/buf lint
-	@echo "==> contract: buf breaking";  $(BIN)/buf breaking --against tests/contract/v1.binpb
+	@echo "==> contract: buf breaking";  $(BIN)/buf build -o $(STAMPS)/contract.binpb && $(BIN)/buf breaking $(STAMPS)/contract.binpb \
+	    --against tests/contract/v1.binpb --exclude-imports --config '{"version": "v2", "breaking": {"use": ["FILE"]}}'
 
 unit: $(STAMPS)/test-tools build  ## The tests alone (ARGS="-k name")
 	@echo "==> pytest";  $(BIN)/pytest $(ARGS)
@@ -77,6 +78,8 @@ $(STAMPS)/server: $(STAMPS)/build-tools $(SOURCES) $(CONTRACT)
 	@echo "==> installing packages, generating stubs, compiling the fast path (a minute the first time)"
 	@$(UV) pip install --quiet --constraint requirements.lock --no-build-isolation \
 	    --reinstall-package tradewind --reinstall-package tradewind-server --editable clients/python --editable .
+	@mkdir -p $(VENV)/protos/google/rpc && \
+	    cp $$($(BIN)/python -c 'import google.rpc; print(google.rpc.__path__[0])')/status.proto $(VENV)/protos/google/rpc/
 	@touch $@
 
 $(STAMPS)/test-tools: $(STAMPS)/venv requirements.lock pyproject.toml
