@@ -21,6 +21,7 @@ from fastpath.model cimport (
     EVENT_ORDER_AMENDED,
     EVENT_ORDER_CANCELED,
     ORDER_FLAG_CLOSE_POSITION,
+    ORDER_TYPE_TRAILING_STOP_LIMIT,
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
@@ -59,7 +60,8 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
         reason = REJECT_REASON_ORDER_NOT_OPEN
     elif ((command.price == 0 and command.qty == 0 and command.trigger_price == 0) or command.qty < 0
           or (command.trigger_price != 0 and not may_move_trigger(order))
-          or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)):
+          or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)
+          or (command.price != 0 and price_is_distance(order))):
         reason = REJECT_REASON_INVALID_COMMAND
     elif command.qty != 0 and amended.qty <= order.cum_qty:
         withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
@@ -69,6 +71,10 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     if reason != 0:
         event = events_order(&state.events, EVENT_AMEND_REJECTED, order)
         event.reject_reason = reason
+
+
+cdef inline bint price_is_distance(const order_record_t* order) noexcept nogil:
+    return order.waiting != WAIT_NONE and order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT
 
 
 cdef inline bint may_move_trigger(const order_record_t* order) noexcept nogil:

@@ -8,10 +8,11 @@ from fastpath.model cimport (
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_DEFINE_ASSET,
     EVENT_REJECTED_COMMAND,
+    ORDER_FLAG_WAITING,
     command_t,
     event_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_leaves_qty, order_record_t
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_leaves_qty, order_record_t
 
 cdef enum:
     FIRST_CAPACITY = 4096
@@ -54,7 +55,7 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.side = order.side
     event.order_type = order.order_type
     event.time_in_force = order.time_in_force
-    event.flags = order.flags
+    event.flags = order.flags | (ORDER_FLAG_WAITING if order.waiting != WAIT_NONE else 0)
     event.account = order.account
     event.instrument = order.instrument
     event.order_id = order.order_id

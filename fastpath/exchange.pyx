@@ -51,6 +51,7 @@ from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
 from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
 from fastpath.trading cimport cancel, place
+from fastpath.triggers cimport WATCHED_PRICES, reach_t, trigger_reach
 
 OUTSIDE_ACCOUNT = <uint32_t>OUTSIDE      # the world: the other leg of deposits, the counterparty at mirrored venues
 FEE_ACCOUNT = <uint32_t>FEES             # what traders paid in fees, less rebates
@@ -200,8 +201,13 @@ cdef class Exchange:
 
     @property
     def next_timer_ns(self) -> int | None:
-        """When the next TIMER command is due (it may find nothing to do); None: nothing waits for a time."""
+        """When the next TIMER command is due (it may find nothing to do); None: nothing waits for a time.
+
+        0, at once: a cascade of triggers was longer than one command carries out.
+        """
         cdef int64_t due = next_timer(self.state)
+        if self.state.touched.count > 0:
+            return 0
         return None if due == INT64_MAX else due
 
     @property
@@ -235,6 +241,23 @@ cdef class Exchange:
         finally:
             free(out)
         return tuple(sides)
+
+    def watched(self, uint32_t instrument) -> list:
+        """What conditional orders of the instrument wait for: (low, high) of the last, bid, ask and middle price.
+
+        A price at `low` or below, or at `high` or above, can change something. KeyError if there is no such instrument.
+        """
+        self.guard()
+        cdef const instrument_t* found = find_instrument(self.state, instrument)
+        cdef reach_t reach
+        cdef uint32_t watch
+        if found == NULL:
+            raise KeyError(instrument)
+        ranges = []
+        for watch in range(WATCHED_PRICES):
+            reach = trigger_reach(found, watch)
+            ranges.append((reach.low, reach.high))
+        return ranges
 
     cdef bytes show(self, uint32_t number):
         cdef event_t event

@@ -9,7 +9,7 @@ cdef struct filter_t:             # which open orders; 0: any
     uint32_t account
     uint32_t instrument
     uint8_t  side
-    uint8_t  on_disconnect        # only those of `session` that asked for it
+    uint8_t  on_disconnect        # only those that asked for it
     uint8_t  reason               # CancelReason
     uint32_t session
 

@@ -26,9 +26,9 @@ cdef filter_t any_order(uint8_t reason) noexcept nogil:
 
 
 cdef bint matches(const filter_t* wanted, const order_record_t* order) noexcept nogil:
-    if wanted.on_disconnect and not (order.flags & ORDER_FLAG_CANCEL_ON_DISCONNECT and order.session == wanted.session):
+    if wanted.on_disconnect and not order.flags & ORDER_FLAG_CANCEL_ON_DISCONNECT:
         return False
-    return ((wanted.instrument == 0 or order.instrument == wanted.instrument)
+    return (wanted.session == 0 or order.session == wanted.session) and ((wanted.instrument == 0 or order.instrument == wanted.instrument)
             and (wanted.side == 0 or order.side == wanted.side))
 
 

@@ -104,6 +104,7 @@ cpdef enum OrderFlag:            # bit set in command_t.flags and event_t.flags
     ORDER_FLAG_QUOTE_QTY = 16        # command_t.amount is the quote money to spend; qty is 0
     ORDER_FLAG_CANCEL_ON_DISCONNECT = 32
     ORDER_FLAG_PROTECTED = 64        # a MARKET order whose price field bounds it
+    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger
 
 cpdef enum RejectReason:
     REJECT_REASON_UNSPECIFIED = 0
@@ -181,11 +182,11 @@ cpdef enum CommandKind:
     COMMAND_MASS_CANCEL = 13
     COMMAND_SET_TRADING_STATUS = 20
     COMMAND_TIMER = 21               # time has come to ts_ns: expire what is due
-    COMMAND_SESSION_CLOSED = 22      # cancel-on-disconnect of session
+    COMMAND_SESSION_CLOSED = 22      # cancel-on-disconnect of session (0: of all)
     COMMAND_SET_DEADMAN_TIMER = 23   # cancel all orders of account at expire_ns unless set again before; 0: off
     COMMAND_MIRROR_BEGIN = 30        # a new picture of a venue's book follows; flags = MirrorState
     COMMAND_MIRROR_LEVEL = 31        # side, price, qty displayed by the venue
-    COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty
+    COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty (0: what it fills is known already)
     COMMAND_MIRROR_END = 33
 
 cpdef enum MirrorState:

@@ -59,7 +59,7 @@ cdef void mirror_command(state_t* state, const command_t* command) noexcept nogi
             fill_crossed(state, instrument, SIDE_BUY)
             fill_crossed(state, instrument, SIDE_SELL)
             touch_market(state, instrument)
-    elif command.price <= 0 or command.qty <= 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
+    elif command.price <= 0 or command.qty < 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
         valid = False
     elif instrument.mirror.state == MIRROR_LIVE:
         fill_printed(state, instrument, command)
@@ -120,6 +120,8 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
     cdef uint32_t next_slot
     instrument.last_price = trade.price
     touch_market(state, instrument)
+    if trade.qty == 0:
+        return
     while slot != NIL:
         next_slot = book_next(instrument.book, slot)
         order = &state.orders.records[state.pool.orders[slot].id]

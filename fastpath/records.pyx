@@ -7,8 +7,10 @@ of that raises ValueError. Nothing here decides anything about trading.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.model cimport (
+    COMMAND_AMEND,
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_PLACE,
+    COMMAND_SET_TRADING_STATUS,
     account_def_t,
     asset_def_t,
     command_t,
@@ -55,19 +57,36 @@ def definitions(const uint8_t[::1] commands):
     return found
 
 
-def placed_instruments(const uint8_t[::1] commands):
-    """Numbers of the instruments that PLACE commands among `commands` name, as a set."""
+def entered_instruments(const uint8_t[::1] commands):
+    """Numbers of the instruments that orders may enter by `commands`: placed, amended, or let in by a trading status. A set.
+
+    0 is among them if that can be any instrument.
+    """
     cdef size_t i, count = command_count(commands)
     cdef const command_t* command
-    cdef uint32_t last = 0
+    cdef int64_t last = -1
     cdef set found = set()
     if not count:
         return found
     command = <const command_t*>&commands[0]
     for i in range(count):
-        if command[i].kind == COMMAND_PLACE and command[i].instrument != last:
+        if ((command[i].kind == COMMAND_PLACE or command[i].kind == COMMAND_AMEND
+                or command[i].kind == COMMAND_SET_TRADING_STATUS) and command[i].instrument != last):
             last = command[i].instrument
             found.add(last)
+    return found
+
+
+def first_of_commands(const uint8_t[::1] events):
+    """The first event of each command that has any, each as bytes, in order. What the command itself came to is told first."""
+    cdef size_t i, total = event_count(events)
+    cdef const event_t* event = <const event_t*>&events[0] if total else NULL
+    cdef uint64_t last = 0
+    cdef list found = []
+    for i in range(total):
+        if event[i].command_seq != last:
+            last = event[i].command_seq
+            found.append((<const char*>&event[i])[:sizeof(event_t)])
     return found
 
 

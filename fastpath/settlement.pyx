@@ -24,7 +24,7 @@ from fastpath.model cimport (
     price_t,
     qty_t,
 )
-from fastpath.orders cimport orders_leave, orders_open
+from fastpath.orders cimport WAIT_NONE, orders_leave, orders_open
 from fastpath.pool cimport NIL, pool_give
 
 
@@ -143,6 +143,7 @@ cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
     if slot != NIL:
         take_off_market(state, instrument, number)
         pool_give(state.pool, slot)
+    order.waiting = WAIT_NONE
     order.status = ORDER_STATUS_EXPIRED if kind == EVENT_ORDER_EXPIRED else ORDER_STATUS_CANCELED
     order.cancel_reason = cancel_reason
     links_changed(&state.links, &state.orders, number)

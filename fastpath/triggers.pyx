@@ -1,12 +1,14 @@
 """Waiting for prices. Described in triggers.pxd."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
 
 from fastpath.book cimport book_best
+from fastpath.events cimport events_order
 from fastpath.heap cimport heap_push, heap_rebuild, heap_remove, heap_reserve, heap_t
 from fastpath.index cimport NO_ROW
 from fastpath.mirror cimport mirror_best
 from fastpath.model cimport (
+    EVENT_ORDER_AMENDED,
     MIRROR_LIVE,
     ORDER_TYPE_TAKE_PROFIT,
     ORDER_TYPE_TAKE_PROFIT_LIMIT,
@@ -20,12 +22,6 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport WAIT_ACTIVATION, WAIT_TRIGGER, is_trailing
 from fastpath.state cimport TRIGGER_HEAPS, touch_market, untouch_first
-
-cdef enum Watch:
-    WATCH_LAST = 0
-    WATCH_BID = 1
-    WATCH_ASK = 2
-    WATCH_MID = 3
 
 cdef enum:
     RISING = 0                    # due when the watched price is at the trigger or above
@@ -76,6 +72,19 @@ cdef uint32_t heap_of(const order_record_t* order) noexcept nogil:
     if is_trailing(order) and order.waiting == WAIT_TRIGGER:
         return TRAILING_HEAPS + 2 * watch + (RISING if rising else FALLING)
     return 2 * watch + (RISING if rising else FALLING)
+
+
+cdef reach_t trigger_reach(const instrument_t* instrument, uint32_t watch) noexcept nogil:
+    cdef reach_t reach
+    cdef const heap_t* rising = &instrument.waiting[2 * watch + RISING]
+    cdef const heap_t* falling = &instrument.waiting[2 * watch + FALLING]
+    reach.low = -falling.items[0].key if falling.count > 0 else INT64_MIN
+    reach.high = rising.items[0].key if rising.count > 0 else INT64_MAX
+    if (instrument.waiting[TRAILING_HEAPS + 2 * watch].count > 0
+            or instrument.waiting[TRAILING_HEAPS + 2 * watch + 1].count > 0):
+        reach.low = INT64_MAX                           # trailing orders follow every move
+        reach.high = INT64_MIN
+    return reach
 
 
 cdef inline int64_t heap_key(uint32_t heap, price_t trigger_price) noexcept nogil:
@@ -183,5 +192,7 @@ cdef uint32_t next_triggered(state_t* state, uint32_t* budget) noexcept nogil:
             return number
         order.waiting = WAIT_TRIGGER                    # now it trails
         order.trigger_price = 0
+        order.changed_ns = state.events.command.ts_ns
         start_waiting(state, instrument, number)
+        events_order(&state.events, EVENT_ORDER_AMENDED, order)
     return NO_ROW

@@ -237,6 +237,11 @@ class Registry:
         """All of them by number, those included whose name means another one by now."""
         return iter(self._instrument_by_number.values())
 
+    def numbers(self, name: str) -> frozenset[int]:
+        """Of the instrument that `name` means and of those it meant before. Raises NotFound."""
+        self.instrument(name)
+        return frozenset(each.number for each in self._instrument_by_number.values() if each.name == name)
+
     @property
     def instrument_count(self) -> int:
         return len(self._instrument_by_number)

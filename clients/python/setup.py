@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any, ClassVar
 
+import google.rpc
 import grpc_tools
 from grpc_tools import protoc
 from setuptools import Command, setup
@@ -57,7 +58,9 @@ class GenerateCode(Command):
     def run(self) -> None:
         root = proto_root()
         sources = [str(path.relative_to(root)) for path in sorted((root / PACKAGE).glob("*.proto"))]
-        includes = [f"-I{root}", f"-I{Path(grpc_tools.__file__).parent / '_proto'}"]
+        # google/protobuf comes with grpc_tools, google/rpc with googleapis-common-protos.
+        wellknown = [Path(grpc_tools.__file__).parent / "_proto", *(Path(path).parent.parent for path in google.rpc.__path__)]
+        includes = [f"-I{folder}" for folder in (root, *wellknown)]
         outputs = [f"--{kind}_out={HERE}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc")]
         if protoc.main(["protoc", plugin("protoc-gen-mypy_grpc"), *includes, *outputs, *sources]) != 0:
             raise ExecError("protoc failed: its message is above")

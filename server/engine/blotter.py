@@ -26,6 +26,8 @@ from server.engine.events import (
 from server.engine.limits import EngineLimits
 from server.instruments import Registry
 
+_FLAGS = struct.Struct("<I")
+_FLAGS_OFFSET = 28
 _INSTRUMENT = struct.Struct("<I")
 _INSTRUMENT_OFFSET = 36
 _ORDER_ID = struct.Struct("<Q")
@@ -72,6 +74,15 @@ class Blotter:
     def view(self, record: bytes) -> OrderView:
         """The order that an event of it shows."""
         return order_view(decode(record), self._registry)
+
+    def any_open(self, flag: int) -> bool:
+        """Whether an open order has this OrderFlag."""
+        records = self._tables.orders.records
+        return any(
+            _FLAGS.unpack_from(records[order_id], _FLAGS_OFFSET)[0] & flag
+            for orders in self._tables.open_orders.values()
+            for order_id in orders
+        )
 
     def open_orders(self, account: int) -> list[OrderView]:
         """By order_id."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from fastpath.model import CommandKind, MirrorState, OrderFlag, Side
+from fastpath.model import CommandKind, MirrorState, Side
 
 COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
 COMMAND_SIZE = COMMAND.size
@@ -17,12 +17,16 @@ COMMAND_SIZE = COMMAND.size
 _ADJUST_BALANCE = int(CommandKind.COMMAND_ADJUST_BALANCE)
 _PLACE = int(CommandKind.COMMAND_PLACE)
 _CANCEL = int(CommandKind.COMMAND_CANCEL)
+_AMEND = int(CommandKind.COMMAND_AMEND)
+_MASS_CANCEL = int(CommandKind.COMMAND_MASS_CANCEL)
+_SESSION_CLOSED = int(CommandKind.COMMAND_SESSION_CLOSED)
+_SET_DEADMAN_TIMER = int(CommandKind.COMMAND_SET_DEADMAN_TIMER)
+_TIMER = int(CommandKind.COMMAND_TIMER)
 _SET_TRADING_STATUS = int(CommandKind.COMMAND_SET_TRADING_STATUS)
 _MIRROR_BEGIN = int(CommandKind.COMMAND_MIRROR_BEGIN)
 _MIRROR_LEVEL = int(CommandKind.COMMAND_MIRROR_LEVEL)
 _MIRROR_TRADE = int(CommandKind.COMMAND_MIRROR_TRADE)
 _MIRROR_END = int(CommandKind.COMMAND_MIRROR_END)
-_POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY)
 _LIVE = int(MirrorState.MIRROR_LIVE)
 _STALE = int(MirrorState.MIRROR_STALE)
 _BUY = int(Side.SIDE_BUY)
@@ -41,13 +45,26 @@ def _pack(
     order_id: int = 0,
     price: int = 0,
     qty: int = 0,
+    trigger_price: int = 0,
+    display_qty: int = 0,
+    min_qty: int = 0,
     amount: int = 0,
+    expire_ns: int = 0,
+    trailing_offset: int = 0,
+    link_id: int = 0,
+    session: int = 0,
+    stp_group: int = 0,
+    stp_mode: int = 0,
+    trigger_source: int = 0,
+    trailing_unit: int = 0,
+    link_type: int = 0,
     asset: int = 0,
     client_order_id: bytes = b"",
 ) -> bytes:
     return COMMAND.pack(
         0, 0, kind, side, order_type, time_in_force, flags, account, instrument, order_id, price, qty,
-        0, 0, 0, amount, 0, 0, 0, 0, 0, 0, 0, 0, 0, asset, client_order_id,
+        trigger_price, display_qty, min_qty, amount, expire_ns, trailing_offset, link_id, session, stp_group,
+        stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id,
     )  # fmt: skip
 
 
@@ -58,22 +75,48 @@ def place(
     side: int,
     order_type: int,
     time_in_force: int,
-    qty: int,
-    price: int,
     client_order_id: str,
-    post_only: bool = False,
+    qty: int = 0,
+    price: int = 0,
+    flags: int = 0,
+    trigger_price: int = 0,
+    trigger_source: int = 0,
+    trailing_offset: int = 0,
+    trailing_unit: int = 0,
+    display_qty: int = 0,
+    min_qty: int = 0,
+    quote_amount: int = 0,
+    expire_ns: int = 0,
+    stp_mode: int = 0,
+    stp_group: int = 0,
+    session: int = 0,
+    link_id: int = 0,
+    link_type: int = 0,
 ) -> bytes:
-    """A new order: `qty` lots at `price` ticks (0 for market orders)."""
+    """A new order: lots, ticks, units of the quote asset; what each means is told in server/engine/orders.py."""
     return _pack(
         _PLACE,
         side=side,
         order_type=order_type,
         time_in_force=time_in_force,
-        flags=_POST_ONLY if post_only else 0,
+        flags=flags,
         account=account,
         instrument=instrument,
         price=price,
         qty=qty,
+        trigger_price=trigger_price,
+        display_qty=display_qty,
+        min_qty=min_qty,
+        amount=quote_amount,
+        expire_ns=expire_ns,
+        trailing_offset=trailing_offset,
+        link_id=link_id,
+        session=session,
+        stp_group=stp_group,
+        stp_mode=stp_mode,
+        trigger_source=trigger_source,
+        trailing_unit=trailing_unit,
+        link_type=link_type,
         client_order_id=client_order_id.encode(),
     )
 
@@ -81,6 +124,49 @@ def place(
 def cancel(*, account: int, order_id: int = 0, client_order_id: str = "") -> bytes:
     """Cancel an order of `account`, named by one of its ids."""
     return _pack(_CANCEL, account=account, order_id=order_id, client_order_id=client_order_id.encode())
+
+
+def amend(
+    *,
+    account: int,
+    instrument: int,
+    order_id: int = 0,
+    client_order_id: str = "",
+    qty: int = 0,
+    price: int = 0,
+    trigger_price: int = 0,
+) -> bytes:
+    """Change an order of `account`; 0 leaves a value as it is. `instrument` (0: not known) is for the venue alone."""
+    return _pack(
+        _AMEND,
+        account=account,
+        instrument=instrument,
+        order_id=order_id,
+        client_order_id=client_order_id.encode(),
+        qty=qty,
+        price=price,
+        trigger_price=trigger_price,
+    )
+
+
+def cancel_orders(*, account: int, instrument: int = 0, side: int = 0) -> bytes:
+    """Cancel all open orders of `account`; 0 means any instrument, any side."""
+    return _pack(_MASS_CANCEL, account=account, instrument=instrument, side=side)
+
+
+def session_closed(*, account: int = 0, session: int = 0) -> bytes:
+    """Cancel the orders of a session that are to end with it; 0 means any account, any session."""
+    return _pack(_SESSION_CLOSED, account=account, session=session)
+
+
+def set_cancel_timer(*, account: int, expire_ns: int) -> bytes:
+    """Cancel all orders of `account` at that time, unless set again before; 0: never."""
+    return _pack(_SET_DEADMAN_TIMER, account=account, expire_ns=expire_ns)
+
+
+def timer() -> bytes:
+    """Carry out what is due by the time the command is stamped with."""
+    return _pack(_TIMER)
 
 
 def adjust_balance(*, account: int, asset: int, amount: int, request_id: str) -> bytes:
@@ -110,5 +196,5 @@ def mirror_stale(instrument: int) -> bytes:
 
 
 def mirror_trade(*, instrument: int, aggressor_side: int, price: int, qty: int) -> bytes:
-    """A trade printed at the venue."""
+    """A trade printed at the venue. `qty` 0 tells its price alone, to the orders that wait for one."""
     return _pack(_MIRROR_TRADE, instrument=instrument, side=aggressor_side, price=price, qty=qty)

@@ -80,6 +80,12 @@ class Engine:
         order_id = decode(record).order_id if record is not None else 0
         return order_id if 0 < order_id <= self.command_sequence else None
 
+    def find_order(self, account: int, order_id: int, client_order_id: str) -> OrderView | None:
+        """An account's order, named by one of its ids (the other is 0 or empty)."""
+        found: int | None = order_id or self.order_id_of(account, client_order_id)
+        view = self.order(found) if found is not None else None
+        return view if view is not None and view.account == self.registry.account_by_number(account).name else None
+
     def snapshot(self, checksum: bytes) -> Snapshot:
         """All of this, when nothing is applied that is not committed. `checksum` is that of the journal's last row."""
         header = SnapshotHeader(

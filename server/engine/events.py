@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from fastpath.model import EventKind, OrderFlag, OrderStatus, TradingStatus
+from fastpath.model import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus
 
 from server.instruments import Asset, Instrument, Registry
 
@@ -29,13 +29,21 @@ ORDER_FILLED = int(EventKind.EVENT_ORDER_FILLED)
 ORDER_TRIGGERED = int(EventKind.EVENT_ORDER_TRIGGERED)
 ORDER_REPLAYED = int(EventKind.EVENT_ORDER_REPLAYED)
 CANCEL_REJECTED = int(EventKind.EVENT_CANCEL_REJECTED)
+AMEND_REJECTED = int(EventKind.EVENT_AMEND_REJECTED)
+ORDERS_CANCELED = int(EventKind.EVENT_ORDERS_CANCELED)
 TRADING_STATUS_CHANGED = int(EventKind.EVENT_TRADING_STATUS_CHANGED)
 TRADING_STATUS_OPEN = int(TradingStatus.TRADING_STATUS_OPEN)
 STATUS_NEW = int(OrderStatus.ORDER_STATUS_NEW)
 STATUS_PARTIALLY_FILLED = int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)
 
 _OPEN_STATUSES = frozenset({STATUS_NEW, STATUS_PARTIALLY_FILLED})
-_POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY)
+CANCEL_ON_DISCONNECT = int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
+_POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY) | int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
+_REDUCE_ONLY = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY) | int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
+_WAITING = int(OrderFlag.ORDER_FLAG_WAITING)
+_TRAILING_STOP_LIMIT = int(OrderType.ORDER_TYPE_TRAILING_STOP_LIMIT)
+_MAX_TRIGGER = 2**60
+"""Beyond it, a trigger is not a price but a trailing order's that has seen none yet."""
 
 
 class Event(NamedTuple):
@@ -112,12 +120,29 @@ class OrderView(NamedTuple):
     status: int
     reject_reason: int
     cancel_reason: int
+    trigger_price: int
+    """Ticks; 0: none, or not known yet."""
+    display_qty: int
+    """Lots; 0: not an iceberg."""
+    expire_ns: int
+    """0: never."""
+    list_id: int
+    """Orders of one list share it; 0: of none."""
     create_ns: int
     update_ns: int
 
     @property
     def post_only(self) -> bool:
         return bool(self.flags & _POST_ONLY)
+
+    @property
+    def reduce_only(self) -> bool:
+        return bool(self.flags & _REDUCE_ONLY)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for its trigger."""
+        return bool(self.flags & _WAITING)
 
     @property
     def is_open(self) -> bool:
@@ -173,6 +198,8 @@ class PositionView(NamedTuple):
 def order_view(event: Event, registry: Registry) -> OrderView:
     """The order as an event of it shows it."""
     instrument = registry.instrument_by_number(event.instrument)
+    # Until it is triggered, the price of such an order is a distance.
+    is_distance = event.order_type == _TRAILING_STOP_LIMIT and event.flags & _WAITING
     return OrderView(
         order_id=event.order_id,
         client_order_id=event.client_order_id.rstrip(b"\0").decode(),
@@ -183,7 +210,7 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         order_type=event.order_type,
         time_in_force=event.time_in_force,
         flags=event.flags,
-        price=event.price,
+        price=0 if is_distance else event.price,
         qty=event.qty,
         cum_qty=event.cum_qty,
         leaves_qty=event.leaves_qty,
@@ -192,6 +219,10 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         status=event.status,
         reject_reason=event.reject_reason,
         cancel_reason=event.cancel_reason,
+        trigger_price=event.trigger_price if event.trigger_price <= _MAX_TRIGGER else 0,
+        display_qty=event.display_qty,
+        expire_ns=event.expire_ns,
+        list_id=event.link_id,
         create_ns=event.delta,
         update_ns=event.ts_ns,
     )

@@ -21,12 +21,17 @@ from typing import Any, Protocol, TypeVar
 
 from fastpath import codec, records
 from server.clock import Clock
-from server.engine.commands import COMMAND_SIZE
+from server.engine.commands import COMMAND_SIZE, timer
 from server.engine.engine import Engine
 from server.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
 from server.storage.ports import Journal, JournalRow
 
 R = TypeVar("R")
+
+TIMER_INTERVAL_S = 0.01
+"""Expiries and timers that fall due within it are carried out together."""
+CLOCK_CHECK_S = 1.0
+"""How often the wall clock is looked at while a timer is set: it may be moved meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +40,10 @@ class MirrorSource(Protocol):
     """Where the state of mirrored venue books comes from, as commands."""
 
     def take(self, instruments: Iterable[int]) -> bytes:
-        """MIRROR_* commands that are due, among them what brings the mirrors of `instruments` up to date."""
+        """MIRROR_* commands that are due, among them what brings the mirrors of `instruments` up to date.
+
+        Orders may enter those instruments; 0 is any instrument that orders wait for.
+        """
         ...
 
 
@@ -96,6 +104,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._task: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def queued(self) -> int:
@@ -111,6 +120,8 @@ class Runner:
         if self.state in (RunnerState.RUNNING, RunnerState.SUSPENDED):
             self.state = RunnerState.STOPPED
         self._stopping.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._wake.set()
         if self._task is not None:
             await self._task
@@ -118,7 +129,7 @@ class Runner:
         self._thread.shutdown()
 
     def submit(self, commands: bytes) -> asyncio.Future[bytes]:
-        """Commands, in order and together; their events once they are durable.
+        """Commands, in order and together; the future gives their events once they are durable.
 
         Raises InvalidRequest (none, or too many for a group), QueueFull, ShuttingDown, or the failure that stopped the
         engine. The future may raise that failure, too: then whether the commands are in the journal is known after the
@@ -160,6 +171,7 @@ class Runner:
     async def _run(self) -> None:
         try:
             while self.state is RunnerState.RUNNING or self._queue or self._reads:
+                self._set_alarm()
                 await self._wake.wait()
                 self._wake.clear()
                 await self._step()
@@ -175,9 +187,10 @@ class Runner:
         """One group commit of what is there, then the reads."""
         batch = self._take()
         try:
-            commands = self._commands(batch)
+            ts_ns = max(self._engine.time_ns, self._clock.now_ns())
+            commands = self._commands(batch, ts_ns)
             if commands:
-                await self._commit(batch, commands)
+                await self._commit(batch, commands, ts_ns)
         except BaseException as error:
             failure = error if isinstance(error, Unavailable) else Unavailable("the engine stopped: internal error")
             for submission in batch:
@@ -202,18 +215,31 @@ class Runner:
             batch.append(submission)
         return batch
 
-    def _commands(self, batch: list[_Submission]) -> bytearray:
-        """The batch as one buffer, behind the mirror commands it needs."""
+    def _commands(self, batch: list[_Submission], ts_ns: int) -> bytearray:
+        """The batch as one buffer, behind what is due by now and the mirror commands it needs."""
         commands = bytearray(b"".join([submission.commands for submission in batch]))
         if self.mirror is not None:
-            commands[:0] = self.mirror.take(records.placed_instruments(commands))
+            commands[:0] = self.mirror.take(records.entered_instruments(commands))
+        due_ns = self._engine.exchange.next_timer_ns
+        if due_ns is not None and due_ns <= ts_ns:
+            commands[:0] = timer()
         return commands
 
-    async def _commit(self, batch: list[_Submission], unstamped: bytearray) -> None:
+    def _set_alarm(self) -> None:
+        """Wake up when the engine's next timer is due."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        due_ns = self._engine.exchange.next_timer_ns
+        if due_ns is not None and self.state is RunnerState.RUNNING:
+            wait_s = (due_ns - self._clock.now_ns()) / 1e9
+            wait_s = min(max(wait_s, TIMER_INTERVAL_S), CLOCK_CHECK_S)
+            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
+
+    async def _commit(self, batch: list[_Submission], unstamped: bytearray, ts_ns: int) -> None:
         engine, loop = self._engine, asyncio.get_running_loop()
         first_seq = engine.command_sequence + 1
         count = len(unstamped) // COMMAND_SIZE
-        ts_ns = max(engine.time_ns, self._clock.now_ns())
         records.stamp(unstamped, first_seq, ts_ns)
         commands = bytes(unstamped)
         self._reached("append")

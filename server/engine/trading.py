@@ -7,8 +7,7 @@ from the projections.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple
 
 from server.engine import commands
@@ -16,11 +15,10 @@ from server.engine.catalogue import Catalogue
 from server.engine.engine import Engine
 from server.engine.events import (
     BALANCE_CHANGED,
-    CANCEL_REJECTED,
+    CANCEL_ON_DISCONNECT,
     EVENT_SIZE,
     ORDER_ACCEPTED,
     ORDER_FILLED,
-    ORDER_REPLAYED,
     ORDER_TRIGGERED,
     POSITION_CHANGED,
     REJECTED_COMMAND,
@@ -35,37 +33,16 @@ from server.engine.events import (
     position_view,
 )
 from server.engine.fanout import EventStream, StreamPosition
+from server.engine.orders import OrderEntry
 from server.engine.paging import Page, decode_number_token, decode_token, encode_token, page_limit
 from server.engine.refusals import refusal
 from server.engine.runner import Runner
-from server.errors import InvalidRequest, NotFound, TradewindError
-from server.instruments import Account, Instrument, Registry
+from server.engine.sessions import Session, Sessions
+from server.errors import InvalidRequest, NotFound
+from server.instruments import Account, Registry
 
 SNAPSHOT_CHUNK = 500
 """Orders, balances or positions in one message of a snapshot."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewOrder:
-    """What a trader asks for: `qty` lots of `instrument` at `price` ticks (0 for market orders)."""
-
-    account: str
-    instrument: Instrument
-    side: int
-    order_type: int
-    time_in_force: int
-    qty: int
-    price: int = 0
-    client_order_id: str | None = None
-    """1 to 36 of [A-Za-z0-9_-], unique per account for ever; None: one is made, and a repetition is a new order."""
-    post_only: bool = False
-
-
-class Placed(NamedTuple):
-    order: OrderView
-    """As it stands, REJECTED ones included."""
-    replayed: bool
-    """Whether this client_order_id had been placed before with the same body."""
 
 
 class OrderUpdate(NamedTuple):
@@ -106,7 +83,11 @@ class Trading:
         """`new_id` makes a client_order_id for an order that has none."""
         self._engine = engine
         self._runner = runner
-        self._new_id = new_id
+        entry = OrderEntry(engine, runner.submit, new_id)
+        self.place, self.amend, self.cancel = entry.place, entry.amend, entry.cancel
+        self.submit, self.outcomes = entry.submit, entry.outcomes
+        self.cancel_orders, self.set_cancel_timer = entry.cancel_orders, entry.set_cancel_timer
+        self._sessions = Sessions(runner.submit)
         self._catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
         self.define_instruments = self._catalogue.define_instruments
         self.create_account = self._catalogue.create_account
@@ -127,37 +108,10 @@ class Trading:
 
     # -- orders --------------------------------------------------------------------------------------------
 
-    async def place(self, order: NewOrder) -> Placed:
-        """Raises NotFound (account), ClientOrderIdConflict, ResourceExhausted, Unavailable."""
-        return self._placed(await self._runner.submit(self._place_command(order)))
-
-    async def place_many(self, orders: Sequence[NewOrder]) -> list[Placed | TradewindError]:
-        """Place orders in this sequence, with one wait for all. Raises if none was taken; else each has its answer."""
-        events = await self._runner.submit(b"".join([self._place_command(order) for order in orders]))
-        answers: list[Placed | TradewindError] = []
-        for record in _last_of_commands(events):
-            try:
-                answers.append(self._placed(record))
-            except TradewindError as error:
-                answers.append(error)
-        return answers
-
-    async def cancel(self, account: str, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
-        """Cancel an open order, named by either id. Raises NotFound, FailedPrecondition (ORDER_NOT_OPEN)."""
-        number = self.registry.account(account).number
-        command = commands.cancel(account=number, order_id=order_id, client_order_id=client_order_id)
-        for record in _records(await self._runner.submit(command)):
-            event = decode(record)
-            if event.kind in (CANCEL_REJECTED, REJECTED_COMMAND):
-                raise refusal(event, "order", str(order_id or client_order_id))
-        return self.get_order(account, order_id=order_id, client_order_id=client_order_id)
-
     def get_order(self, account: str, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
         """Raises NotFound; also for an order of another account."""
-        number = self.registry.account(account).number
-        found: int | None = order_id or self._engine.order_id_of(number, client_order_id)
-        view = self._engine.order(found) if found is not None else None
-        if view is None or view.account != account:
+        view = self._engine.find_order(self.registry.account(account).number, order_id, client_order_id)
+        if view is None:
             raise NotFound("order", str(order_id or client_order_id))
         return view
 
@@ -187,6 +141,17 @@ class Trading:
             page_limit(page_size),
         )
         return Page(found, encode_token("fills", str(following)) if following is not None else "")
+
+    # -- sessions ------------------------------------------------------------------------------------------
+
+    def open_session(self) -> Session:
+        """For orders that are to end with whoever placed them: the caller closes it."""
+        return self._sessions.open()
+
+    async def close_old_sessions(self) -> None:
+        """Cancel orders whose session ended with an earlier process. Before the first session is opened."""
+        if self._engine.blotter.any_open(CANCEL_ON_DISCONNECT):
+            await self._runner.submit(commands.session_closed())
 
     # -- accounts ------------------------------------------------------------------------------------------
 
@@ -277,39 +242,14 @@ class Trading:
     async def going_away(self, message: str = "the server is stopping") -> None:
         """End all streams with a notice, and let their readers have it."""
         self._engine.log.close(message)
+        self._sessions.going_away()
         await asyncio.sleep(0)
 
     # -- inside --------------------------------------------------------------------------------------------
 
-    def _place_command(self, order: NewOrder) -> bytes:
-        return commands.place(
-            account=self.registry.account(order.account).number,
-            instrument=order.instrument.number,
-            side=order.side,
-            order_type=order.order_type,
-            time_in_force=order.time_in_force,
-            qty=order.qty,
-            price=order.price,
-            client_order_id=order.client_order_id or self._new_id(),
-            post_only=order.post_only,
-        )
-
-    def _placed(self, events: bytes) -> Placed:
-        """The answer to one PLACE from (at least the last of) its events."""
-        event = decode(events[-EVENT_SIZE:])
-        if event.kind == REJECTED_COMMAND:
-            raise refusal(event, "client_order_id", event.client_order_id.rstrip(b"\0").decode())
-        replayed = event.kind == ORDER_REPLAYED
-        order = self._engine.order(event.order_id if replayed else event.command_seq)
-        assert order is not None, "an order that was decided exists"
-        return Placed(order, replayed)
-
     def _numbers(self, instrument: str) -> frozenset[int] | None:
         """Numbers of all instruments of that name; None (all instruments) for the empty name. Raises NotFound."""
-        if not instrument:
-            return None
-        self.registry.instrument(instrument)
-        return frozenset(each.number for each in self.registry.numbered_instruments() if each.name == instrument)
+        return self.registry.numbers(instrument) if instrument else None
 
     def _order_update(self, record: bytes) -> OrderEvent:
         event = decode(record)
@@ -340,7 +280,3 @@ class Trading:
 
 def _records(events: bytes) -> list[bytes]:
     return [events[at : at + EVENT_SIZE] for at in range(0, len(events), EVENT_SIZE)]
-
-
-def _last_of_commands(events: bytes) -> list[bytes]:
-    return [record for record in _records(events) if decode(record).last_of_command]

@@ -1,9 +1,9 @@
 """Paper trading: orders on instruments of real venues fill against the mirrored market, as docs/orders.md tells.
 
 The engine knows a venue's market only by MIRROR_* commands, which are journaled like all commands. So only what can
-change something is sent: the book, when an order for it arrives, when it reaches the price of a resting order, and when
-quantity that paper orders took is no longer displayed; and prints at the price of a resting order or through it. A book
-whose feed is not LIVE is announced as stale, once, and the engine then refuses orders on it.
+change something is sent: the book and the last price, when an order for it arrives; the book, when it reaches a resting
+order's price or a trigger, and when quantity that paper orders took is no longer displayed; prints that reach a resting
+order or a trigger. A book whose feed is not LIVE is announced as stale, once, and the engine then refuses orders on it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from fastpath.model import Side
 
@@ -20,7 +21,6 @@ from server.engine.engine import Engine
 from server.engine.events import decode
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Trade
-from server.instruments import Instrument
 
 PICTURE_LEVELS = 50
 """Levels a side of the venue's book that orders can trade with."""
@@ -31,18 +31,61 @@ MAX_PENDING_TRADES = 10_000
 
 _BUY, _SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 
-NO_BUY = 0
-NO_SELL = MAX_LOTS = 2**63 - 1
+MAX_LOTS = 2**63 - 1
+
+
+class _Range(NamedTuple):
+    """Prices that can change an order: `low` and below, `high` and above."""
+
+    low: int
+    high: int
+
+    def reached(self, price: int) -> bool:
+        return price <= self.low or price >= self.high
+
+
+NOTHING = _Range(-(2**63), 2**63 - 1)
+
+
+class _Interest(NamedTuple):
+    """What of an instrument's market can change its orders."""
+
+    resting: _Range
+    """`low` is the highest resting buy, `high` the lowest resting sell."""
+    last: _Range
+    bid: _Range
+    ask: _Range
+    middle: _Range
+    """These four as triggers watch them."""
+
+    def in_top(self, bid: int, ask: int) -> bool:
+        """Whether best prices (0: none) reach a resting order."""
+        return 0 < ask <= self.resting.low or bid >= self.resting.high
+
+    def in_triggers(self, bid: int, ask: int) -> bool:
+        """Whether best prices (0: none) reach a trigger."""
+        return (
+            (bid > 0 and self.bid.reached(bid))
+            or (ask > 0 and self.ask.reached(ask))
+            or (bid > 0 and ask > 0 and self.middle.reached((bid + ask) // 2))
+        )
+
+
+NO_INTEREST = _Interest(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
 
 
 class _Shown:
     """What the engine was last shown of a venue's book; nothing: that it is stale."""
 
-    __slots__ = ("levels", "taken", "version")
+    __slots__ = ("levels", "taken", "top", "version")
 
-    def __init__(self, version: tuple[int, int] | None, levels: dict[tuple[int, int], int]) -> None:
+    def __init__(
+        self, version: tuple[int, int] | None, top: tuple[int, int], levels: dict[tuple[int, int], int]
+    ) -> None:
         self.version = version
         """Venue sequence and receive time of the picture; None: stale."""
+        self.top = top
+        """Best bid and ask, 0 for none."""
         self.levels = levels
         """Lots displayed by (side, price)."""
         self.taken: dict[tuple[int, int], int] = {}
@@ -81,10 +124,12 @@ class PaperVenue:
         self._engine = engine
         self._market = market
         self._wake = wake
-        self._limits: dict[int, tuple[int, int]] = {}
-        """By instrument with resting orders: highest price of a buy (or NO_BUY), lowest of a sell (or NO_SELL)."""
+        self._interest: dict[int, _Interest] = {}
+        """By instrument with open orders."""
         self._shown: dict[int, _Shown] = {}
         """By instrument; those that the engine was shown nothing of since the start are missing."""
+        self._last_price: dict[int, int] = {}
+        """By instrument: what the engine was last told, since its book is LIVE."""
         self._due: set[int] = set()
         self._trades: deque[bytes] = deque(maxlen=MAX_PENDING_TRADES)
         self._timer: asyncio.TimerHandle | None = None
@@ -97,24 +142,30 @@ class PaperVenue:
         self._orders_changed(instrument.number for instrument in self._engine.registry.numbered_instruments())
         self._engine.add_listener(self._engine_changed)
         self._market.add_listener(self._market_changed)
-        for number in self._limits:
+        for number in self._interest:
             self._is_due(number)
 
     def stop(self) -> None:
         """Send nothing any more that was not asked for."""
-        self._limits.clear()
+        self._interest.clear()
         self._trades.clear()
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
 
     def take(self, instruments: Iterable[int]) -> bytes:
-        """Commands that are due, among them what brings the mirrors of `instruments` up to date."""
-        trades = b"".join(self._trades)
+        """Commands that are due, among them what brings mirrors of `instruments` up to date (0: of all with orders).
+
+        Books come first: an order that a print triggers trades with the book as it is now.
+        """
+        wanted = self._due.union(instruments)
+        if 0 in wanted:
+            wanted = (wanted | self._interest.keys()) - {0}
+        pictures = [self._picture(number) for number in sorted(wanted)]
+        trades = list(self._trades)
         self._trades.clear()
-        pictures = b"".join([self._picture(number) for number in sorted(self._due.union(instruments))])
         self._due.clear()
-        return trades + pictures
+        return b"".join([*pictures, *trades, *[self._newest_price(number) for number in sorted(wanted)]])
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -133,7 +184,7 @@ class PaperVenue:
         per_lot = instrument.data_lots_per_lot
         bids, asks = _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot)
         levels = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
-        shown = self._shown[number] = _Shown(version, levels)
+        shown = self._shown[number] = _Shown(version, _top(book), levels)
         if known is not None:
             known.replaced_by(shown)
         return mirror_picture(number, bids, asks)
@@ -142,8 +193,22 @@ class PaperVenue:
         known = self._shown.get(number)
         if known is not None and known.version is None:
             return b""
-        self._shown[number] = _Shown(None, {})
+        self._shown[number] = _Shown(None, (0, 0), {})
+        self._last_price.pop(number, None)
         return mirror_stale(number)
+
+    def _newest_price(self, number: int) -> bytes:
+        """The last price, for triggers; nothing if the engine knows it, or would not trust it."""
+        shown = self._shown.get(number)
+        if shown is None or shown.version is None:
+            return b""
+        newest = self._market.trades(self._engine.registry.instrument_by_number(number).name, 1)
+        if not newest or newest[0].price == self._last_price.get(number):
+            return b""
+        self._last_price[number] = newest[0].price
+        return mirror_trade(
+            instrument=number, aggressor_side=newest[0].aggressor_side, price=newest[0].price, qty=0
+        )
 
     def _engine_changed(self, changes: Changes) -> None:
         for record in changes.fills:
@@ -160,24 +225,26 @@ class PaperVenue:
             if not engine.registry.instrument_by_number(number).mirrored:
                 continue
             buys, sells = engine.exchange.depth(number, 1)
-            if buys or sells:
-                self._limits[number] = buys[0][0] if buys else NO_BUY, sells[0][0] if sells else NO_SELL
+            resting = _Range(buys[0][0] if buys else NOTHING.low, sells[0][0] if sells else NOTHING.high)
+            last, bid, ask, middle = (_Range(*each) for each in engine.exchange.watched(number))
+            interest = _Interest(resting, last, bid, ask, middle)
+            if interest == NO_INTEREST:
+                self._interest.pop(number, None)
             else:
-                self._limits.pop(number, None)
+                self._interest[number] = interest
 
     def _market_changed(self, update: MarketUpdate) -> None:
         number = update.instrument.number
-        buy, sell = self._limits.get(number, (NO_BUY, NO_SELL))
+        interest = self._interest.get(number, NO_INTEREST)
         if isinstance(update, BookUpdate):
-            if number not in self._due and self._is_news(update, buy, sell):
+            if number not in self._due and self._is_news(update, interest):
                 self._is_due(number)
         elif isinstance(update, Trade):
-            if update.price <= buy or update.price >= sell:
-                self._printed(update)
-        elif _reaches(update.bid_price, update.ask_price, buy, sell):
+            self._printed(update, interest)
+        elif interest.in_top(update.bid_price, update.ask_price):
             self._is_due(number)
 
-    def _is_news(self, update: BookUpdate, buy: int, sell: int) -> bool:
+    def _is_news(self, update: BookUpdate, interest: _Interest) -> bool:
         """Whether a change of a book can change something in the engine."""
         number = update.instrument.number
         shown = self._shown.get(number)
@@ -186,20 +253,31 @@ class PaperVenue:
             return shown_live
         if shown is not None and shown.taken and shown.is_outdated(update):
             return True
-        return number in self._limits and (not shown_live or self._book_reaches(update.instrument, buy, sell))
-
-    def _book_reaches(self, instrument: Instrument, buy: int, sell: int) -> bool:
-        top = self._market.book(instrument.name, 1)
-        if top is None:
+        if interest is NO_INTEREST:
             return False
-        return _reaches(top.bids[0][0] if top.bids else 0, top.asks[0][0] if top.asks else 0, buy, sell)
+        if shown is None or not shown_live:
+            return True
+        book = self._market.book(update.instrument.name, 1)
+        top = _top(book) if book is not None else (0, 0)
+        return interest.in_top(*top) or (top != shown.top and interest.in_triggers(*top))
 
-    def _printed(self, trade: Trade) -> None:
-        lots = trade.qty // trade.instrument.data_lots_per_lot
-        if lots:
-            number, side = trade.instrument.number, trade.aggressor_side
-            self._trades.append(mirror_trade(instrument=number, aggressor_side=side, price=trade.price, qty=lots))
+    def _printed(self, trade: Trade, interest: _Interest) -> None:
+        number, lots = trade.instrument.number, trade.qty // trade.instrument.data_lots_per_lot
+        fills = lots > 0 and interest.resting.reached(trade.price)
+        triggers = interest.last.reached(trade.price) and trade.price != self._last_price.get(number)
+        if fills or triggers:
+            self._last_price[number] = trade.price
+            self._trades.append(
+                mirror_trade(
+                    instrument=number,
+                    aggressor_side=trade.aggressor_side,
+                    price=trade.price,
+                    qty=lots if fills else 0,
+                )
+            )
             self._schedule()
+        if triggers:
+            self._is_due(number)
 
     def _is_due(self, number: int) -> None:
         self._due.add(number)
@@ -214,9 +292,9 @@ class PaperVenue:
         self._wake()
 
 
-def _reaches(bid: int, ask: int, buy: int, sell: int) -> bool:
-    """Whether the best prices (0: none) reach a resting order's."""
-    return 0 < ask <= buy or bid >= sell
+def _top(book: BookUpdate) -> tuple[int, int]:
+    """Best bid and ask, 0 for none."""
+    return book.bids[0][0] if book.bids else 0, book.asks[0][0] if book.asks else 0
 
 
 def _whole_lots(levels: tuple[Level, ...], data_lots_per_lot: int) -> tuple[Level, ...]:

@@ -358,7 +358,7 @@ class Generator:
                 instrument=3,
                 side=rng.choices((1, 2, 0), (50, 50, 1))[0],
                 price=rng.randint(90, 110),
-                qty=rng.choice((rng.randint(1, 60), 2**62)),
+                qty=rng.choice((rng.randint(1, 60), 0, 2**62)),
             )
         ]
 

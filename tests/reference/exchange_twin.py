@@ -262,8 +262,8 @@ class ExchangeTwin:
     def show(self, order: Order) -> Event:
         command = order.command
         return Event(
-            side=order.side, order_type=command.order_type, time_in_force=command.time_in_force, flags=command.flags,
-            account=order.account, instrument=order.instrument, order_id=order.order_id, price=order.price,
+            side=order.side, order_type=command.order_type, time_in_force=command.time_in_force,
+            flags=command.flags | (128 if order.waiting else 0), account=order.account, instrument=order.instrument, order_id=order.order_id, price=order.price,
             qty=order.qty, cum_qty=order.cum_qty, leaves_qty=order.leaves if order.status in (NEW, PARTIAL) else 0,
             cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
             cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
@@ -585,7 +585,7 @@ class ExchangeTwin:
                 and account in (0, order.account)
                 and instrument in (0, order.instrument)
                 and side in (0, order.side)
-                and (session is None or (order.has(DISCONNECT) and order.command.session == session))
+                and (session is None or (order.has(DISCONNECT) and session in (0, order.command.session)))
             ):
                 self.close(order, reason)
                 canceled += 1
@@ -632,6 +632,8 @@ class ExchangeTwin:
             if command.qty and order.has(CLOSE_POSITION):
                 raise Refused("INVALID_COMMAND")
             if command.trigger_price and (not order.waiting or order.command.order_type in TRAILING):
+                raise Refused("INVALID_COMMAND")
+            if command.price and order.waiting and order.command.order_type == TRAILING_STOP_LIMIT:
                 raise Refused("INVALID_COMMAND")
             price, qty = command.price or order.price, command.qty or order.qty
             if command.qty and qty <= order.cum_qty:
@@ -803,6 +805,7 @@ class ExchangeTwin:
             if order.waiting == 2:
                 order.waiting = 1
                 self.start_trailing(order)
+                self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
             else:
                 self.trigger(order)
                 self.follow_links_and_positions()
@@ -1327,7 +1330,7 @@ class ExchangeTwin:
         elif command.kind == CommandKind.COMMAND_MIRROR_END:
             self.mirror_end(mirror, command.instrument)
         else:
-            if command.price <= 0 or command.qty <= 0 or command.side not in (BUY, SELL):
+            if command.price <= 0 or command.qty < 0 or command.side not in (BUY, SELL):
                 raise Refused("INVALID_COMMAND")
             if mirror.live:
                 self.printed(mirror, command)
@@ -1395,7 +1398,7 @@ class ExchangeTwin:
         left = trade.qty
         self.last_price[trade.instrument] = trade.price
         self.touch(trade.instrument)
-        for order in self.queue(trade.instrument, side):
+        for order in self.queue(trade.instrument, side) if trade.qty else ():
             if better(side, trade.price, order.price):
                 break
             lots = min(left, order.leaves)

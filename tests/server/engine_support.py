@@ -12,10 +12,11 @@ from fastpath.model import AccountMode, OrderType, Side, TimeInForce
 from server.clock import Clock, SystemClock
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
+from server.engine.orders import NewOrder
 from server.engine.recovery import Recovery, recover
 from server.engine.runner import Runner, RunnerState
 from server.engine.setup import AccountSetup, Funding, Setup, apply_setup, internal_spot
-from server.engine.trading import NewOrder, Trading
+from server.engine.trading import Trading
 from server.instruments import Instrument
 from server.storage.ports import Journal
 from server.storage.sqlite_journal import SqliteJournal

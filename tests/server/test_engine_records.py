@@ -37,7 +37,7 @@ def test_place_and_cancel_fill_the_fields_they_mean() -> None:
             qty=2**62,
             price=-5,
             client_order_id="a-1",
-            post_only=True,
+            flags=1,
         ),
     )
     expected = {"account": 3, "instrument": 4, "side": 1, "order_type": 2, "time_in_force": 3, "qty": 2**62}

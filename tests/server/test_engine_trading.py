@@ -11,8 +11,9 @@ from fastpath.model import AccountMode, OrderStatus, RejectReason, TradingStatus
 
 from server.engine.fanout import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.engine.limits import EngineLimits
+from server.engine.orders import NewOrder, Outcome
 from server.engine.setup import Setup
-from server.engine.trading import AccountSnapshot, NewOrder, OrdersSnapshot, OrderUpdate, Placed
+from server.engine.trading import AccountSnapshot, OrdersSnapshot, OrderUpdate
 from server.errors import (
     AlreadyExists,
     ClientOrderIdConflict,
@@ -78,12 +79,13 @@ async def test_refusals_on_the_merits_are_orders_and_others_are_errors(tmp_path:
 async def test_many_at_once_are_answered_one_by_one(tmp_path: Path) -> None:
     async with house(tmp_path) as it:
         orders = [it.buy(100 + n, 1_000, client_order_id=f"m{n}") for n in range(50)]
-        answers = await it.trading.place_many([*orders, it.buy(700, 1_000, client_order_id="m3"), it.buy(100, 10**15)])
-        placed = [answer for answer in answers[:50] if isinstance(answer, Placed)]
+        orders += [it.buy(700, 1_000, client_order_id="m3"), it.buy(100, 10**15)]
+        answers = it.trading.outcomes(orders, await it.trading.submit(orders))
+        placed = [answer for answer in answers[:50] if isinstance(answer, Outcome)]
         assert [answer.order.client_order_id for answer in placed] == [f"m{n}" for n in range(50)]
         assert isinstance(answers[50], ClientOrderIdConflict)
         last = answers[51]
-        assert isinstance(last, Placed)
+        assert isinstance(last, Outcome)
         assert last.order.status == OrderStatus.ORDER_STATUS_REJECTED
 
 
@@ -150,7 +152,7 @@ async def test_old_orders_leave_the_lists_but_not_the_memory(tmp_path: Path) -> 
 
 
 async def test_the_same_order_sent_many_times_in_parallel_is_one_order(tmp_path: Path) -> None:
-    async def send_all(it: House, orders: int, copies: int) -> list[Placed]:
+    async def send_all(it: House, orders: int, copies: int) -> list[Outcome]:
         wanted = [
             it.buy(100 + n, 1_000, client_order_id=f"same-{n}") for n in range(orders) for _ in range(1 + n % copies)
         ]
@@ -355,7 +357,7 @@ async def test_the_queue_is_bounded_and_refuses_at_once(tmp_path: Path) -> None:
             asyncio.ensure_future(it.trading.place(it.buy(100, 1_000, client_order_id=f"q{n}"))) for n in range(25)
         ]
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [Placed] * 10 + [QueueFull] * 15
+        assert [type(answer) for answer in answers] == [Outcome] * 10 + [QueueFull] * 15
         assert len(it.trading.list_orders("alice").items) == 10
         with pytest.raises(InvalidRequest, match="1 to 10 of them, not 11"):
             it.runner.submit(bytes(192 * 11))
@@ -370,7 +372,7 @@ async def test_a_stop_answers_what_is_queued_and_refuses_the_rest(tmp_path: Path
         ]
         await asyncio.sleep(0)
         await it.runner.stop()
-        assert all(isinstance(answer, Placed) for answer in await asyncio.gather(*waiting))
+        assert all(isinstance(answer, Outcome) for answer in await asyncio.gather(*waiting))
         with pytest.raises(ShuttingDown):
             await it.trading.place(it.buy(100, 1_000))
     async with house(tmp_path) as it:
@@ -385,5 +387,5 @@ async def test_a_caller_that_gave_up_does_not_disturb_the_others(tmp_path: Path)
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
-        assert all(isinstance(answer, Placed) for answer in await asyncio.gather(*tasks[1::2]))
+        assert all(isinstance(answer, Outcome) for answer in await asyncio.gather(*tasks[1::2]))
         assert len(it.trading.list_orders("alice").items) == 20, "what was sent happens all the same"

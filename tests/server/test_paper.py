@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fastpath.model import OrderStatus, RejectReason
 
+from server.engine.orders import NewOrder
 from server.engine.setup import Setup, internal_spot
-from server.engine.trading import NewOrder
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Level, Quote, Trade
 from server.feeds.subscription import Channel, Delivery, Subscription, Update

@@ -16,9 +16,10 @@ from fastpath import codec
 from server.clock import ManualClock
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
+from server.engine.orders import Outcome
 from server.engine.recovery import recover
 from server.engine.runner import RunnerState
-from server.engine.trading import EngineState, Placed
+from server.engine.trading import EngineState
 from server.errors import JournalCorrupt, JournalFailed
 from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
@@ -232,5 +233,5 @@ async def test_what_waits_during_a_sync_is_one_group(tmp_path: Path) -> None:
     async with house(tmp_path) as it:
         before = it.runner.stats.batches
         answers = await asyncio.gather(*(it.trading.place(it.buy(1_000, 1_000)) for _ in range(500)))
-        assert all(isinstance(answer, Placed) for answer in answers)
+        assert all(isinstance(answer, Outcome) for answer in answers)
         assert it.runner.stats.batches - before <= 5

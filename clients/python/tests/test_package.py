@@ -27,7 +27,7 @@ ENUMS = [
     (models.OrderStatus, orders_pb2.OrderStatus),
     (models.TimeInForce, orders_pb2.TimeInForce),
     (models.InstrumentKind, market_data_pb2.InstrumentKind),
-    (models.TradingStatus, market_data_pb2.TradingStatus),
+    (models.TradingStatus, common_pb2.TradingStatus),
     (models.FeedState, market_data_pb2.FeedState),
     (models.AccountMode, accounts_pb2.AccountMode),
     (models.ServiceState, system_pb2.ServiceState),
