@@ -11,6 +11,8 @@ from fastpath.model cimport (
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_PLACE,
     COMMAND_SET_TRADING_STATUS,
+    ORDER_TYPE_STOP,
+    ORDER_TYPE_TRAILING_STOP_LIMIT,
     account_def_t,
     asset_def_t,
     command_t,
@@ -58,22 +60,29 @@ def definitions(const uint8_t[::1] commands):
 
 
 def entered_instruments(const uint8_t[::1] commands):
-    """Numbers of the instruments that orders may enter by `commands`: placed, amended, or let in by a trading status. A set.
+    """The instruments that orders may enter by `commands`: placed, amended, or let in by a trading status.
 
-    0 is among them if that can be any instrument.
+    A dictionary: number (0: any) -> whether orders that wait for prices may be among them.
     """
     cdef size_t i, count = command_count(commands)
     cdef const command_t* command
     cdef int64_t last = -1
-    cdef set found = set()
+    cdef bint conditional
+    cdef dict found = {}
     if not count:
         return found
     command = <const command_t*>&commands[0]
     for i in range(count):
-        if ((command[i].kind == COMMAND_PLACE or command[i].kind == COMMAND_AMEND
-                or command[i].kind == COMMAND_SET_TRADING_STATUS) and command[i].instrument != last):
-            last = command[i].instrument
-            found.add(last)
+        if command[i].kind == COMMAND_PLACE:
+            conditional = ORDER_TYPE_STOP <= command[i].order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT
+            if command[i].instrument == last and not conditional:
+                continue
+        elif command[i].kind == COMMAND_AMEND or command[i].kind == COMMAND_SET_TRADING_STATUS:
+            conditional = True
+        else:
+            continue
+        last = command[i].instrument
+        found[last] = conditional or found.get(last, False)
     return found
 
 

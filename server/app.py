@@ -144,6 +144,7 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     engine, runner = await _start_engine(config, clock, board, registry, parts)
     trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
     await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
+    await trading.close_old_sessions()
 
     hub = MarketData(epoch=secrets.token_hex(8))
     internal = InternalVenue(engine, hub, runner)

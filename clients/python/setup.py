@@ -59,7 +59,8 @@ class GenerateCode(Command):
         root = proto_root()
         sources = [str(path.relative_to(root)) for path in sorted((root / PACKAGE).glob("*.proto"))]
         # google/protobuf comes with grpc_tools, google/rpc with googleapis-common-protos.
-        wellknown = [Path(grpc_tools.__file__).parent / "_proto", *(Path(path).parent.parent for path in google.rpc.__path__)]
+        wellknown = [Path(grpc_tools.__file__).parent / "_proto"]
+        wellknown += [Path(path).parent.parent for path in google.rpc.__path__]
         includes = [f"-I{folder}" for folder in (root, *wellknown)]
         outputs = [f"--{kind}_out={HERE}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc")]
         if protoc.main(["protoc", plugin("protoc-gen-mypy_grpc"), *includes, *outputs, *sources]) != 0:

@@ -14,7 +14,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -39,10 +39,10 @@ _log = logging.getLogger(__name__)
 class MirrorSource(Protocol):
     """Where the state of mirrored venue books comes from, as commands."""
 
-    def take(self, instruments: Iterable[int]) -> bytes:
-        """MIRROR_* commands that are due, among them what brings the mirrors of `instruments` up to date.
+    def take(self, entered: Mapping[int, bool]) -> bytes:
+        """MIRROR_* commands that are due, among them what brings up to date the mirrors that orders may enter.
 
-        Orders may enter those instruments; 0 is any instrument that orders wait for.
+        `entered`: instrument (0: any in which there are orders) -> whether some of them may wait for prices.
         """
         ...
 

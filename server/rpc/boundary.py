@@ -250,8 +250,9 @@ class Boundary:
             raise errors.InvalidRequest.of(
                 "(message)", f"is not a valid {method.request_type.DESCRIPTOR.full_name}", reason="MALFORMED_MESSAGE"
             ) from None
-        if method.policy.account is not None and not call.caller.may_use(account := method.policy.account(request)):
-            raise errors.PermissionDenied("the token may not use this account", metadata={"account": account})
+        for account in method.policy.accounts(request) if method.policy.accounts is not None else ():
+            if not call.caller.may_use(account):
+                raise errors.PermissionDenied("the token may not use this account", metadata={"account": account})
         return request
 
     def _request(self, method: _Method, raw: bytes | AsyncIterable[bytes], call: Call) -> Any:

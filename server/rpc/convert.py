@@ -62,6 +62,12 @@ def order(view: OrderView) -> orders_pb2.Order:
         post_only=view.post_only,
         create_time=timestamp(view.create_ns) if view.create_ns else None,
         update_time=timestamp(view.update_ns),
+        trigger_price=instrument.price_text(view.trigger_price) if view.trigger_price else None,
+        waiting=view.waiting,
+        display_qty=instrument.qty_text(view.display_qty) if view.display_qty else None,
+        expire_time=timestamp(view.expire_ns) if view.expire_ns else None,
+        reduce_only=view.reduce_only,
+        list_id=str(view.list_id) if view.list_id else "",
     )
 
 

@@ -105,6 +105,17 @@ class Fields:
         units = self._units(field, text, instrument.lots if instrument else None, "QTY_NOT_ON_LOT")
         return self._positive(field, units)
 
+    def distance(self, field: str, text: str, instrument: Instrument | None) -> int:
+        """Ticks between two prices; zero or more."""
+        units = self._units(field, text, instrument.ticks if instrument else None, "PRICE_NOT_ON_TICK") or 0
+        if units < 0:
+            self.wrong(field, "must not be negative", "OUT_OF_RANGE")
+        return units
+
+    def positive_amount(self, field: str, text: str, asset: Asset | None) -> int:
+        """Smallest units of an asset; positive."""
+        return self._positive(field, self._units(field, text, asset.units if asset else None, "AMOUNT_NOT_ON_UNIT"))
+
     def amount(self, field: str, text: str, asset: Asset | None) -> int:
         """Smallest units of an asset; any sign, not zero."""
         units = self._units(field, text, asset.units if asset else None, "AMOUNT_NOT_ON_UNIT")

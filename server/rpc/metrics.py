@@ -9,6 +9,8 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from tradewind.v1 import orders_pb2
 
+from server.engine.orders import Outcome
+
 _LABELS = ("grpc_service", "grpc_method", "grpc_type")
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 CODES = {code: "".join(word.title() for word in code.name.split("_")) for code in grpc.StatusCode} | {
@@ -42,11 +44,14 @@ class OrderMetrics:
         self._orders = Counter("tradewind_orders", "Orders decided, by status.", ("status",), registry=registry)
         self._rejects = Counter("tradewind_order_rejects", "Orders refused, by reason.", ("reason",), registry=registry)
 
-    def decided(self, status: int, reject_reason: int) -> None:
-        """One order was decided; the numbers are those of the contract."""
-        self._orders.labels(_label(orders_pb2.OrderStatus.Name, status, "ORDER_STATUS_")).inc()
-        if reject_reason:
-            self._rejects.labels(_label(orders_pb2.RejectReason.Name, reject_reason, "REJECT_REASON_")).inc()
+    def decided(self, placed: Outcome) -> None:
+        """An order was placed; one that had been placed before is not counted again."""
+        if placed.replayed:
+            return
+        order = placed.order
+        self._orders.labels(_label(orders_pb2.OrderStatus.Name, order.status, "ORDER_STATUS_")).inc()
+        if order.reject_reason:
+            self._rejects.labels(_label(orders_pb2.RejectReason.Name, order.reject_reason, "REJECT_REASON_")).inc()
 
 
 def _label(name_of: Callable[[Any], str], number: int, prefix: str) -> str:

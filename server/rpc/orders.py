@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
 from server.clock import Clock
-from server.engine.trading import NewOrder, OrdersSnapshot, OrderUpdate, Trading
+from server.engine.orders import Outcome
+from server.engine.trading import OrdersSnapshot, OrderUpdate, Trading
 from server.errors import ShuttingDown
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
 from server.rpc.metrics import OrderMetrics
+from server.rpc.new_orders import new_order
+from server.rpc.order_batches import Batch, OrderStream, Result, check_batch
+from server.rpc.order_changes import amend_order, order_ref
 from server.rpc.streams import RECONNECT, engine_envelope, engine_position
 
-_DEFAULT_TIME_IN_FORCE: dict[int, int] = {
-    pb.ORDER_TYPE_LIMIT: pb.TIME_IN_FORCE_GTC,
-    pb.ORDER_TYPE_MARKET: pb.TIME_IN_FORCE_IOC,
-}
+MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS = 1_000, 86_400_000
 
 
 class OrderService:
@@ -30,18 +32,61 @@ class OrderService:
         self._clock = clock
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, call: Call) -> pb.PlaceOrderResponse:
-        placed = await self._trading.place(self._new_order(request))
-        if not placed.replayed:
-            self._metrics.decided(placed.order.status, placed.order.reject_reason)
+        placed = await self._trading.place(new_order(request, self._trading.registry))
+        self._metrics.decided(placed)
         return pb.PlaceOrderResponse(order=convert.order(placed.order), replayed=placed.replayed)
 
+    async def BatchPlaceOrders(self, request: pb.BatchPlaceOrdersRequest, call: Call) -> pb.BatchPlaceOrdersResponse:
+        check_batch("orders", request.orders)
+        batch = Batch(self._trading, self._metrics, call.request_id)
+        for each in request.orders:
+            batch.add(functools.partial(new_order, each, self._trading.registry))
+        batch.start()
+        return pb.BatchPlaceOrdersResponse(results=map(_placed, await batch.results()))
+
+    async def AmendOrder(self, request: pb.AmendOrderRequest, call: Call) -> pb.AmendOrderResponse:
+        order = await self._trading.amend(amend_order(request, self._trading))
+        return pb.AmendOrderResponse(order=convert.order(order))
+
     async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
-        account, order_id, client_order_id = _order_ref(request.order)
+        account, order_id, client_order_id = order_ref(request.order)
         canceled = await self._trading.cancel(account, order_id=order_id, client_order_id=client_order_id)
         return pb.CancelOrderResponse(order=convert.order(canceled))
 
+    async def CancelOrders(self, request: pb.CancelOrdersRequest, call: Call) -> pb.CancelOrdersResponse:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        side = fields.choice("side", request.side, common_pb2.Side, required=False)
+        self._check_filter(fields, request.instrument)
+        count = await self._trading.cancel_orders(account, instrument=request.instrument, side=side)
+        return pb.CancelOrdersResponse(canceled_count=count)
+
+    async def SetCancelTimer(self, request: pb.SetCancelTimerRequest, call: Call) -> pb.SetCancelTimerResponse:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        if request.timeout_ms:
+            fields.between("timeout_ms", request.timeout_ms, MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS)
+        fields.check()
+        expire_ns = self._clock.now_ns() + request.timeout_ms * 1_000_000 if request.timeout_ms else 0
+        await self._trading.set_cancel_timer(account, expire_ns)
+        return pb.SetCancelTimerResponse(expire_time=convert.timestamp(expire_ns) if expire_ns else None)
+
+    async def StreamOrders(
+        self, requests: AsyncIterator[pb.StreamOrdersRequest], call: Call
+    ) -> AsyncIterator[pb.StreamOrdersResponse]:
+        with contextlib.closing(OrderStream(self._trading, self._metrics, requests, call.request_id)) as stream:
+            async for response in stream.responses():
+                yield response
+
+    async def SetTradingStatus(self, request: pb.SetTradingStatusRequest, call: Call) -> pb.SetTradingStatusResponse:
+        fields = Fields()
+        status = fields.choice("status", request.status, common_pb2.TradingStatus)
+        self._check_filter(fields, request.instrument)
+        await self._trading.set_trading_status(request.instrument or None, status)
+        return pb.SetTradingStatusResponse()
+
     async def GetOrder(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
-        account, order_id, client_order_id = _order_ref(request.order)
+        account, order_id, client_order_id = order_ref(request.order)
         order = self._trading.get_order(account, order_id=order_id, client_order_id=client_order_id)
         return pb.GetOrderResponse(order=convert.order(order))
 
@@ -93,41 +138,6 @@ class OrderService:
                 yield message
         raise ShuttingDown(RECONNECT)
 
-    def _new_order(self, request: pb.PlaceOrderRequest) -> NewOrder:
-        """Raises InvalidRequest with everything that is wrong, NotFound for an unknown account or instrument."""
-        fields = Fields()
-        registry = self._trading.registry
-        account = fields.name("account", request.account)
-        instrument = fields.instrument("instrument", request.instrument, registry)
-        side = fields.choice("side", request.side, common_pb2.Side)
-        order_type = fields.choice("type", request.type, pb.OrderType)
-        time_in_force = fields.choice("time_in_force", request.time_in_force, pb.TimeInForce, required=False)
-        qty = fields.qty("qty", request.qty, instrument)
-        price = 0
-        if order_type == pb.ORDER_TYPE_MARKET:
-            if request.HasField("price"):
-                fields.wrong("price", "a market order takes no price", "NOT_ALLOWED")
-            if request.post_only:
-                fields.wrong("post_only", "a market order always takes liquidity", "NOT_ALLOWED")
-        else:
-            price = fields.price("price", request.price, instrument)
-        client_order_id = None
-        if request.HasField("client_order_id"):
-            client_order_id = fields.name("client_order_id", request.client_order_id)
-        fields.check()
-        registry.account(account)
-        return NewOrder(
-            account=account,
-            instrument=found("instrument", request.instrument, instrument),
-            side=side,
-            order_type=order_type,
-            time_in_force=time_in_force or _DEFAULT_TIME_IN_FORCE[order_type],
-            qty=qty,
-            price=price,
-            client_order_id=client_order_id,
-            post_only=request.post_only,
-        )
-
     def _check_filter(self, fields: Fields, instrument: str) -> None:
         known = fields.instrument("instrument", instrument, self._trading.registry) if instrument else None
         fields.check()
@@ -135,17 +145,8 @@ class OrderService:
             found("instrument", instrument, known)
 
 
-def _order_ref(ref: pb.OrderRef) -> tuple[str, int, str]:
-    """Account, and one of the two ids; the other is 0 or empty."""
-    fields = Fields()
-    order_id, client_order_id = 0, ""
-    account = fields.name("order.account", ref.account)
-    match ref.WhichOneof("id"):
-        case "order_id":
-            order_id = fields.number("order.order_id", ref.order_id)
-        case "client_order_id":
-            client_order_id = fields.name("order.client_order_id", ref.client_order_id)
-        case _:
-            fields.wrong("order.id", "is required: order_id or client_order_id", "REQUIRED")
-    fields.check()
-    return account, order_id, client_order_id
+def _placed(result: Result) -> pb.PlaceOrderResult:
+    if isinstance(result, Outcome):
+        placed = pb.PlaceOrderResponse(order=convert.order(result.order), replayed=result.replayed)
+        return pb.PlaceOrderResult(placed=placed)
+    return pb.PlaceOrderResult(error=result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -16,17 +16,42 @@ class Policy:
 
     scope: Scope | None
     """None: anybody, without a token."""
-    account: Callable[[Any], str] | None = None
-    """The account a request is about: the token must allow it too."""
+    accounts: Callable[[Any], Iterable[str]] | None = None
+    """The accounts a request is about: the token must allow them too."""
     open_on_loopback: bool = False
     """No token is needed if the server can be reached from this machine only."""
 
 
+def _one(path: str) -> Callable[[Any], Iterable[str]]:
+    """The account at a path of the request."""
+    account = attrgetter(path)
+    return lambda request: (account(request),)
+
+
+def _of_orders(request: Any) -> Iterable[str]:
+    return {order.account for order in request.orders}
+
+
+def _of_commands(request: Any) -> Iterable[str]:
+    return {_account_of(command) for command in request.commands}
+
+
+def _account_of(command: Any) -> str:
+    kind = command.WhichOneof("command")
+    if kind == "place":
+        account: str = command.place.account
+    else:
+        account = getattr(command, kind).order.account if kind else ""
+    return account
+
+
 _OPEN = Policy(None)
 _READ = Policy(Scope.READ)
-_READ_ACCOUNT = Policy(Scope.READ, attrgetter("account"))
+_READ_ACCOUNT = Policy(Scope.READ, _one("account"))
+_TRADE_ACCOUNT = Policy(Scope.TRADE, _one("account"))
+_TRADE_ORDER = Policy(Scope.TRADE, _one("order.account"))
 _ADMIN = Policy(Scope.ADMIN)
-_ADMIN_ACCOUNT = Policy(Scope.ADMIN, attrgetter("account"))
+_ADMIN_ACCOUNT = Policy(Scope.ADMIN, _one("account"))
 _OPERATOR = Policy(Scope.ADMIN, open_on_loopback=True)
 _REFLECTION = Policy(Scope.READ, open_on_loopback=True)
 
@@ -42,13 +67,19 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.MarketDataService/GetBook": _READ,
     "/tradewind.v1.MarketDataService/ListTrades": _READ,
     "/tradewind.v1.MarketDataService/SubscribeMarketData": _READ,
-    "/tradewind.v1.OrderService/PlaceOrder": Policy(Scope.TRADE, attrgetter("account")),
-    "/tradewind.v1.OrderService/CancelOrder": Policy(Scope.TRADE, attrgetter("order.account")),
-    "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, attrgetter("order.account")),
+    "/tradewind.v1.OrderService/PlaceOrder": _TRADE_ACCOUNT,
+    "/tradewind.v1.OrderService/BatchPlaceOrders": Policy(Scope.TRADE, _of_orders),
+    "/tradewind.v1.OrderService/AmendOrder": _TRADE_ORDER,
+    "/tradewind.v1.OrderService/CancelOrder": _TRADE_ORDER,
+    "/tradewind.v1.OrderService/CancelOrders": _TRADE_ACCOUNT,
+    "/tradewind.v1.OrderService/SetCancelTimer": _TRADE_ACCOUNT,
+    "/tradewind.v1.OrderService/StreamOrders": Policy(Scope.TRADE, _of_commands),
+    "/tradewind.v1.OrderService/SetTradingStatus": Policy(Scope.RISK_ADMIN),
+    "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, _one("order.account")),
     "/tradewind.v1.OrderService/ListOrders": _READ_ACCOUNT,
     "/tradewind.v1.OrderService/ListFills": _READ_ACCOUNT,
     "/tradewind.v1.OrderService/SubscribeOrders": _READ_ACCOUNT,
-    "/tradewind.v1.AccountService/CreateAccount": Policy(Scope.ADMIN, attrgetter("name")),
+    "/tradewind.v1.AccountService/CreateAccount": Policy(Scope.ADMIN, _one("name")),
     "/tradewind.v1.AccountService/ListAccounts": _READ,
     "/tradewind.v1.AccountService/AdjustBalance": _ADMIN_ACCOUNT,
     "/tradewind.v1.AccountService/ListBalances": _READ_ACCOUNT,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from fastpath.model import Side
@@ -153,19 +153,20 @@ class PaperVenue:
         if self._timer is not None:
             self._timer.cancel()
 
-    def take(self, instruments: Iterable[int]) -> bytes:
-        """Commands that are due, among them what brings mirrors of `instruments` up to date (0: of all with orders).
+    def take(self, entered: Mapping[int, bool]) -> bytes:
+        """Commands that are due, and what brings the mirrors of `entered` up to date. See runner.MirrorSource.
 
         Books come first: an order that a print triggers trades with the book as it is now.
         """
-        wanted = self._due.union(instruments)
-        if 0 in wanted:
-            wanted = (wanted | self._interest.keys()) - {0}
-        pictures = [self._picture(number) for number in sorted(wanted)]
+        books = self._due.union(entered)
+        if 0 in books:
+            books |= self._interest.keys()
+        prices = [number for number in sorted(books) if entered.get(number) or self._watches_last(number)]
+        pictures = [self._picture(number) for number in sorted(books)]
         trades = list(self._trades)
         self._trades.clear()
         self._due.clear()
-        return b"".join([*pictures, *trades, *[self._newest_price(number) for number in sorted(wanted)]])
+        return b"".join([*pictures, *trades, *map(self._newest_price, prices)])
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -196,6 +197,9 @@ class PaperVenue:
         self._shown[number] = _Shown(None, (0, 0), {})
         self._last_price.pop(number, None)
         return mirror_stale(number)
+
+    def _watches_last(self, number: int) -> bool:
+        return self._interest.get(number, NO_INTEREST).last != NOTHING
 
     def _newest_price(self, number: int) -> bytes:
         """The last price, for triggers; nothing if the engine knows it, or would not trust it."""

@@ -22,7 +22,6 @@ from tests.server.rpc_support import Metadata, bearer, refusal
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 METHODS = {f"/{service.full_name}/{method.name}": method for service in PUBLIC for method in service.methods}
-ACCOUNT_PATHS = {"account", "order.account", "name"}
 NEEDS = {
     "/tradewind.v1.SystemService/GetInfo": Scope.READ,
     "/tradewind.v1.SystemService/ListServices": Scope.READ,
@@ -30,7 +29,13 @@ NEEDS = {
     "/tradewind.v1.SystemService/ListTokens": Scope.ADMIN,
     "/tradewind.v1.SystemService/RevokeToken": Scope.ADMIN,
     "/tradewind.v1.OrderService/PlaceOrder": Scope.TRADE,
+    "/tradewind.v1.OrderService/BatchPlaceOrders": Scope.TRADE,
+    "/tradewind.v1.OrderService/AmendOrder": Scope.TRADE,
     "/tradewind.v1.OrderService/CancelOrder": Scope.TRADE,
+    "/tradewind.v1.OrderService/CancelOrders": Scope.TRADE,
+    "/tradewind.v1.OrderService/SetCancelTimer": Scope.TRADE,
+    "/tradewind.v1.OrderService/StreamOrders": Scope.TRADE,
+    "/tradewind.v1.OrderService/SetTradingStatus": Scope.RISK_ADMIN,
     "/tradewind.v1.AccountService/CreateAccount": Scope.ADMIN,
     "/tradewind.v1.AccountService/AdjustBalance": Scope.ADMIN,
 }
@@ -77,6 +82,10 @@ def about_demo(name: str) -> Any:
     request = GetMessageClass(METHODS[name].input_type)()
     if name.endswith("/CreateAccount"):
         request.name = "demo"
+    elif "orders" in request.DESCRIPTOR.fields_by_name:
+        request.orders.add().account = "demo"
+    elif "commands" in request.DESCRIPTOR.fields_by_name:
+        request.commands.add().cancel.order.account = "demo"
     elif "order" in request.DESCRIPTOR.fields_by_name:
         request.order.account = "demo"
     elif "account" in request.DESCRIPTOR.fields_by_name:
@@ -88,8 +97,13 @@ async def outcome(app: Running, name: str, metadata: Metadata) -> tuple[grpc.Sta
     method = METHODS[name]
     output = GetMessageClass(method.output_type)
     serialize = GetMessageClass(method.input_type).SerializeToString
-    if method.server_streaming:
-        call: Any = app.channel.unary_stream(name, serialize, output.FromString)(about_demo(name), metadata=metadata)
+    call: Any
+    if method.client_streaming:
+        stream = app.channel.stream_stream(name, serialize, output.FromString)
+        call = stream(iter([about_demo(name)]), metadata=metadata)
+        waiting = call.read()
+    elif method.server_streaming:
+        call = app.channel.unary_stream(name, serialize, output.FromString)(about_demo(name), metadata=metadata)
         waiting = call.read()
     else:
         call = app.channel.unary_unary(name, serialize, output.FromString)(about_demo(name), metadata=metadata)
@@ -129,7 +143,7 @@ async def test_scopes_allow_what_they_include(tokens: Tokens, name: str) -> None
 @pytest.mark.parametrize("name", METHODS, ids=lambda name: name.rpartition(".")[2])
 async def test_a_token_of_another_account_sees_nothing_of_this_one(tokens: Tokens, name: str) -> None:
     code, _ = await outcome(tokens.app, name, tokens.by_kind["admin of another account"])
-    about_an_account = POLICIES[name].account is not None
+    about_an_account = POLICIES[name].accounts is not None
     assert (code is grpc.StatusCode.PERMISSION_DENIED) == about_an_account
 
 
@@ -158,6 +172,6 @@ async def test_every_request_about_an_account_is_scoped_to_it() -> None:
     listing_all = {"/tradewind.v1.AccountService/ListAccounts"}
     for name, method in METHODS.items():
         fields = method.input_type.fields_by_name
-        names_one = "account" in fields or "order" in fields or name.endswith("/CreateAccount")
-        assert (POLICIES[name].account is not None) == names_one, name
-        assert name not in listing_all or not names_one
+        names_some = name.endswith("/CreateAccount") or bool({"account", "order", "orders", "commands"} & set(fields))
+        assert (POLICIES[name].accounts is not None) == names_some, name
+        assert name not in listing_all or not names_some

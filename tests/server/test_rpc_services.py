@@ -240,7 +240,7 @@ async def test_instruments_are_listed_filtered_and_described(app: Running) -> No
     )
     assert (known.instrument.tick_size, known.instrument.lot_size) == ("0.01", "0.00001")
     assert known.instrument.tradable
-    assert known.instrument.trading_status == market_data_pb2.TRADING_STATUS_OPEN
+    assert known.instrument.trading_status == common_pb2.TRADING_STATUS_OPEN
 
 
 async def test_quote_book_and_trades_of_the_internal_book(app: Running) -> None:
