@@ -104,7 +104,7 @@ cpdef enum OrderFlag:            # bit set in command_t.flags and event_t.flags
     ORDER_FLAG_QUOTE_QTY = 16        # command_t.amount is the quote money to spend; qty is 0
     ORDER_FLAG_CANCEL_ON_DISCONNECT = 32
     ORDER_FLAG_PROTECTED = 64        # a MARKET order whose price field bounds it
-    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger
+    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger or its parent
 
 cpdef enum RejectReason:
     REJECT_REASON_UNSPECIFIED = 0

@@ -10,7 +10,6 @@ import struct
 from typing import NamedTuple
 
 from fastpath.model import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus
-
 from server.instruments import Asset, Instrument, Registry
 
 EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
@@ -141,7 +140,7 @@ class OrderView(NamedTuple):
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits for its trigger."""
+        """Whether it waits for its trigger, or for its parent in a list."""
         return bool(self.flags & _WAITING)
 
     @property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastpath.model import OrderFlag, TrailingUnit
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
+from fastpath.model import OrderFlag, TrailingUnit
 from server.engine.orders import NewOrder
 from server.instruments import Instrument, Registry
 from server.rpc.fields import Fields, found

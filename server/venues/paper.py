@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from fastpath.model import Side
-
 from server.engine.blotter import Changes
 from server.engine.commands import mirror_picture, mirror_stale, mirror_trade
 from server.engine.engine import Engine

@@ -263,7 +263,8 @@ class ExchangeTwin:
         command = order.command
         return Event(
             side=order.side, order_type=command.order_type, time_in_force=command.time_in_force,
-            flags=command.flags | (128 if order.waiting else 0), account=order.account, instrument=order.instrument, order_id=order.order_id, price=order.price,
+            flags=command.flags | (128 if order.waiting else 0), account=order.account, instrument=order.instrument,
+            order_id=order.order_id, price=order.price,
             qty=order.qty, cum_qty=order.cum_qty, leaves_qty=order.leaves if order.status in (NEW, PARTIAL) else 0,
             cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
             cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from fastpath.model import CommandKind, EventKind
 
 from fastpath import records
+from fastpath.model import CommandKind, EventKind
 from server.engine import commands, definitions, events
 from server.instruments import Account, Asset, Instrument, InstrumentKind, Registry
 

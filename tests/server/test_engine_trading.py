@@ -7,8 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from fastpath.model import AccountMode, OrderStatus, RejectReason, TradingStatus
 
+from fastpath.model import AccountMode, OrderStatus, RejectReason, TradingStatus
 from server.engine.fanout import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.engine.limits import EngineLimits
 from server.engine.orders import NewOrder, Outcome

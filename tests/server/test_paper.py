@@ -10,7 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from fastpath.model import OrderStatus, RejectReason
-
 from server.engine.orders import NewOrder
 from server.engine.setup import Setup, internal_spot
 from server.feeds.hub import MarketData
