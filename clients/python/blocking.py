@@ -13,6 +13,7 @@ WORDS = [
     (r"\basync (def|for|with)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\bfrom asyncio import sleep\b", "from time import sleep"),
+    (r"\bfrom asyncio import Queue\b", "from queue import Queue"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\bAwaitable\[(\w+)\]", r"\1"),
     (r", Awaitable\b", ""),

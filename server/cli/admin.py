@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 import typer
-from tradewind import Account, Token
+from tradewind import Account, Token, TradingStatus
 
-from server.cli.render import Columns, console, fail, print_json, show, table
+from server.cli.render import Columns, console, fail, print_json, print_line, show, table
 from server.cli.session import ADMIN_TOKEN, DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
 from server.cli.trade import BALANCE_COLUMNS
 
@@ -41,11 +41,13 @@ class GrantedScope(StrEnum):
 _LIFETIME = re.compile(r"(\d+)([mhd])")
 _LIFETIME_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
+InstrumentOption = Annotated[str, typer.Option(help="venue:SYMBOL; without it, everything.")]
+
 tokens = typer.Typer(help="Tokens: who may call the server.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(app: typer.Typer) -> None:
-    for command in (accounts, deposit):
+    for command in (accounts, deposit, halt, resume):
         app.command()(command)
     app.add_typer(tokens, name="token")
 
@@ -93,6 +95,43 @@ def deposit(
         print_json(balance)
     else:
         console().print(table([balance], BALANCE_COLUMNS))
+
+
+def halt(
+    context: typer.Context,
+    instrument: InstrumentOption = "",
+    cancel_only: Annotated[bool, typer.Option("--cancel-only", help="Go on matching; take only cancels.")] = False,
+    reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Take what reduces a position, too.")] = False,
+) -> None:
+    """Stop trading: of one instrument, or of everything. Cancels are always taken.
+
+    \b
+    Examples:
+      tradewind halt
+      tradewind halt --instrument internal:BTC/USDT --cancel-only
+    """
+    if cancel_only and reduce_only:
+        raise typer.BadParameter("give only one of --cancel-only, --reduce-only", param_hint="--cancel-only")
+    status = TradingStatus.HALTED
+    if cancel_only or reduce_only:
+        status = TradingStatus.CANCEL_ONLY if cancel_only else TradingStatus.REDUCE_ONLY
+    _set_status(context, status, instrument)
+
+
+def resume(context: typer.Context, instrument: InstrumentOption = "") -> None:
+    """Let trading go on. What was halted by instrument is resumed by instrument.
+
+    \b
+    Example:
+      tradewind resume --instrument internal:BTC/USDT
+    """
+    _set_status(context, TradingStatus.OPEN, instrument)
+
+
+def _set_status(context: typer.Context, status: TradingStatus, instrument: str) -> None:
+    with session_of(context).client() as client:
+        client.set_trading_status(status, instrument)
+    print_line([instrument or "everything", status])
 
 
 @tokens.command("show")

@@ -1,18 +1,16 @@
-"""Orders and what follows from them: fills, positions, balances."""
+"""Orders that were placed, and what follows from them: fills, positions, balances."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 import typer
-from tradewind import Balance, Client, Fill, Order, OrderStatus, Position, Side
-from tradewind.errors import OrderNotOpen
+from tradewind import Balance, Fill, Order, Position
 
-from server.cli.render import Columns, cells, console, fail, print_json, print_line, show, table
+from server.cli.render import Columns, cells, console, print_json, print_line, show, table
 from server.cli.session import (
     DEFAULT_ACCOUNT,
     AccountOption,
-    InstrumentArgument,
     JsonFlag,
     LimitOption,
     WatchFlag,
@@ -26,9 +24,10 @@ ORDER_COLUMNS: Columns[Order] = {
     "type": lambda o: f"{o.type} {o.time_in_force}" + (" post-only" if o.post_only else ""),
     "qty": lambda o: o.qty,
     "price": lambda o: o.price,
+    "trigger": lambda o: o.trigger_price,
     "filled": lambda o: o.cum_qty,
     "average": lambda o: o.avg_price,
-    "status": lambda o: o.status + (f" {o.reject_reason}" if o.reject_reason else ""),
+    "status": lambda o: o.status + (" waiting" if o.waiting else f" {o.reject_reason}" if o.reject_reason else ""),
     "client id": lambda o: o.client_order_id,
     "updated": lambda o: o.update_time,
 }
@@ -58,90 +57,13 @@ BALANCE_COLUMNS: Columns[Balance] = {
     "free": lambda b: b.free,
 }
 
-QtyArgument = Annotated[str, typer.Argument(metavar="QTY", help="Quantity, a multiple of the instrument's lot size.")]
-PriceOption = Annotated[str | None, typer.Option("--price", "-p", help="Limit price, a multiple of the tick size.")]
-MarketFlag = Annotated[bool, typer.Option("--market", help="Take the best prices now, instead of --price.")]
-TifOption = Annotated[
-    Literal["GTC", "IOC", "FOK"] | None,
-    typer.Option("--tif", case_sensitive=False, help="GTC until canceled, IOC now, FOK all or nothing."),
-]
-PostOnlyFlag = Annotated[bool, typer.Option("--post-only", help="Refuse rather than take liquidity.")]
-ClientIdOption = Annotated[
-    str | None, typer.Option("--id", help="Your id of the order: the same command again then places nothing twice.")
-]
+OrderArgument = Annotated[str | None, typer.Argument(metavar="ORDER", help="The server's id of the order.")]
+OrderIdOption = Annotated[str | None, typer.Option("--id", help="Your id of the order instead.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (buy, sell, cancel, orders, fills, positions, balances):
+    for command in (amend, cancel, cancel_timer, orders, fills, positions, balances):
         app.command()(command)
-
-
-def buy(
-    context: typer.Context,
-    instrument: InstrumentArgument,
-    qty: QtyArgument,
-    price: PriceOption = None,
-    market: MarketFlag = False,
-    account: AccountOption = DEFAULT_ACCOUNT,
-    tif: TifOption = None,
-    post_only: PostOnlyFlag = False,
-    client_id: ClientIdOption = None,
-    json: JsonFlag = False,
-) -> None:
-    """Place an order to buy. A refused one is shown with its reason, and the exit code is 1.
-
-    \b
-    Examples:
-      tradewind buy binance:BTC/USDT 0.01 --market
-      tradewind buy internal:BTC/USDT 0.1 --price 60000 --id a-1
-    """
-    with session_of(context).client(account) as client:
-        _place(client, Side.BUY, instrument, qty, price, market, tif, post_only, client_id, json)
-
-
-def sell(
-    context: typer.Context,
-    instrument: InstrumentArgument,
-    qty: QtyArgument,
-    price: PriceOption = None,
-    market: MarketFlag = False,
-    account: AccountOption = DEFAULT_ACCOUNT,
-    tif: TifOption = None,
-    post_only: PostOnlyFlag = False,
-    client_id: ClientIdOption = None,
-    json: JsonFlag = False,
-) -> None:
-    """Place an order to sell. A refused one is shown with its reason, and the exit code is 1.
-
-    \b
-    Examples:
-      tradewind sell binance:BTC/USDT 0.01 --market
-      tradewind sell internal:BTC/USDT 0.1 -p 62000 --post-only
-    """
-    with session_of(context).client(account) as client:
-        _place(client, Side.SELL, instrument, qty, price, market, tif, post_only, client_id, json)
-
-
-def _place(
-    client: Client,
-    side: Side,
-    instrument: str,
-    qty: str,
-    price: str | None,
-    market: bool,
-    tif: str | None,
-    post_only: bool,
-    client_id: str | None,
-    json: bool,
-) -> None:
-    if market == (price is not None):
-        raise typer.BadParameter("give either --price or --market", param_hint="--price")
-    order = client.place_order(
-        instrument, side, qty, price, time_in_force=tif, post_only=post_only, client_order_id=client_id
-    )
-    show_order(order, json)
-    if order.status is OrderStatus.REJECTED:
-        fail(f"{order.reject_message or 'rejected'} [{order.reject_reason}]")
 
 
 def show_order(order: Order, json: bool) -> None:
@@ -151,12 +73,41 @@ def show_order(order: Order, json: bool) -> None:
         console().print(table([order], ORDER_COLUMNS))
 
 
+def amend(
+    context: typer.Context,
+    order_id: OrderArgument = None,
+    client_id: OrderIdOption = None,
+    qty: Annotated[str | None, typer.Option(help="New total quantity, what is filled included.")] = None,
+    price: Annotated[str | None, typer.Option("--price", "-p", help="New limit price.")] = None,
+    trigger_price: Annotated[str | None, typer.Option("--trigger-price", help="New price to wait for.")] = None,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    json: JsonFlag = False,
+) -> None:
+    """Change an open order. Less quantity at the same price keeps its place in the queue.
+
+    \b
+    Examples:
+      tradewind amend 1042 --price 60100
+      tradewind amend --id a-1 --qty 0.05
+    """
+    if (order_id is None) == (client_id is None):
+        raise typer.BadParameter("name one order, by ORDER or --id", param_hint="ORDER")
+    with session_of(context).client(account) as client:
+        order = client.amend_order(
+            order_id, client_order_id=client_id, qty=qty, price=price, trigger_price=trigger_price
+        )
+    show_order(order, json)
+
+
 def cancel(
     context: typer.Context,
-    order_id: Annotated[str | None, typer.Argument(metavar="ORDER", help="The server's id of the order.")] = None,
-    client_id: Annotated[str | None, typer.Option("--id", help="Your id of the order instead.")] = None,
+    order_id: OrderArgument = None,
+    client_id: OrderIdOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All open orders of the account.")] = False,
     instrument: Annotated[str, typer.Option(help="With --all: only this instrument.")] = "",
+    side: Annotated[
+        Literal["BUY", "SELL"] | None, typer.Option(case_sensitive=False, help="With --all: only this side.")
+    ] = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
@@ -174,18 +125,31 @@ def cancel(
         if not everything:
             show_order(client.cancel_order(order_id, client_order_id=client_id), json)
             return
-        canceled = _cancel_all(client, instrument)
-    show(canceled, ORDER_COLUMNS, as_json=json, empty="No open orders.")
+        count = client.cancel_orders(instrument=instrument, side=side)
+    if json:
+        print_json({"canceled": count})
+    else:
+        print_line([f"{count} canceled" if count else "No open orders."])
 
 
-def _cancel_all(client: Client, instrument: str) -> list[Order]:
-    canceled = []
-    for order in client.list_orders(instrument=instrument, open_only=True, limit=100_000):
-        try:
-            canceled.append(client.cancel_order(order.order_id))
-        except OrderNotOpen:  # it closed by itself meanwhile
-            continue
-    return canceled
+def cancel_timer(
+    context: typer.Context,
+    seconds: Annotated[float, typer.Argument(min=0, max=86_400, help="From now, 1 to 86400; 0 switches it off.")],
+    account: AccountOption = DEFAULT_ACCOUNT,
+    json: JsonFlag = False,
+) -> None:
+    """Dead-man timer: cancel all orders of the account then, unless this is called again before.
+
+    \b
+    Example:
+      while trade; do tradewind cancel-timer 60; sleep 20; done
+    """
+    with session_of(context).client(account) as client:
+        expire_time = client.set_cancel_timer(seconds)
+    if json:
+        print_json({"expire_time": expire_time})
+    else:
+        print_line(["off" if expire_time is None else f"runs out at {expire_time:%Y-%m-%d %H:%M:%S} UTC"])
 
 
 def orders(

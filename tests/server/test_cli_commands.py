@@ -135,6 +135,13 @@ def test_a_rejected_order_is_shown_and_is_a_failure(server: ScriptedServer, run:
         ("buy", NAME, "1"),
         ("buy", NAME, "1", "--market", "--price", "5"),
         ("buy", NAME, "1", "--market", "--tif", "gtx"),
+        ("buy", NAME, "--market"),
+        ("buy", NAME, "1", "--stop", "1", "--take-profit", "2"),
+        ("buy", NAME, "1", "--trail", "1", "--price", "2"),
+        ("buy", NAME, "1", "-p", "1", "--day", "--tif", "ioc"),
+        ("buy", NAME, "1", "--market", "--close"),
+        ("halt", "--cancel-only", "--reduce-only"),
+        ("amend", "7", "--id", "mine"),
         ("cancel",),
         ("cancel", "7", "--all"),
         ("book", NAME, "--depth", "0"),
@@ -226,17 +233,87 @@ def test_watching_prints_a_json_line_an_event(server: ScriptedServer, run: Any) 
 
 
 def test_everything_open_is_canceled(server: ScriptedServer, run: Any) -> None:
-    closed = error_details_pb2.ErrorInfo(domain="tradewind", reason="ORDER_NOT_OPEN")
-    server.on("ListOrders", lambda call: orders_pb2.ListOrdersResponse(orders=[order(), order()]))
-    server.on(
-        "CancelOrder",
-        lambda call: orders_pb2.CancelOrderResponse(order=order(orders_pb2.ORDER_STATUS_CANCELED)),
-        lambda call: call.fail(grpc.StatusCode.FAILED_PRECONDITION, "closed", closed),
-    )
-    ran = run("cancel", "--all", "--json")
-    assert server.calls["ListOrders"][0].request.open_only
-    assert [one["status"] for one in ran.document] == ["CANCELED"]
-    assert ran.status == 0
+    server.on("CancelOrders", lambda call: orders_pb2.CancelOrdersResponse(canceled_count=3))
+    ran = run("cancel", "--all", "--instrument", NAME, "--side", "sell", "--json")
+    request = server.calls["CancelOrders"][0].request
+    assert (request.account, request.instrument, request.side) == ("demo", NAME, common_pb2.SIDE_SELL)
+    assert ran.document == {"canceled": 3}
+    assert run("cancel", "--all").out == "3 canceled\n"
+
+
+TYPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("1", "--market", "--protect", "99"), {"type": "MARKET", "protection_price": "99"}),
+    (("1", "--market", "--to-limit"), {"type": "MARKET_TO_LIMIT"}),
+    (("--market", "--quote-qty", "500"), {"type": "MARKET", "qty": "", "quote_qty": "500"}),
+    (("--market", "--close"), {"type": "MARKET", "qty": "", "close_position": True}),
+    (("1", "--stop", "90"), {"type": "STOP", "trigger_price": "90"}),
+    (("1", "--stop", "90", "--price", "89"), {"type": "STOP_LIMIT", "trigger_price": "90", "price": "89"}),
+    (("1", "--take-profit", "120"), {"type": "TAKE_PROFIT", "trigger_price": "120"}),
+    (
+        ("1", "--take-profit", "120", "-p", "119", "--trigger", "mid"),
+        {"type": "TAKE_PROFIT_LIMIT", "price": "119", "trigger_source": orders_pb2.TRIGGER_SOURCE_MID},
+    ),
+    (("1", "--trail", "5"), {"type": "TRAILING_STOP", "trailing_offset": "5"}),
+    (
+        ("1", "--trail-bps", "50", "--activate", "110", "--limit-offset", "0.5"),
+        {"type": "TRAILING_STOP_LIMIT", "trailing_offset_bps": 50, "trigger_price": "110", "limit_offset": "0.5"},
+    ),
+    (("1", "-p", "100", "--iceberg", "0.1"), {"type": "ICEBERG", "display_qty": "0.1"}),
+    (("1", "-p", "100", "--hidden", "--reduce-only"), {"type": "HIDDEN", "reduce_only": True}),
+    (("1", "-p", "100", "--day"), {"type": "LIMIT", "time_in_force": orders_pb2.TIME_IN_FORCE_DAY}),
+    (
+        ("1", "-p", "100", "--gtd", "2030-01-02T03:04:05"),
+        {"time_in_force": orders_pb2.TIME_IN_FORCE_GTD, "expire_time": timestamp_pb2.Timestamp(seconds=1893553445)},
+    ),
+    (("1", "-p", "100", "--slide"), {"post_only": True, "post_only_slide": True}),
+    (
+        ("1", "-p", "100", "--tif", "ioc", "--min-qty", "0.5", "--stp", "cancel_both"),
+        {"min_qty": "0.5", "self_trade_prevention": orders_pb2.SELF_TRADE_PREVENTION_CANCEL_BOTH},
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "fields"), TYPES, ids=lambda value: "-".join(value))
+def test_every_order_type_is_placed_as_typed(
+    server: ScriptedServer, run: Any, arguments: tuple[str, ...], fields: dict[str, Any]
+) -> None:
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=order()))
+    assert run("sell", NAME, *arguments).status == 0
+    request = server.calls["PlaceOrder"][0].request
+    assert request.side == common_pb2.SIDE_SELL
+    sent = {name: getattr(request, name) for name in fields} | {"type": orders_pb2.OrderType.Name(request.type)[11:]}
+    assert sent == {"type": "LIMIT"} | fields
+
+
+def test_an_order_is_amended_as_typed(server: ScriptedServer, run: Any) -> None:
+    server.on("AmendOrder", lambda call: orders_pb2.AmendOrderResponse(order=order()))
+    assert run("amend", "7", "--qty", "0.5", "--json").document["order_id"] == "7"
+    run("amend", "--id", "mine", "-p", "99", "--trigger-price", "98")
+    first, second = (call.request for call in server.calls["AmendOrder"])
+    assert (first.order.order_id, first.qty, first.HasField("price")) == ("7", "0.5", False)
+    assert (second.order.client_order_id, second.price, second.trigger_price) == ("mine", "99", "98")
+
+
+def test_the_cancel_timer_is_set_and_switched_off(server: ScriptedServer, run: Any) -> None:
+    def answer(call: Call) -> orders_pb2.SetCancelTimerResponse:
+        return orders_pb2.SetCancelTimerResponse(expire_time=NOW if call.request.timeout_ms else None)
+
+    server.on("SetCancelTimer", answer)
+    assert run("cancel-timer", "60").out == "runs out at 2023-11-14 22:13:20 UTC\n"
+    assert run("cancel-timer", "0").out == "off\n"
+    assert [call.request.timeout_ms for call in server.calls["SetCancelTimer"]] == [60_000, 0]
+
+
+def test_trading_is_halted_and_resumed(server: ScriptedServer, run: Any) -> None:
+    server.on("SetTradingStatus", lambda call: orders_pb2.SetTradingStatusResponse())
+    for arguments in (("halt",), ("halt", "--instrument", NAME, "--cancel-only"), ("resume", "--instrument", NAME)):
+        assert run(*arguments).status == 0
+    sent = [(call.request.instrument, call.request.status) for call in server.calls["SetTradingStatus"]]
+    assert sent == [
+        ("", common_pb2.TRADING_STATUS_HALTED),
+        (NAME, common_pb2.TRADING_STATUS_CANCEL_ONLY),
+        (NAME, common_pb2.TRADING_STATUS_OPEN),
+    ]
 
 
 def test_lists_say_so_when_they_are_empty(server: ScriptedServer, run: Any) -> None:

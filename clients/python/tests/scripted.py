@@ -73,11 +73,11 @@ class ScriptedServer:
         handlers = {}
         for method in service.methods:
             request_type = getattr(file, method.input_type.name)
-            build = (
-                grpc.unary_stream_rpc_method_handler
-                if method.server_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
+            build = {
+                (False, False): grpc.unary_unary_rpc_method_handler,
+                (False, True): grpc.unary_stream_rpc_method_handler,
+                (True, True): grpc.stream_stream_rpc_method_handler,
+            }[method.client_streaming, method.server_streaming]
             handlers[method.name] = build(
                 self._behavior(method.name),
                 request_deserializer=request_type.FromString,
@@ -102,7 +102,10 @@ class Driver:
         self.client = client
 
     async def call(self, method: str, *args: Any, **options: Any) -> Any:
-        result = getattr(self.client, method)(*args, **options)
+        return await self.of(getattr(self.client, method)(*args, **options))
+
+    async def of(self, result: Any) -> Any:
+        """What a method of either kind gives."""
         return await result if inspect.isawaitable(result) else result
 
     async def take(self, watch: Any, count: int) -> list[Any]:

@@ -26,6 +26,8 @@ ENUMS = [
     (models.OrderType, orders_pb2.OrderType),
     (models.OrderStatus, orders_pb2.OrderStatus),
     (models.TimeInForce, orders_pb2.TimeInForce),
+    (models.TriggerSource, orders_pb2.TriggerSource),
+    (models.SelfTradePrevention, orders_pb2.SelfTradePrevention),
     (models.InstrumentKind, market_data_pb2.InstrumentKind),
     (models.TradingStatus, common_pb2.TradingStatus),
     (models.FeedState, market_data_pb2.FeedState),
@@ -70,7 +72,7 @@ def test_exponents_and_zeros_are_written_out(value: str | int, text: str) -> Non
     assert convert.decimal_text("qty", value) == text
 
 
-@pytest.mark.parametrize("name", ["client.py", "watch.py"])
+@pytest.mark.parametrize("name", sorted(path.name for path in (SDK / "tradewind/_async").glob("[!_]*.py")))
 def test_the_blocking_client_is_the_twin_of_the_asyncio_one(name: str) -> None:
     source = (SDK / "tradewind/_async" / name).read_text()
     generated = (SDK / "tradewind/_sync" / name).read_text()
@@ -85,6 +87,7 @@ def test_both_clients_offer_the_same() -> None:
 
     assert public(tradewind.Client) == public(tradewind.AsyncClient)
     assert public(tradewind.Watch) == public(tradewind.AsyncWatch)
+    assert public(tradewind.OrderStream) == public(tradewind.AsyncOrderStream)
 
 
 def test_every_rpc_of_the_contract_has_a_method() -> None:

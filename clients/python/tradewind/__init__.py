@@ -11,8 +11,10 @@
 
 from tradewind import errors
 from tradewind._async.client import AsyncClient
+from tradewind._async.order_stream import AsyncOrderStream
 from tradewind._async.watch import AsyncWatch
 from tradewind._sync.client import Client
+from tradewind._sync.order_stream import OrderStream
 from tradewind._sync.watch import Watch
 from tradewind.errors import TradewindError
 from tradewind.models import (
@@ -34,6 +36,7 @@ from tradewind.models import (
     Position,
     Quote,
     Scope,
+    SelfTradePrevention,
     ServerInfo,
     ServiceState,
     ServiceStatus,
@@ -42,15 +45,20 @@ from tradewind.models import (
     Token,
     Trade,
     TradingStatus,
+    TriggerSource,
 )
+from tradewind.orders import AmendRequest, CancelRequest, OrderRequest
 
 __all__ = [
     "Account",
     "AccountMode",
+    "AmendRequest",
     "AsyncClient",
+    "AsyncOrderStream",
     "AsyncWatch",
     "Balance",
     "Book",
+    "CancelRequest",
     "Client",
     "FeedState",
     "Fill",
@@ -60,12 +68,15 @@ __all__ = [
     "Liquidity",
     "NewToken",
     "Order",
+    "OrderRequest",
     "OrderStatus",
+    "OrderStream",
     "OrderType",
     "OrderUpdate",
     "Position",
     "Quote",
     "Scope",
+    "SelfTradePrevention",
     "ServerInfo",
     "ServiceState",
     "ServiceStatus",
@@ -75,6 +86,7 @@ __all__ = [
     "Trade",
     "TradewindError",
     "TradingStatus",
+    "TriggerSource",
     "Watch",
     "errors",
 ]

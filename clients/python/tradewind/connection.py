@@ -15,11 +15,20 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TOKEN_FILE = Path("var/admin.token")
 ADDRESS_ENV, TOKEN_ENV, TOKEN_FILE_ENV = "TRADEWIND_ADDRESS", "TRADEWIND_TOKEN", "TRADEWIND_TOKEN_FILE"
 
-# What may be repeated without doing anything twice: reads, and mutations that carry the caller's key.
+# What may be repeated without doing anything twice: reads, and mutations that carry the caller's key or set a state.
 _RETRIED = {
     "SystemService": ("GetInfo", "ListServices", "ListTokens"),
     "MarketDataService": ("ListInstruments", "GetInstrument", "GetQuote", "GetBook", "ListTrades"),
-    "OrderService": ("PlaceOrder", "GetOrder", "ListOrders", "ListFills"),
+    "OrderService": (
+        "PlaceOrder",
+        "BatchPlaceOrders",
+        "CancelOrders",
+        "SetCancelTimer",
+        "SetTradingStatus",
+        "GetOrder",
+        "ListOrders",
+        "ListFills",
+    ),
     "AccountService": ("CreateAccount", "ListAccounts", "AdjustBalance", "ListBalances", "ListPositions"),
 }
 SERVICE_CONFIG = {

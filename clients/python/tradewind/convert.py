@@ -69,6 +69,8 @@ LIQUIDITY = Names(models.Liquidity, common_pb2.Liquidity)
 ORDER_TYPE = Names(models.OrderType, orders_pb2.OrderType)
 ORDER_STATUS = Names(models.OrderStatus, orders_pb2.OrderStatus)
 TIME_IN_FORCE = Names(models.TimeInForce, orders_pb2.TimeInForce)
+TRIGGER_SOURCE = Names(models.TriggerSource, orders_pb2.TriggerSource)
+SELF_TRADE_PREVENTION = Names(models.SelfTradePrevention, orders_pb2.SelfTradePrevention)
 INSTRUMENT_KIND = Names(models.InstrumentKind, market_data_pb2.InstrumentKind)
 TRADING_STATUS = Names(models.TradingStatus, common_pb2.TradingStatus)
 FEED_STATE = Names(models.FeedState, market_data_pb2.FeedState)
@@ -95,7 +97,7 @@ def _ns(time: Timestamp) -> int:
     return time.seconds * 1_000_000_000 + time.nanos
 
 
-def _utc(time: Timestamp) -> datetime:
+def utc(time: Timestamp) -> datetime:
     return models.utc(_ns(time))
 
 
@@ -208,8 +210,14 @@ def order(wire: orders_pb2.Order, *, replayed: bool = False) -> models.Order:
         reject_message=wire.reject_message,
         cancel_reason=_reason(orders_pb2.CancelReason, "CANCEL_REASON_", wire.cancel_reason),
         post_only=wire.post_only,
-        create_time=_utc(wire.create_time) if wire.HasField("create_time") else None,
-        update_time=_utc(wire.update_time),
+        reduce_only=wire.reduce_only,
+        trigger_price=_decimal_or_none(wire, "trigger_price"),
+        waiting=wire.waiting,
+        display_qty=_decimal_or_none(wire, "display_qty"),
+        expire_time=utc(wire.expire_time) if wire.HasField("expire_time") else None,
+        list_id=wire.list_id or None,
+        create_time=utc(wire.create_time) if wire.HasField("create_time") else None,
+        update_time=utc(wire.update_time),
         replayed=replayed,
     )
 
@@ -227,7 +235,7 @@ def fill(wire: orders_pb2.Fill) -> models.Fill:
         liquidity=LIQUIDITY.member(wire.liquidity),
         fee=Decimal(wire.fee),
         fee_asset=wire.fee_asset,
-        time=_utc(wire.time),
+        time=utc(wire.time),
     )
 
 
@@ -235,7 +243,7 @@ def account(wire: accounts_pb2.Account) -> models.Account:
     return models.Account(
         name=wire.name,
         mode=ACCOUNT_MODE.member(wire.mode),
-        create_time=_utc(wire.create_time),
+        create_time=utc(wire.create_time),
     )
 
 
@@ -266,12 +274,12 @@ def position(wire: accounts_pb2.Position) -> models.Position:
 def server_info(wire: system_pb2.GetInfoResponse) -> models.ServerInfo:
     return models.ServerInfo(
         version=wire.version,
-        start_time=_utc(wire.start_time),
+        start_time=utc(wire.start_time),
         epoch=wire.epoch,
         market_data=wire.market_data,
         command_sequence=wire.command_sequence,
         state_hash=wire.state_hash,
-        server_time=_utc(wire.server_time),
+        server_time=utc(wire.server_time),
     )
 
 
@@ -280,7 +288,7 @@ def service_status(wire: system_pb2.ServiceStatus) -> models.ServiceStatus:
         name=wire.name,
         state=SERVICE_STATE.member(wire.state),
         detail=wire.detail,
-        since=_utc(wire.since),
+        since=utc(wire.since),
     )
 
 
@@ -290,6 +298,6 @@ def token(wire: system_pb2.Token) -> models.Token:
         description=wire.description,
         scopes=tuple(SCOPE.member(scope) for scope in wire.scopes),
         accounts=tuple(wire.accounts),
-        expire_time=_utc(wire.expire_time) if wire.HasField("expire_time") else None,
-        create_time=_utc(wire.create_time),
+        expire_time=utc(wire.expire_time) if wire.HasField("expire_time") else None,
+        create_time=utc(wire.create_time),
     )

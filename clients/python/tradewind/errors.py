@@ -158,6 +158,16 @@ _BY_REASON: dict[str, type[TradewindError]] = {
 }
 
 
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _kind(code: grpc.StatusCode, reason: str) -> type[TradewindError]:
+    """By the status code, and narrower by a reason that belongs to it."""
+    kind = _BY_CODE.get(code, ServerError)
+    narrower = _BY_REASON.get(reason, kind)
+    return narrower if issubclass(narrower, kind) else kind
+
+
 def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> TradewindError:
     """The typed error of a failed call, of either the sync or the async API of grpc."""
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
@@ -165,13 +175,25 @@ def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> TradewindError
     code, message = error.code(), error.details() or ""
     trailers = dict(error.trailing_metadata() or ())
     details = _Details.of(trailers.get(STATUS_DETAILS_KEY))
-    kind = _BY_CODE.get(code, ServerError)
-    narrower = _BY_REASON.get(details.reason, kind)
-    return (narrower if issubclass(narrower, kind) else kind)(
+    return _kind(code, details.reason)(
         message,
         reason=details.reason or code.name,
         metadata=details.metadata,
         request_id=str(trailers.get(REQUEST_ID_KEY, request_id)),
+        violations=details.violations,
+        retry_after=details.retry_after,
+    )
+
+
+def from_status(status: status_pb2.Status) -> TradewindError:
+    """The typed error of one item of a batch."""
+    details = _Details()
+    details.read(status.details)
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _kind(code, details.reason)(
+        status.message,
+        reason=details.reason or code.name,
+        metadata=details.metadata,
         violations=details.violations,
         retry_after=details.retry_after,
     )
@@ -191,10 +213,10 @@ class _Details:
         found = cls()
         if isinstance(packed, bytes):
             with suppress(DecodeError):  # of something between us and the server; the status itself still counts
-                found._read(status_pb2.Status.FromString(packed).details)
+                found.read(status_pb2.Status.FromString(packed).details)
         return found
 
-    def _read(self, details: Iterable[object]) -> None:
+    def read(self, details: Iterable[object]) -> None:
         info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         for detail in details:
             if detail.Unpack(info):  # type: ignore[attr-defined]

@@ -20,15 +20,47 @@ class OrderType(StrEnum):
     UNSPECIFIED = "UNSPECIFIED"
     LIMIT = "LIMIT"
     MARKET = "MARKET"
+    MARKET_TO_LIMIT = "MARKET_TO_LIMIT"
+    STOP = "STOP"
+    STOP_LIMIT = "STOP_LIMIT"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    TAKE_PROFIT_LIMIT = "TAKE_PROFIT_LIMIT"
+    TRAILING_STOP = "TRAILING_STOP"
+    TRAILING_STOP_LIMIT = "TRAILING_STOP_LIMIT"
+    ICEBERG = "ICEBERG"
+    HIDDEN = "HIDDEN"
 
 
 class TimeInForce(StrEnum):
-    """How long an order stays: GTC until canceled, IOC what is possible now, FOK all now or nothing."""
+    """How long an order stays: GTC until canceled, IOC what is possible now, FOK all now or nothing, GTD until a time,
+    DAY until the end of the UTC day."""
 
     UNSPECIFIED = "UNSPECIFIED"
     GTC = "GTC"
     IOC = "IOC"
     FOK = "FOK"
+    GTD = "GTD"
+    DAY = "DAY"
+
+
+class TriggerSource(StrEnum):
+    """Which price fires a trigger: the last trade, the side one would trade at, or the middle of bid and ask."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    LAST = "LAST"
+    BID_ASK = "BID_ASK"
+    MID = "MID"
+
+
+class SelfTradePrevention(StrEnum):
+    """What happens when an order would trade with one of the same owner."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    NONE = "NONE"
+    CANCEL_NEWEST = "CANCEL_NEWEST"
+    CANCEL_OLDEST = "CANCEL_OLDEST"
+    CANCEL_BOTH = "CANCEL_BOTH"
+    DECREMENT_AND_CANCEL = "DECREMENT_AND_CANCEL"
 
 
 class OrderStatus(StrEnum):
@@ -226,6 +258,13 @@ class Order:
     reject_message: str
     cancel_reason: str | None
     post_only: bool
+    reduce_only: bool
+    trigger_price: Decimal | None
+    waiting: bool
+    """For its trigger, or for the first order of its list."""
+    display_qty: Decimal | None
+    expire_time: datetime | None
+    list_id: str | None
     create_time: datetime | None
     """None for an order so old that the server no longer knows."""
     update_time: datetime

@@ -2,118 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Any, TypedDict, TypeVar, Unpack
-
-import grpc
 
 from tradewind import convert
-from tradewind._async.watch import DEFAULT_OUTAGE_S, AsyncOrdersWatch, AsyncWatch
-from tradewind.connection import Connection, new_id
+from tradewind._async.calls import MAX_PAGE
+from tradewind._async.orders import AsyncOrderCalls
+from tradewind._async.watch import AsyncWatch
+from tradewind.connection import new_id
 from tradewind.convert import Number, decimal_text
-from tradewind.errors import from_rpc_error
 from tradewind.models import (
     Account,
     AccountMode,
     Balance,
     Book,
-    Fill,
     Instrument,
     NewToken,
-    Order,
-    OrderType,
     Position,
     Quote,
     Scope,
     ServerInfo,
     ServiceStatus,
-    Side,
-    TimeInForce,
     Token,
     Trade,
 )
-from tradewind.streams import AccountFeed, BookFeed, OrdersFeed, QuoteFeed, TradeFeed
-from tradewind.v1 import (
-    accounts_pb2,
-    accounts_pb2_grpc,
-    market_data_pb2,
-    market_data_pb2_grpc,
-    orders_pb2,
-    orders_pb2_grpc,
-    system_pb2,
-    system_pb2_grpc,
-)
-
-T = TypeVar("T")
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-MAX_PAGE = 1000
+from tradewind.streams import AccountFeed, BookFeed, QuoteFeed, TradeFeed
+from tradewind.v1 import accounts_pb2, market_data_pb2, system_pb2
 
 
-class OrderOptions(TypedDict, total=False):
-    """What `buy` and `sell` pass on to `place_order`."""
-
-    account: str | None
-    time_in_force: TimeInForce | str | None
-    post_only: bool
-    client_order_id: str | None
-
-
-class AsyncClient:
+class AsyncClient(AsyncOrderCalls):
     """A connection to a Tradewind server.
 
     Every call is bounded by `timeout_s`. Reads, and mutations that carry a key, are retried while the server is
-    unavailable (4 tries, 0.1 s to 2 s apart); PlaceOrder always carries one. Errors are those of `tradewind.errors`;
-    bad arguments raise ValueError or TypeError before anything is sent.
+    unavailable (4 tries, 0.1 s to 2 s apart); placing an order always carries one. Errors are those of
+    `tradewind.errors`; bad arguments raise ValueError or TypeError before anything is sent.
     """
-
-    def __init__(
-        self,
-        address: str | None = None,
-        token: str | None = None,
-        *,
-        account: str | None = None,
-        token_file: str | Path | None = None,
-        tls: bool = False,
-        ca_file: str | Path | None = None,
-        timeout_s: float = 10.0,
-        max_outage_s: float = DEFAULT_OUTAGE_S,
-    ) -> None:
-        """`account` is used where a call names none. `max_outage_s`: how long a stream tries to reconnect.
-
-        Address and token have defaults: see `tradewind.connection.Connection.resolve`.
-        """
-        self._connection = Connection.resolve(address, token, token_file=token_file, tls=tls, ca_file=ca_file)
-        self._account = account
-        self._timeout_s = timeout_s
-        self._max_outage_s = max_outage_s
-        self.address = self._connection.address
-        self.channel: grpc.aio.Channel = self._connection.open_async()
-        """The gRPC channel, for stubs of one's own. Calls over it need `metadata()`."""
-        self._system = system_pb2_grpc.SystemServiceStub(self.channel)
-        self._market = market_data_pb2_grpc.MarketDataServiceStub(self.channel)
-        self._orders = orders_pb2_grpc.OrderServiceStub(self.channel)
-        self._accounts = accounts_pb2_grpc.AccountServiceStub(self.channel)
-
-    async def close(self) -> None:
-        """Close the connection; open streams end."""
-        await self.channel.close()
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata of one call: the token and a fresh request id."""
-        return self._connection.metadata(new_id())
 
     # --- the server -------------------------------------------------------------------------------------------------
 
@@ -198,97 +121,6 @@ class AsyncClient:
         """
         return self._watch(self._market.SubscribeMarketData, BookFeed(instruments, depth, interval_ms))
 
-    # --- orders -----------------------------------------------------------------------------------------------------
-
-    async def place_order(
-        self,
-        instrument: str,
-        side: Side | str,
-        qty: Number,
-        price: Number | None = None,
-        *,
-        account: str | None = None,
-        time_in_force: TimeInForce | str | None = None,
-        post_only: bool = False,
-        client_order_id: str | None = None,
-    ) -> Order:
-        """Place an order: a limit order if it has a price, else a market order. It is durable when the answer comes.
-
-        An order the server decides against is returned too, with status REJECTED and its reason. `client_order_id`
-        makes the call repeatable for ever: the same again returns the original order (`replayed`), another order under
-        the same id raises ClientOrderIdConflict. The SDK makes one if none is given; it is in `metadata` of every error
-        raised, so after DeadlineExceeded repeat the call with it.
-        """
-        order_type = OrderType.MARKET if price is None else OrderType.LIMIT
-        key = client_order_id or new_id()
-        request = orders_pb2.PlaceOrderRequest(
-            account=self._account_or_default(account),
-            instrument=instrument,
-            side=convert.SIDE.number(side),
-            type=convert.ORDER_TYPE.number(order_type),
-            time_in_force=convert.TIME_IN_FORCE.number(time_in_force) if time_in_force else None,
-            qty=decimal_text("qty", qty),
-            price=None if price is None else decimal_text("price", price),
-            client_order_id=key,
-            post_only=post_only,
-        )
-        response = await self._call(self._orders.PlaceOrder, request, {"client_order_id": key})
-        return convert.order(response.order, replayed=response.replayed)
-
-    async def buy(
-        self, instrument: str, qty: Number, price: Number | None = None, **options: Unpack[OrderOptions]
-    ) -> Order:
-        """`place_order` with side BUY."""
-        return await self.place_order(instrument, Side.BUY, qty, price, **options)
-
-    async def sell(
-        self, instrument: str, qty: Number, price: Number | None = None, **options: Unpack[OrderOptions]
-    ) -> Order:
-        """`place_order` with side SELL."""
-        return await self.place_order(instrument, Side.SELL, qty, price, **options)
-
-    async def cancel_order(
-        self, order_id: str | None = None, *, client_order_id: str | None = None, account: str | None = None
-    ) -> Order:
-        """Cancel an open order, named by either id. Raises NotFound, OrderNotOpen."""
-        request = orders_pb2.CancelOrderRequest(order=self._order_ref(order_id, client_order_id, account))
-        return convert.order((await self._call(self._orders.CancelOrder, request)).order)
-
-    async def get_order(
-        self, order_id: str | None = None, *, client_order_id: str | None = None, account: str | None = None
-    ) -> Order:
-        """One order as it stands, named by either id. Raises NotFound."""
-        request = orders_pb2.GetOrderRequest(order=self._order_ref(order_id, client_order_id, account))
-        return convert.order((await self._call(self._orders.GetOrder, request)).order)
-
-    async def list_orders(
-        self, *, instrument: str = "", open_only: bool = False, limit: int = 100, account: str | None = None
-    ) -> list[Order]:
-        """Orders of an account, newest first."""
-        request = orders_pb2.ListOrdersRequest(
-            account=self._account_or_default(account), instrument=instrument, open_only=open_only
-        )
-        return await self._pages(self._orders.ListOrders, request, "orders", convert.order, limit)
-
-    async def list_fills(
-        self, *, instrument: str = "", order_id: str = "", limit: int = 100, account: str | None = None
-    ) -> list[Fill]:
-        """Fills of an account, newest first; of one instrument or order if asked."""
-        request = orders_pb2.ListFillsRequest(
-            account=self._account_or_default(account), instrument=instrument, order_id=order_id
-        )
-        return await self._pages(self._orders.ListFills, request, "fills", convert.fill, limit)
-
-    def watch_orders(self, account: str | None = None) -> AsyncOrdersWatch:
-        """The open orders of an account, then every change of any order, each once, also over reconnects."""
-        name = self._account_or_default(account)
-
-        async def look_up(order: Order) -> Order:
-            return await self.get_order(order.order_id, account=name)
-
-        open_call = self._opener(self._orders.SubscribeOrders)
-        return AsyncOrdersWatch(open_call, OrdersFeed(name), self._max_outage_s, look_up)
-
     # --- accounts ---------------------------------------------------------------------------------------------------
 
     async def create_account(self, name: str, mode: AccountMode | str = AccountMode.PAPER) -> Account:
@@ -330,56 +162,3 @@ class AsyncClient:
     def watch_account(self, account: str | None = None) -> AsyncWatch[Balance | Position]:
         """Balances and positions of an account: all of them, then each as it changes, also over reconnects."""
         return self._watch(self._accounts.SubscribeAccount, AccountFeed(self._account_or_default(account)))
-
-    # --- how calls are made -----------------------------------------------------------------------------------------
-
-    async def _call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, keys: dict[str, str] | None = None
-    ) -> A:
-        """One call. An error carries the request id, and `keys`: what to repeat the call with."""
-        request_id = new_id()
-        try:
-            return await method(request, timeout=self._timeout_s, metadata=self._connection.metadata(request_id))
-        except grpc.RpcError as error:
-            failure = from_rpc_error(error, request_id)
-            failure.metadata.update(keys or {})
-            raise failure from None
-
-    async def _pages(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[Any, Any],
-        request: Any,
-        field: str,
-        value_of: Callable[[Any], T],
-        limit: int,
-    ) -> list[T]:
-        """At most `limit` items of a paged list, over as many calls as it takes."""
-        items: list[T] = []
-        while len(items) < limit:
-            request.page_size = min(limit - len(items), MAX_PAGE)
-            response = await self._call(method, request)
-            items += [value_of(wire) for wire in getattr(response, field)]
-            if not response.next_page_token:
-                break
-            request.page_token = response.next_page_token
-        return items
-
-    def _opener(self, method: Any) -> Callable[[Any], Any]:
-        return lambda request: method(request, metadata=self.metadata())
-
-    def _watch(self, method: Any, feed: Any) -> AsyncWatch[Any]:
-        return AsyncWatch(self._opener(method), feed, self._max_outage_s)
-
-    def _account_or_default(self, account: str | None) -> str:
-        name = account or self._account
-        if not name:
-            raise ValueError("which account? give account=, here or to the client")
-        return name
-
-    def _order_ref(self, order_id: str | None, client_order_id: str | None, account: str | None) -> orders_pb2.OrderRef:
-        if (order_id is None) == (client_order_id is None):
-            raise ValueError("name the order by order_id or by client_order_id, one of the two")
-        name = self._account_or_default(account)
-        return orders_pb2.OrderRef(account=name, order_id=order_id, client_order_id=client_order_id)
-
-
