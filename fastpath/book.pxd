@@ -8,7 +8,7 @@ from libc.stdint cimport INT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.ladder cimport ladder_erase, ladder_find, ladder_insert, ladder_reserve, ladder_t
 from fastpath.model cimport price_t, qty_t
-from fastpath.pool cimport NIL, level_t, order_t, pool_give_level, pool_t, pool_take_level
+from fastpath.pool cimport NIL, level_t, links_of, order_t, pool_give_level, pool_t, pool_take_level
 
 cdef enum LadderIndex:
     LADDER_BID = 0
@@ -81,27 +81,25 @@ cdef inline void book_append(pool_t* pool, uint32_t slot, uint32_t handle) noexc
     cdef level_t* level = &pool.levels[handle]
     cdef order_t* order = &pool.orders[slot]
     order.level = handle
-    order.next = NIL
-    order.prev = level.tail
-    cdef uint32_t* link = &pool.orders[level.tail].next if level.tail != NIL else &level.head
-    link[0] = slot
-    level.tail = slot
+    cdef uint32_t youngest = level.links.prev
+    order.links.next = handle
+    order.links.prev = youngest
+    level.links.prev = slot
+    links_of(pool, youngest).next = slot
 
-cdef inline void book_unlink(pool_t* pool, uint32_t slot, level_t* level) noexcept nogil:
+cdef inline void book_unlink(pool_t* pool, uint32_t slot) noexcept nogil:
     """Take an order out of its level's queue; totals are the caller's."""
-    cdef uint32_t before = pool.orders[slot].prev
-    cdef uint32_t after = pool.orders[slot].next
-    cdef uint32_t* forward = &pool.orders[before].next if before != NIL else &level.head
-    cdef uint32_t* backward = &pool.orders[after].prev if after != NIL else &level.tail
-    forward[0] = after            # written through a chosen address: a choice costs less than a wrong guess
-    backward[0] = before
+    cdef uint32_t before = pool.orders[slot].links.prev
+    cdef uint32_t after = pool.orders[slot].links.next
+    links_of(pool, before).next = after
+    links_of(pool, after).prev = before
 
 cdef inline uint32_t book_new_level(book_t* book, uint32_t index, price_t key) noexcept nogil:
     cdef uint32_t handle = pool_take_level(book.pool)
     cdef level_t* level = &book.pool.levels[handle]
     level.key = key
     level.qty = 0
-    level.head = level.tail = NIL
+    level.links.prev = level.links.next = handle
     level.count = 0
     level.book = <uint16_t>book.number
     level.ladder = <uint8_t>index
@@ -145,7 +143,7 @@ cdef inline void book_remove(book_t* book, uint32_t slot) noexcept nogil:
     ladder.open_qty -= order.qty
     if level.iceberg:
         book_forget_iceberg(book, slot, ladder)
-    book_unlink(book.pool, slot, level)
+    book_unlink(book.pool, slot)
     order.level = NIL
     level.qty -= order.qty
     level.count -= 1

@@ -9,7 +9,7 @@ from fastpath.ladder cimport (
     ladder_init,
     ladder_levels,
 )
-from fastpath.pool cimport iceberg_t, order_leaves
+from fastpath.pool cimport iceberg_t, is_level, order_leaves
 
 
 cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
@@ -82,7 +82,7 @@ cdef qty_t refill(book_t* book, uint32_t slot) noexcept nogil:
     iceberg.reserve -= order.qty
     level.qty += order.qty
     book.ladders[level.ladder].refills -= 1
-    book_unlink(book.pool, slot, level)
+    book_unlink(book.pool, slot)
     book_append(book.pool, slot, handle)
     return order.qty
 
@@ -131,7 +131,7 @@ cdef bint book_level(const book_t* book, uint8_t side, price_t price, depth_t* o
 
 cdef uint32_t book_first(const book_t* book, uint32_t ladder) noexcept nogil:
     cdef uint32_t handle = book.ladders[ladder].best
-    return NIL if handle == NIL else book.pool.levels[handle].head
+    return NIL if handle == NIL else book.pool.levels[handle].links.next
 
 
 cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil:
@@ -139,11 +139,11 @@ cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil:
     cdef const level_t* level
     cdef uint32_t handle
     cdef price_t key = 0
-    if order.next != NIL:
-        return order.next
+    if not is_level(book.pool, order.links.next):
+        return order.links.next
     level = &book.pool.levels[order.level]
     handle = ladder_after(&book.ladders[level.ladder], level.key, &key)
-    return NIL if handle == NIL else book.pool.levels[handle].head
+    return NIL if handle == NIL else book.pool.levels[handle].links.next
 
 
 cdef uint32_t book_orders(
@@ -195,17 +195,17 @@ cdef const char* validate_level(
 ) noexcept nogil:
     cdef const level_t* level = &book.pool.levels[handle]
     cdef const order_t* order
-    cdef uint32_t slot = level.head
-    cdef uint32_t previous = NIL
+    cdef uint32_t slot = level.links.next
+    cdef uint32_t previous = handle
     cdef uint32_t count = 0
     cdef qty_t qty = 0
     if level.book != book.number or level.ladder != index:
         return "a level belongs to another ladder"
     if level.count == 0:
         return "an empty level is kept"
-    while slot != NIL:
+    while slot != handle:
         order = &book.pool.orders[slot]
-        if order.prev != previous or order.level != handle:
+        if order.links.prev != previous or order.level != handle:
             return "the links of a level's queue disagree"
         if order.qty <= 0:
             return "an order with nothing open rests"
@@ -216,8 +216,8 @@ cdef const char* validate_level(
         refills[0] += refills_of(&book.pool.icebergs[slot])
         count += 1
         previous = slot
-        slot = order.next
-    if level.tail != previous or level.count != count or level.qty != qty:
+        slot = order.links.next
+    if level.links.prev != previous or level.count != count or level.qty != qty:
         return "a level's totals differ from its orders"
     return NULL
 

@@ -6,7 +6,7 @@ from fastpath.book cimport ladder_mask
 from fastpath.engine cimport ENGINE_MOVE, ENGINE_NEW, engine_book, engine_command_t, engine_t
 from fastpath.ladder cimport __builtin_prefetch, cell_of, in_window, ladder_t
 from fastpath.model cimport price_t
-from fastpath.pool cimport id_map_guess, id_tag, order_t
+from fastpath.pool cimport id_bucket, id_cell, id_map_guess, order_t
 
 cdef enum:
     STAGE = 4                     # commands between one step and the next
@@ -51,7 +51,9 @@ cdef inline void look_ahead(
     cdef uint32_t slot
     cdef uint64_t at = i + 6 * STAGE
     if at < n:
-        __builtin_prefetch(&engine.ids.buckets[id_tag(commands[at].id) >> engine.ids.shift])
+        __builtin_prefetch(id_cell(engine.ids, commands[at].id))
+        if engine.ids.hashed > 0:
+            __builtin_prefetch(id_bucket(engine.ids, commands[at].id))
     at -= STAGE
     if at < n:
         slot = id_map_guess(engine.ids, commands[at].id)
@@ -61,8 +63,8 @@ cdef inline void look_ahead(
     if at < n:
         order = &engine.pool.orders[ahead.slots[at % HORIZON]]
         __builtin_prefetch(&engine.pool.levels[order.level])
-        __builtin_prefetch(&engine.pool.orders[order.prev])
-        __builtin_prefetch(&engine.pool.orders[order.next])
+        __builtin_prefetch(&engine.pool.orders[order.links.prev])
+        __builtin_prefetch(&engine.pool.orders[order.links.next])
     at -= STAGE
     if at < n:
         __builtin_prefetch(target_cell(engine, &commands[at], ahead.slots[at % HORIZON]))
@@ -73,4 +75,4 @@ cdef inline void look_ahead(
         __builtin_prefetch(&engine.pool.levels[ahead.levels[at % HORIZON]])
     at -= STAGE
     if at < n:
-        __builtin_prefetch(&engine.pool.orders[engine.pool.levels[ahead.levels[at % HORIZON]].tail])
+        __builtin_prefetch(&engine.pool.orders[engine.pool.levels[ahead.levels[at % HORIZON]].links.prev])

@@ -106,11 +106,11 @@ cdef bint count_level(
     """
     cdef const pool_t* pool = book.pool
     cdef uint32_t own = self_trade_owner(taker)
-    cdef uint32_t slot = pool.levels[handle].head
+    cdef uint32_t slot = pool.levels[handle].links.next
     cdef bint iceberg = pool.levels[handle].iceberg
     cdef qty_t reserve = 0
     cdef qty_t step
-    while slot != NIL and left[0] > 0:
+    while slot != handle and left[0] > 0:
         if own == 0 or pool.orders[slot].owner != own:
             step = min(left[0], pool.orders[slot].qty)
             left[0] -= step
@@ -121,7 +121,7 @@ cdef bint count_level(
             left[0] -= min(left[0], order_leaves(pool, slot))
         elif taker.stp_mode != SELF_TRADE_PREVENTION_CANCEL_OLDEST:
             return False
-        slot = pool.orders[slot].next
+        slot = pool.orders[slot].links.next
     step = min(left[0], reserve)
     left[0] -= step
     found[0] += step
@@ -150,10 +150,10 @@ cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
     cdef qty_t total = pool.levels[handle].qty
     cdef uint32_t slot
     if pool.levels[handle].iceberg:
-        slot = pool.levels[handle].head
-        while slot != NIL:
+        slot = pool.levels[handle].links.next
+        while slot != handle:
             total += pool.icebergs[slot].reserve
-            slot = pool.orders[slot].next
+            slot = pool.orders[slot].links.next
     return total
 
 
@@ -255,13 +255,13 @@ cdef bint trade(book_t* book, const taker_t* taker, sink_t* sink, match_t* resul
         if opposite == NULL or opposite.best_key > limit:
             break
         level = &book.pool.levels[opposite.best]
-        maker = &book.pool.orders[level.head]
+        maker = &book.pool.orders[level.links.next]
         price = opposite.best_key ^ mask
         if own != 0 and maker.owner == own:
-            if not prevent_self_trade(book, level.head, price, taker, sink, result):
+            if not prevent_self_trade(book, level.links.next, price, taker, sink, result):
                 return False
             continue
-        fill = next_fill(sink, FILL_TRADE, level.head, price, min(result.leaves, maker.qty))
+        fill = next_fill(sink, FILL_TRADE, level.links.next, price, min(result.leaves, maker.qty))
         result.leaves -= fill.qty
         result.filled += fill.qty
         result.price = price

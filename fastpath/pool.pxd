@@ -1,6 +1,9 @@
 # One arena of orders and price levels shared by the books of an engine, and a map from client ids to its slots.
 #
 # Design: an order or a level is a 32-byte record named by a dense 32-bit slot, never by a pointer. Links are slots too.
+# Orders and levels share one numbering (orders 1..capacity, levels above) and keep their links at the same place: a queue is a
+# ring through its level, which stands after the youngest order and before the oldest. So linking and unlinking ask no
+# questions, and a processor guesses none of them wrong.
 # Slot 0 (NIL) is nobody. The arena is reserved once, at its full capacity; the operating system commits a page when it is
 # first touched, so memory grows with use up to the bound and records never move. Freed slots are reused last-in first-out,
 # which keeps the hot ones in cache. Levels cannot run out before orders do: a level exists only while an order rests on it.
@@ -12,19 +15,21 @@ from fastpath.model cimport price_t, qty_t
 cdef enum:
     NIL = 0
 
+cdef struct links_t:
+    uint32_t prev                 # towards the oldest of the queue; of a level: the youngest
+    uint32_t next                 # towards the youngest; of a level: the oldest. Also links the free lists
+
 cdef struct order_t:              # 32 bytes
     uint64_t id                   # the owner of the pool writes it; the book only hands it on
     qty_t    qty                  # open quantity that may trade now: an iceberg's current slice, else all that is open
-    uint32_t prev                 # neighbours in the level's queue (oldest first); next also links the free list
-    uint32_t next
+    links_t  links
     uint32_t level                # the level it rests on; NIL while it rests nowhere
     uint32_t owner                # self-trade prevention group; 0 never counts as oneself
 
 cdef struct level_t:              # 32 bytes
     price_t  key                  # the price, complemented on the bid side: on both sides a smaller key is a better price
     qty_t    qty                  # sum of the orders' qty
-    uint32_t head                 # oldest order
-    uint32_t tail                 # youngest order; also links the free list
+    links_t  links
     uint32_t count                # orders
     uint16_t book                 # number of the book
     uint8_t  ladder               # LadderIndex within the book
@@ -36,7 +41,7 @@ cdef struct iceberg_t:            # 16 bytes, touched for icebergs only; all 0 f
 
 cdef struct pool_t:
     order_t*   orders
-    level_t*   levels
+    level_t*   levels             # the same memory: only slots above capacity are levels
     iceberg_t* icebergs
     uint32_t capacity             # orders
     uint32_t count                # orders in use
@@ -45,14 +50,25 @@ cdef struct pool_t:
     uint32_t free_level
     uint32_t fresh_level
 
+cdef enum:
+    POOL_MAX = 0x7FFFFFFF         # orders: as many levels must be numbered too
+
 cdef pool_t* pool_new(uint32_t capacity) noexcept nogil      # NULL: out of memory
 cdef void pool_free(pool_t* pool) noexcept nogil             # NULL is allowed
+
+cdef inline links_t* links_of(const pool_t* pool, uint32_t node) noexcept nogil:
+    """The links of an order or a level: 16 bytes into its record."""
+    return &(<links_t*>pool.orders)[4 * <uint64_t>node + 2]
+
+cdef inline bint is_level(const pool_t* pool, uint32_t node) noexcept nogil:
+    """True at the end of a queue, where the level stands."""
+    return node > pool.capacity
 
 cdef inline uint32_t pool_take(pool_t* pool) noexcept nogil:
     """A slot for one order, NIL when the pool is full."""
     cdef uint32_t slot = pool.free_order
     if slot != NIL:
-        pool.free_order = pool.orders[slot].next
+        pool.free_order = pool.orders[slot].links.next
     elif pool.fresh_order <= pool.capacity:
         slot = pool.fresh_order
         pool.fresh_order += 1
@@ -64,21 +80,21 @@ cdef inline uint32_t pool_take(pool_t* pool) noexcept nogil:
 
 cdef inline void pool_give(pool_t* pool, uint32_t slot) noexcept nogil:
     """Give back the slot of an order that rests nowhere."""
-    pool.orders[slot].next = pool.free_order
+    pool.orders[slot].links.next = pool.free_order
     pool.free_order = slot
     pool.count -= 1
 
 cdef inline uint32_t pool_take_level(pool_t* pool) noexcept nogil:
     cdef uint32_t handle = pool.free_level
     if handle != NIL:
-        pool.free_level = pool.levels[handle].tail
+        pool.free_level = pool.levels[handle].links.next
     else:
         handle = pool.fresh_level
         pool.fresh_level += 1
     return handle
 
 cdef inline void pool_give_level(pool_t* pool, uint32_t handle) noexcept nogil:
-    pool.levels[handle].tail = pool.free_level
+    pool.levels[handle].links.next = pool.free_level
     pool.free_level = handle
 
 cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil:
@@ -89,7 +105,11 @@ cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil
     return order.qty
 
 
-# id_map: client id (u64, not 0) -> slot of the order that carries it. Open addressing by buckets of one cache line with seven
+# id_map: client id (u64, not 0) -> slot of the order that carries it.
+#
+# Most ids are counted up, so most are found in a cell chosen by their low bits: one read, in a line that ids of the same age
+# share. An id whose cell is taken goes into a hash table instead, which stays empty while ids are dense and makes any other ids work.
+# The table: open addressing by buckets of one cache line with seven
 # lanes, at most three quarters full. A lane keeps 32 bits of the hash; the id itself is compared in the order, which whoever asks is
 # about to read anyway. A bucket counts the ids that found it full and went on (spilled): a search ends at the first bucket
 # nobody spilled from, and removal needs no tombstones. All lanes are compared at once: no branches to guess wrong.
@@ -129,13 +149,16 @@ cdef struct id_bucket_t:          # 64 bytes
     uint32_t unused
 
 cdef struct id_map_t:
+    uint32_t* cells               # slot by the low bits of the id; NIL: free
+    uint64_t  cell_mask           # cells - 1
+    const order_t* orders         # the pool's; orders[NIL].id is 0, which is no id
+    uint32_t count                # ids
+    uint32_t hashed               # those of them in the buckets
+    uint32_t room                 # ids the buckets take before there must be more
+    uint32_t capacity
     id_bucket_t* buckets
-    const order_t* orders         # the pool's
     uint32_t mask                 # buckets - 1
     uint32_t shift                # 32 - log2(buckets)
-    uint32_t count
-    uint32_t room                 # ids it takes before it must grow
-    uint32_t capacity
 
 cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil     # for as many ids as the pool has orders; NULL: out of memory
 cdef void id_map_free(id_map_t* ids) noexcept nogil
@@ -143,21 +166,30 @@ cdef bint id_map_grow(id_map_t* ids) noexcept nogil
 
 cdef inline bint id_map_reserve(id_map_t* ids) noexcept nogil:
     """Make sure one more id has room. False: the capacity is reached, or out of memory."""
-    return ids.count < ids.room or id_map_grow(ids)
+    return ids.hashed < ids.room or id_map_grow(ids)
+
+cdef inline uint32_t* id_cell(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """Where `id` is kept unless another id is. The high half counts too: (account, number) pairs spread as well."""
+    return &ids.cells[(id ^ (id >> 32)) & ids.cell_mask]
 
 cdef inline uint32_t id_tag(uint64_t id) noexcept nogil:
     """Multiplicative hash; its high bits choose the bucket."""
     return <uint32_t>((id * <uint64_t>0x9E3779B97F4A7C15) >> 32)
 
-cdef inline uint32_t id_map_guess(const id_map_t* ids, uint64_t id) noexcept nogil:
-    """The slot that probably carries `id`, found in one bucket and without touching an order; NIL: no guess."""
-    cdef uint32_t tag = id_tag(id)
-    cdef const id_bucket_t* bucket = &ids.buckets[tag >> ids.shift]
-    cdef uint32_t found = lanes_equal(bucket.tags, tag)
-    return bucket.slots[__builtin_ctz(found)] if found != 0 else NIL
+cdef inline const id_bucket_t* id_bucket(const id_map_t* ids, uint64_t id) noexcept nogil:
+    return &ids.buckets[id_tag(id) >> ids.shift]
 
-cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
-    """The slot of `id` (not 0), NIL when there is none."""
+cdef inline uint32_t id_map_guess(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """The slot that may carry `id`, found without touching an order; NIL: no guess."""
+    cdef uint32_t slot = id_cell(ids, id)[0]
+    cdef uint32_t found
+    if ids.hashed > 0:
+        found = lanes_equal(id_bucket(ids, id).tags, id_tag(id))
+        if found != 0:
+            return id_bucket(ids, id).slots[__builtin_ctz(found)]
+    return slot
+
+cdef inline uint32_t id_map_get_hashed(const id_map_t* ids, uint64_t id) noexcept nogil:
     cdef uint32_t tag = id_tag(id)
     cdef uint32_t at = tag >> ids.shift
     cdef uint32_t found, slot
@@ -167,14 +199,21 @@ cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil
         found = lanes_equal(bucket.tags, tag)
         while found != 0:
             slot = bucket.slots[__builtin_ctz(found)]
-            if ids.orders[slot].id == id and slot != NIL:
+            if ids.orders[slot].id == id:
                 return slot
             found &= found - 1
         if bucket.spilled == 0:
             return NIL
         at = (at + 1) & ids.mask
 
-cdef inline void id_map_put_tag(id_map_t* ids, uint32_t tag, uint32_t slot) noexcept nogil:
+cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """The slot of `id` (not 0), NIL when there is none."""
+    cdef uint32_t slot = id_cell(ids, id)[0]
+    if slot != NIL and ids.orders[slot].id == id:
+        return slot
+    return NIL if ids.hashed == 0 else id_map_get_hashed(ids, id)
+
+cdef inline void id_map_put_hashed(id_map_t* ids, uint32_t tag, uint32_t slot) noexcept nogil:
     cdef uint32_t at = tag >> ids.shift
     cdef uint32_t lane
     cdef uint32_t free_lanes = lanes_equal(ids.buckets[at].slots, NIL)
@@ -185,19 +224,32 @@ cdef inline void id_map_put_tag(id_map_t* ids, uint32_t tag, uint32_t slot) noex
     lane = __builtin_ctz(free_lanes)
     ids.buckets[at].tags[lane] = tag
     ids.buckets[at].slots[lane] = slot
-    ids.count += 1
+    ids.hashed += 1
 
 cdef inline void id_map_put(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
     """Add an id that is not in the map, after id_map_reserve() said yes. orders[slot].id is `id`."""
-    id_map_put_tag(ids, id_tag(id), slot)
+    cdef uint32_t* cell = id_cell(ids, id)
+    ids.count += 1
+    if cell[0] == NIL:
+        cell[0] = slot
+    else:
+        id_map_put_hashed(ids, id_tag(id), slot)
 
-cdef inline void id_map_remove(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
-    """Forget `id`, which maps to `slot`."""
-    cdef uint32_t at = id_tag(id) >> ids.shift
+cdef inline void id_map_remove_hashed(id_map_t* ids, uint32_t tag, uint32_t slot) noexcept nogil:
+    cdef uint32_t at = tag >> ids.shift
     cdef uint32_t found = lanes_equal(ids.buckets[at].slots, slot)
     while found == 0:
         ids.buckets[at].spilled -= 1
         at = (at + 1) & ids.mask
         found = lanes_equal(ids.buckets[at].slots, slot)
     ids.buckets[at].slots[__builtin_ctz(found)] = NIL
+    ids.hashed -= 1
+
+cdef inline void id_map_remove(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
+    """Forget `id`, which maps to `slot`."""
+    cdef uint32_t* cell = id_cell(ids, id)
     ids.count -= 1
+    if cell[0] == slot:
+        cell[0] = NIL
+    else:
+        id_map_remove_hashed(ids, id_tag(id), slot)

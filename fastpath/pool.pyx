@@ -9,28 +9,35 @@ cdef extern from *:
 
 cdef enum:
     FIRST_BUCKETS = 256
+    CELLS_PER_ORDER = 4           # 16 bytes an order: ids that rest together may be four times as far apart as they are many
+    MIN_CELLS = 4096
+
+
+cdef inline size_t nodes_size(uint32_t capacity) noexcept nogil:
+    return (2 * <size_t>capacity + 1) * sizeof(order_t)
 
 
 cdef pool_t* pool_new(uint32_t capacity) noexcept nogil:
-    cdef pool_t* pool = <pool_t*>calloc(1, sizeof(pool_t))
+    cdef pool_t* pool = NULL
+    if capacity <= POOL_MAX:
+        pool = <pool_t*>calloc(1, sizeof(pool_t))
     if pool == NULL:
         return NULL
     pool.capacity = capacity
-    pool.orders = <order_t*>memory_reserve((<size_t>capacity + 1) * sizeof(order_t))
-    pool.levels = <level_t*>memory_reserve((<size_t>capacity + 1) * sizeof(level_t))
+    pool.orders = <order_t*>memory_reserve(nodes_size(capacity))
+    pool.levels = <level_t*>pool.orders
     pool.icebergs = <iceberg_t*>memory_reserve((<size_t>capacity + 1) * sizeof(iceberg_t))
-    if pool.orders == NULL or pool.levels == NULL or pool.icebergs == NULL:
+    if pool.orders == NULL or pool.icebergs == NULL:
         pool_free(pool)
         return NULL
     pool.fresh_order = 1
-    pool.fresh_level = 1
+    pool.fresh_level = capacity + 1
     return pool
 
 
 cdef void pool_free(pool_t* pool) noexcept nogil:
     if pool != NULL:
-        memory_release(pool.orders, (<size_t>pool.capacity + 1) * sizeof(order_t))
-        memory_release(pool.levels, (<size_t>pool.capacity + 1) * sizeof(level_t))
+        memory_release(pool.orders, nodes_size(pool.capacity))
         memory_release(pool.icebergs, (<size_t>pool.capacity + 1) * sizeof(iceberg_t))
         free(pool)
 
@@ -44,7 +51,7 @@ cdef bint allocate_buckets(id_map_t* ids, uint64_t buckets) noexcept nogil:
     ids.mask = <uint32_t>(buckets - 1)
     ids.shift = 32 - <uint32_t>__builtin_ctzll(buckets)
     ids.room = <uint32_t>min(buckets * BUCKET_LANES * 3 // 4, <uint64_t>ids.capacity)
-    ids.count = 0
+    ids.hashed = 0
     return True
 
 
@@ -54,8 +61,12 @@ cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil:
         return NULL
     ids.orders = pool.orders
     ids.capacity = pool.capacity
-    if not allocate_buckets(ids, FIRST_BUCKETS):
-        free(ids)
+    ids.cell_mask = MIN_CELLS - 1
+    while ids.cell_mask // CELLS_PER_ORDER < pool.capacity:
+        ids.cell_mask = 2 * ids.cell_mask + 1
+    ids.cells = <uint32_t*>memory_reserve((ids.cell_mask + 1) * sizeof(uint32_t))
+    if ids.cells == NULL or not allocate_buckets(ids, FIRST_BUCKETS):
+        id_map_free(ids)
         return NULL
     return ids
 
@@ -65,17 +76,19 @@ cdef bint id_map_grow(id_map_t* ids) noexcept nogil:
     cdef uint64_t buckets = <uint64_t>old.mask + 1
     cdef uint64_t at
     cdef uint32_t lane
-    if ids.count >= ids.capacity or not allocate_buckets(ids, 2 * buckets):
+    if ids.hashed >= ids.capacity or not allocate_buckets(ids, 2 * buckets):
         return False
     for at in range(buckets):
         for lane in range(BUCKET_LANES):
             if old.buckets[at].slots[lane] != NIL:
-                id_map_put_tag(ids, old.buckets[at].tags[lane], old.buckets[at].slots[lane])
+                id_map_put_hashed(ids, old.buckets[at].tags[lane], old.buckets[at].slots[lane])
     memory_release(old.buckets, buckets * sizeof(id_bucket_t))
     return True
 
 
 cdef void id_map_free(id_map_t* ids) noexcept nogil:
     if ids != NULL:
-        memory_release(ids.buckets, (<size_t>ids.mask + 1) * sizeof(id_bucket_t))
+        memory_release(ids.cells, (ids.cell_mask + 1) * sizeof(uint32_t))
+        if ids.buckets != NULL:
+            memory_release(ids.buckets, (<size_t>ids.mask + 1) * sizeof(id_bucket_t))
         free(ids)

@@ -157,3 +157,28 @@ def test_one_pair_of_books_does_not_touch_another() -> None:
     for id in range(1, 30):
         pair.submit(new(id, 1 + id % 2, 100, 2, instrument=1 + id % 3))
     pair.compare()
+
+
+@pytest.mark.parametrize("stride", [1, 4096, 1 << 32, (1 << 40) + (1 << 20), 0x9E3779B97F4A7C15])
+def test_any_pattern_of_ids_is_found_and_free_again(stride: int) -> None:
+    """Dense ids have a cell each; ids that share one (multiples of 4,096, of 2**32, ...) are found all the same."""
+    engine = MatchingEngine(max_orders=1000, max_books=2)
+    engine.create_book(1)
+    shuffle = random.Random(stride)
+    ids = [(k * stride) % (1 << 64) or (1 << 64) - 1 for k in range(1, 1001)]
+    assert len(set(ids)) == len(ids)
+    for _ in range(2):
+        accepted = unpack(engine.apply(b"".join(pack(new(id, BUY, id % 50, 1)) for id in ids)))
+        assert {report.kind for report in accepted} == {ReportKind.REPORT_ACCEPTED}
+        again = unpack(engine.apply(b"".join(pack(new(id, BUY, 1, 1)) for id in ids)))
+        assert {report.kind for report in again} == {ReportKind.REPORT_REJECTED}
+        engine.validate()
+        shuffle.shuffle(ids)
+        gone = ids[:700]
+        canceled = unpack(engine.apply(b"".join(COMMAND.pack(EngineOp.ENGINE_CANCEL, 0, 0, 0, 1, id, 0, 0) for id in gone)))
+        assert [report.id for report in canceled if report.kind == ReportKind.REPORT_CANCELED] == gone
+        engine.validate()
+        twice = unpack(engine.apply(b"".join(COMMAND.pack(EngineOp.ENGINE_CANCEL, 0, 0, 0, 1, id, 0, 0) for id in ids)))
+        assert [report.id for report in twice if report.kind == ReportKind.REPORT_CANCELED] == ids[700:]
+        assert engine.order_count == 0
+        engine.validate()
