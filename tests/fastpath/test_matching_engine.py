@@ -22,6 +22,10 @@ def new(id: int, side: int, price: int, qty: int, instrument: int = 1) -> Comman
     return Command(EngineOp.ENGINE_NEW, side, 1, 0, instrument, id, price, qty)
 
 
+def cancels(ids: list[int]) -> bytes:
+    return b"".join(COMMAND.pack(EngineOp.ENGINE_CANCEL, 0, 0, 0, 1, id, 0, 0) for id in ids)
+
+
 def test_a_command_that_might_not_find_room_for_its_reports_waits() -> None:
     engine = MatchingEngine(max_orders=100, max_books=2)
     engine.create_book(1)
@@ -175,10 +179,10 @@ def test_any_pattern_of_ids_is_found_and_free_again(stride: int) -> None:
         engine.validate()
         shuffle.shuffle(ids)
         gone = ids[:700]
-        canceled = unpack(engine.apply(b"".join(COMMAND.pack(EngineOp.ENGINE_CANCEL, 0, 0, 0, 1, id, 0, 0) for id in gone)))
+        canceled = unpack(engine.apply(cancels(gone)))
         assert [report.id for report in canceled if report.kind == ReportKind.REPORT_CANCELED] == gone
         engine.validate()
-        twice = unpack(engine.apply(b"".join(COMMAND.pack(EngineOp.ENGINE_CANCEL, 0, 0, 0, 1, id, 0, 0) for id in ids)))
+        twice = unpack(engine.apply(cancels(ids)))
         assert [report.id for report in twice if report.kind == ReportKind.REPORT_CANCELED] == ids[700:]
         assert engine.order_count == 0
         engine.validate()
