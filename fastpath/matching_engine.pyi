@@ -1,7 +1,8 @@
 """The matching engine as a Python object: many books, packed commands in, packed reports out. See docs/matching.md."""
 
-from typing_extensions import Buffer
 from struct import Struct
+
+from typing_extensions import Buffer
 
 from fastpath.engine import EngineFlag, EngineOp, ReportKind
 

@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 import typer
-from tradewind import Account, Token, TradingStatus
 
 from server.cli.render import Columns, console, fail, print_json, print_line, show, table
 from server.cli.session import ADMIN_TOKEN, DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
 from server.cli.trade import BALANCE_COLUMNS
+from tradewind import Account, Token, TradingStatus
 
 ACCOUNT_COLUMNS: Columns[Account] = {
     "account": lambda a: a.name,

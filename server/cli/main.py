@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tradewind import TradewindError
-from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
 
 from server.cli import admin, market, place, trade, up
 from server.cli.render import fail
 from server.cli.session import Session
 from server.errors import TradewindError as ServerError
+from tradewind import TradewindError
+from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
 
 app = typer.Typer(
     name="tradewind",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from tradewind import Book, Client, Instrument, Quote, Trade
 
 from server.cli.render import Columns, Follower, book_table, cells, console, print_json, print_line, show, table
 from server.cli.session import InstrumentArgument, JsonFlag, WatchFlag, session_of
+from tradewind import Book, Client, Instrument, Quote, Trade
 
 REDRAW_MS = 100
 """Faster than this nobody reads."""

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
-from tradewind import OrderRequest, OrderStatus, OrderType, TimeInForce
-from tradewind.connection import new_id
 
 from server.cli.render import fail
 from server.cli.session import (
@@ -18,6 +16,8 @@ from server.cli.session import (
     session_of,
 )
 from server.cli.trade import show_order
+from tradewind import OrderRequest, OrderStatus, OrderType, TimeInForce
+from tradewind.connection import new_id
 
 QtyArgument = Annotated[
     str | None,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from tradewind import Client
-from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV
 
 from server.lifecycle import running_instance
+from tradewind import Client
+from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV
 
 DEFAULT_DATA_DIR = Path("var")
 ADMIN_TOKEN = "admin.token"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from tradewind import Balance, Fill, Order, Position
 
 from server.cli.render import Columns, cells, console, print_json, print_line, show, table
 from server.cli.session import (
@@ -16,6 +15,7 @@ from server.cli.session import (
     WatchFlag,
     session_of,
 )
+from tradewind import Balance, Fill, Order, Position
 
 ORDER_COLUMNS: Columns[Order] = {
     "order": lambda o: o.order_id,

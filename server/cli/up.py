@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from tradewind import ServiceState, ServiceStatus
 
 from server.cli import detached
 from server.cli.render import Columns, console, fail, print_json, table
 from server.cli.session import JsonFlag, session_of
 from server.cli.startup import StartReport, WhatNow
 from server.lifecycle import running_instance
+from tradewind import ServiceState, ServiceStatus
 
 if TYPE_CHECKING:
     from server.config import Config

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fastpath.model import TradingStatus
-
 from server.engine.commands import set_trading_status
 from server.engine.definitions import (
     MAX_SCALE,

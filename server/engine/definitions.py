@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 
 from fastpath.model import CommandKind
-
 from server.instruments import (
     INT64_MAX,
     MONEY_SCALE,

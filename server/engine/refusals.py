@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastpath.model import RejectReason
-
 from server.engine.events import Event
 from server.errors import (
     AlreadyExists,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from fastpath.model import AccountMode
-
 from server.engine.trading import Trading
 from server.instruments import INTERNAL_VENUE, Instrument, InstrumentKind
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from tradewind.v1 import accounts_pb2 as pb
-
 from server.clock import Clock
 from server.engine.events import BalanceView, PositionView
 from server.engine.trading import AccountSnapshot, Trading
@@ -15,6 +13,7 @@ from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
 from server.rpc.streams import RECONNECT, engine_envelope, engine_position
+from tradewind.v1 import accounts_pb2 as pb
 
 
 class AccountService:

@@ -6,13 +6,13 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 from server.engine.events import BalanceView, FillView, OrderView, PositionView
 from server.feeds import model
 from server.instruments import Account, Asset, Instrument, format_decimal
 from server.lifecycle import ServiceStatus
 from server.tokens import Token
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 _NS = 1_000_000_000
 _AVERAGE_GRID = Decimal(1).scaleb(-18)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from tradewind.v1 import common_pb2
-from tradewind.v1 import market_data_pb2 as pb
-
 from server.clock import Clock
 from server.errors import MarketDataStale, ShuttingDown
 from server.feeds import subscription as hub
@@ -18,6 +15,8 @@ from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found, page_of
 from server.rpc.streams import RECONNECT, check_position
+from tradewind.v1 import common_pb2
+from tradewind.v1 import market_data_pb2 as pb
 
 MAX_SUBSCRIPTIONS = 500
 _DEFAULT_DEPTH = 20

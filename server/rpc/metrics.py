@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from tradewind.v1 import orders_pb2
 
 from server.engine.orders import Outcome
+from tradewind.v1 import orders_pb2
 
 _LABELS = ("grpc_service", "grpc_method", "grpc_type")
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from tradewind.v1 import common_pb2
-from tradewind.v1 import orders_pb2 as pb
-
 from fastpath.model import OrderFlag, TrailingUnit
 from server.engine.orders import NewOrder
 from server.instruments import Instrument, Registry
 from server.rpc.fields import Fields, found
+from tradewind.v1 import common_pb2
+from tradewind.v1 import orders_pb2 as pb
 
 TRAILING = frozenset({pb.ORDER_TYPE_TRAILING_STOP, pb.ORDER_TYPE_TRAILING_STOP_LIMIT})
 TRIGGERED = frozenset(

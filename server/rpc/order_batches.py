@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeAlias
 
 from google.rpc import status_pb2
-from tradewind.v1 import common_pb2
-from tradewind.v1 import orders_pb2 as pb
 
 from server.engine.orders import NewOrder, OrderRequest, Outcome
 from server.engine.trading import Trading
@@ -19,6 +17,8 @@ from server.rpc.new_orders import new_order
 from server.rpc.order_changes import amend_order, cancel_order
 from server.rpc.status import to_status
 from server.rpc.streams import RECONNECT
+from tradewind.v1 import common_pb2
+from tradewind.v1 import orders_pb2 as pb
 
 MAX_BATCH = 1_000
 """Commands in one message."""

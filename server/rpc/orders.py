@@ -6,9 +6,6 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator
 
-from tradewind.v1 import common_pb2
-from tradewind.v1 import orders_pb2 as pb
-
 from server.clock import Clock
 from server.engine.orders import Outcome
 from server.engine.trading import OrdersSnapshot, OrderUpdate, Trading
@@ -21,6 +18,8 @@ from server.rpc.new_orders import new_order
 from server.rpc.order_batches import Batch, OrderStream, Result, check_batch
 from server.rpc.order_changes import amend_order, order_ref
 from server.rpc.streams import RECONNECT, engine_envelope, engine_position
+from tradewind.v1 import common_pb2
+from tradewind.v1 import orders_pb2 as pb
 
 MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS = 1_000, 86_400_000
 

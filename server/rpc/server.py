@@ -8,7 +8,6 @@ from pathlib import Path
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
-from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 from server.config import ServerSettings, is_loopback
 from server.errors import ConfigError, ShuttingDown
@@ -21,6 +20,7 @@ from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, Reflection, channe
 from server.rpc.orders import OrderService
 from server.rpc.streams import RECONNECT
 from server.rpc.system import SystemService
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 SYSTEM: ServiceDescriptor = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
 MARKET_DATA: ServiceDescriptor = market_data_pb2.DESCRIPTOR.services_by_name["MarketDataService"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
-from tradewind.v1 import common_pb2
 
 from server.engine import fanout
 from server.instruments import INT64_MAX
 from server.rpc import convert
 from server.rpc.fields import Fields
+from tradewind.v1 import common_pb2
 
 _MAX_EPOCH_CHARS = 64
 RECONNECT = "the server is stopping: connect again later; streams continue with resume_from"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from tradewind.v1 import system_pb2 as pb
-
 from server.clock import Clock
 from server.engine.trading import Trading
 from server.lifecycle import StatusBoard
@@ -14,6 +12,7 @@ from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, page_of
 from server.tokens import Scope, Token, TokenStore
+from tradewind.v1 import system_pb2 as pb
 
 _MAX_DESCRIPTION_CHARS = 100
 _MAX_TOKEN_ACCOUNTS = 1000

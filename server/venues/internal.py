@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from fastpath.model import Liquidity
-
 from server.engine.blotter import Changes
 from server.engine.engine import Engine
 from server.engine.events import LIQUIDITY_OFFSET, Event, decode

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
+from server.app import Ready, run
+from server.config import Config, load_config
+from server.lifecycle import ServiceStatus
+from tests.server.rpc_support import Metadata, Refusal, bearer, refused
 from tradewind.v1 import (
     accounts_pb2_grpc,
     common_pb2,
@@ -19,11 +24,6 @@ from tradewind.v1 import (
     system_pb2,
     system_pb2_grpc,
 )
-
-from server.app import Ready, run
-from server.config import Config, load_config
-from server.lifecycle import ServiceStatus
-from tests.server.rpc_support import Metadata, Refusal, bearer, refused
 
 INSTRUMENT = "internal:BTC/USDT"
 BUY, SELL = common_pb2.SIDE_BUY, common_pb2.SIDE_SELL

@@ -18,7 +18,6 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
-from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, orders_pb2_grpc, system_pb2
 
 from server.app import run
 from server.clock import ManualClock
@@ -28,6 +27,7 @@ from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
 from tests.server.rpc_support import Metadata, bearer, refusal, refused
+from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, orders_pb2_grpc, system_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 

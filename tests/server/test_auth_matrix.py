@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
-from tradewind.v1 import accounts_pb2, orders_pb2, system_pb2
 
 from server.rpc.policy import POLICIES
 from server.rpc.server import PUBLIC
 from server.tokens import Scope
 from tests.server.app_support import Running, running, settings
 from tests.server.rpc_support import Metadata, bearer, refusal
+from tradewind.v1 import accounts_pb2, orders_pb2, system_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,10 +14,10 @@ import grpc
 import pytest
 from google.protobuf import timestamp_pb2
 from google.rpc import error_details_pb2
-from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 from clients.python.tests.scripted import Call, ScriptedServer
 from server.cli import main
+from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 NAME = "binance:BTC/USDT"
 NOW = timestamp_pb2.Timestamp(seconds=1_700_000_000)

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tradewind import AsyncClient, Client, Level, OrderStatus, OrderUpdate, errors
 
 from server.cli.admin import tokens
 from server.cli.main import app
+from tradewind import AsyncClient, Client, Level, OrderStatus, OrderUpdate, errors
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "clients/python/examples"

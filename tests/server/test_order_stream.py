@@ -11,11 +11,11 @@ from typing import Any
 import grpc
 import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
-from tradewind.v1 import common_pb2
-from tradewind.v1 import orders_pb2 as pb
 
 from tests.server.app_support import Running, order, running, settings
 from tests.server.rpc_support import refused
+from tradewind.v1 import common_pb2
+from tradewind.v1 import orders_pb2 as pb
 
 
 @pytest_asyncio.fixture

@@ -10,11 +10,11 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
-from tradewind.v1 import common_pb2, system_pb2
-from tradewind.v1 import orders_pb2 as pb
 
 from tests.server.app_support import BUY, INSTRUMENT, MARKET, SELL, Running, place, refused_order, running, settings
 from tests.server.rpc_support import refused
+from tradewind.v1 import common_pb2, system_pb2
+from tradewind.v1 import orders_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,10 +9,10 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
-from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 from tests.server.app_support import INSTRUMENT, MARKET, Running, refused_order, running, settings
 from tests.server.rpc_support import refused
+from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import grpc
 import pytest
-from tradewind.v1 import orders_pb2 as pb
-from tradewind.v1 import orders_pb2_grpc
 
 from server import errors
 from server.clock import ManualClock, SystemClock
@@ -20,6 +18,8 @@ from server.config import ServerSettings
 from server.rpc.boundary import Call
 from server.tokens import Scope
 from tests.server.rpc_support import Scripted, admin_token, bearer, refused, serving
+from tradewind.v1 import orders_pb2 as pb
+from tradewind.v1 import orders_pb2_grpc
 
 ORDERS = pb.DESCRIPTOR.services_by_name["OrderService"]
 REF = pb.OrderRef(account="demo", order_id="1")

@@ -15,11 +15,11 @@ import pytest_asyncio
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from tradewind.v1 import system_pb2
 
 from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, reflection_v1
 from server.rpc.server import HEALTH, PUBLIC
 from tests.server.app_support import Running, running, settings
+from tradewind.v1 import system_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import grpc
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
-from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 from tests.server.app_support import (
     BUY,
@@ -24,6 +23,7 @@ from tests.server.app_support import (
     settings,
 )
 from tests.server.rpc_support import bearer, refused
+from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -18,7 +18,6 @@ import pytest_asyncio
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
-from tradewind.v1 import system_pb2
 
 from server.config import ServerSettings
 from server.errors import ConfigError
@@ -26,6 +25,7 @@ from server.rpc.operator import reflection_v1
 from server.rpc.server import bind
 from tests.server.app_support import Running, place, running, settings
 from tests.server.rpc_support import refused
+from tradewind.v1 import system_pb2
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import tradewind
 
+import tradewind
 from clients.python.tests.scripted import TOKEN, Driver, ScriptedServer
 
 

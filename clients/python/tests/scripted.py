@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-import tradewind
 from google.protobuf import any_pb2, message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
+
+import tradewind
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 TOKEN = "a-token"

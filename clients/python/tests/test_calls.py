@@ -8,14 +8,14 @@ from typing import Any
 
 import grpc
 import pytest
-import tradewind
 from google.protobuf import duration_pb2, timestamp_pb2
 from google.rpc import error_details_pb2
+
+import tradewind
+from clients.python.tests.scripted import TOKEN, Call, Driver, Script, ScriptedServer
 from tradewind import errors
 from tradewind.connection import SERVICE_CONFIG, Connection
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
-
-from clients.python.tests.scripted import TOKEN, Call, Driver, Script, ScriptedServer
 
 CODE = grpc.StatusCode
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import grpc
 import pytest
-import tradewind
 from google.protobuf import timestamp_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+import tradewind
+from clients.python.tests.scripted import Call, Driver, ScriptedServer
 from tradewind import AmendRequest, CancelRequest, OrderRequest, errors
 from tradewind.v1 import common_pb2, orders_pb2
-
-from clients.python.tests.scripted import Call, Driver, ScriptedServer
 
 BOOK = "internal:BTC/USDT"
 

@@ -11,13 +11,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import tradewind
 from hypothesis import given
 from hypothesis import strategies as st
+
+import tradewind
+from clients.python.blocking import blocking_source
 from tradewind import convert, models
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
-
-from clients.python.blocking import blocking_source
 
 SDK = Path(__file__).resolve().parent.parent
 ENUMS = [

@@ -11,13 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
-import tradewind
 from google.protobuf import timestamp_pb2
 from google.rpc import error_details_pb2
+
+import tradewind
+from clients.python.tests.scripted import Call, Driver, ScriptedServer
 from tradewind import Level, OrderStatus, OrderUpdate, errors
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2
-
-from clients.python.tests.scripted import Call, Driver, ScriptedServer
 
 NAME = "binance:BTC/USDT"
 CODE = grpc.StatusCode

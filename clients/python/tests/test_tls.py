@@ -9,15 +9,15 @@ from pathlib import Path
 
 import grpc
 import pytest
-import tradewind
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+import tradewind
+from clients.python.tests.scripted import ScriptedServer
 from tradewind import errors
 from tradewind.v1 import system_pb2
-
-from clients.python.tests.scripted import ScriptedServer
 
 
 def self_signed() -> tuple[bytes, bytes]:
