@@ -123,6 +123,11 @@ class FeedSettings(_Section):
         le=1000,
         description="Recorded seconds played in a second; 0: as fast as possible. Replay only.",
     )
+    replay_url: str | None = Field(
+        default=None,
+        pattern=r"^http://[^/]+$",
+        description="A replay exchange in a process of its own, such as `http://127.0.0.1:8600`. Replay only.",
+    )
 
 
 class AccountSettings(_Section):

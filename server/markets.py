@@ -48,6 +48,7 @@ class Markets:
         self._clock = clock
         self._chance = chance
         self._replay: ReplayExchange | None = None
+        self._replay_url = settings.replay_url if settings.mode == "replay" else None
         self._feeds: list[VenueFeed] = []
         self._loading: list[asyncio.Task[None]] = []
 
@@ -55,8 +56,9 @@ class Markets:
         """Begin to connect; returns before the venues answer. Raises ConfigError for a venue nobody knows."""
         if self._settings.mode == "off":
             return
-        if self._settings.mode == "replay":
+        if self._settings.mode == "replay" and self._replay_url is None:
             self._replay = await self._start_replay()
+            self._replay_url = self._replay.url
         for venue, symbols in self._settings.venues.items():
             feed = VenueFeed(
                 self._venue_config(venue, symbols), self._hub, self._clock, self._chance, self._metrics, self._changed
@@ -84,9 +86,9 @@ class Markets:
         return replay
 
     def _venue_config(self, venue: str, symbols: tuple[str, ...]) -> VenueConfig:
-        if self._replay is None:
+        if self._replay_url is None:
             return VenueConfig(venue, symbols)
-        url = self._replay.base_url(venue)
+        url = f"{self._replay_url}/{venue}"
         return VenueConfig(
             venue, symbols, redirect=lambda exchange: redirect(exchange, url), ccxt={"enableRateLimit": False}
         )

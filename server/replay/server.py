@@ -75,7 +75,8 @@ class ReplayExchange:
         self._players: dict[str, Player] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
-        self._address = ""
+        self.url = ""
+        """`http://host:port`, once started."""
         self._released = asyncio.Event()
         self._refusals = 0
 
@@ -101,7 +102,7 @@ class ReplayExchange:
             await self._runner.cleanup()
             raise
         bound_host, bound_port = self._runner.addresses[0][:2]
-        self._address = f"http://{bound_host}:{bound_port}"
+        self.url = f"http://{bound_host}:{bound_port}"
         self._check_gate()
         self._tasks = [asyncio.create_task(self._play(player)) for player in self._players.values()]
 
@@ -116,11 +117,11 @@ class ReplayExchange:
 
     def base_url(self, venue: str) -> str:
         """`http://127.0.0.1:<port>/<venue>`, what `redirect` takes."""
-        if not self._address:
+        if not self.url:
             raise RuntimeError("the replay exchange is not started: await start() first")
         if venue not in self._venues:
             raise ValueError(f"{venue} is not replayed; replayed are {sorted(self._venues)}")
-        return f"{self._address}/{venue}"
+        return f"{self.url}/{venue}"
 
     def release(self) -> None:
         """Begin to play now, whatever is subscribed."""
@@ -145,8 +146,7 @@ class ReplayExchange:
             raise
 
     def _check_gate(self) -> None:
-        subscribed = sum(len(s.topics) for venue in self._venues.values() for s in venue.sessions)
-        if subscribed >= self.config.start_after:
+        if self.topics >= self.config.start_after:
             self._released.set()
 
     # -- observing -------------------------------------------------------------------------------------
@@ -154,6 +154,11 @@ class ReplayExchange:
     def instruments(self, venue: str) -> list[str]:
         """What is recorded of a venue, in its own names, with the product where one name means several."""
         return self._venues[venue].instruments()
+
+    @property
+    def topics(self) -> int:
+        """Subscriptions of all clients at all venues."""
+        return sum(len(session.topics) for venue in self._venues.values() for session in venue.sessions)
 
     def sessions(self, venue: str) -> int:
         """WebSocket connections open at a venue."""

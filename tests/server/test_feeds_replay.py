@@ -35,7 +35,6 @@ SYMBOLS = {
     "okx": ("BTC/USDT", "UNI/USD:UNI", "BTC/USD:BTC-220527"),
     "bybit": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT", "ETH/USDT:USDT"),
 }
-OKX_IDS = {"BTC/USDT": "BTC-USDT", "UNI/USD:UNI": "UNI-USD-SWAP", "BTC/USD:BTC-220527": "BTC-USD-220527"}
 CHANNELS = 3
 FAULTS = ("lose some", "books fall silent", "disconnect", "freeze")
 DEPTH = {"binance": 100, "okx": 400, "bybit": 200}
@@ -44,30 +43,12 @@ DEPTH = {"binance": 100, "okx": 400, "bybit": 200}
 @functools.cache
 def recorded(name: str) -> truth.Truth:
     """By instrument name."""
-    venue, symbol = name.split(":", 1)
-    if venue == "binance":
-        product = "usdm" if ":" in symbol else "spot"
-        return truth.binance(product, symbol.partition(":")[0].replace("/", "").lower())
-    if venue == "bybit":
-        return truth.bybit("linear" if ":" in symbol else "spot", symbol.partition(":")[0].replace("/", ""))
-    return truth.okx(OKX_IDS[symbol])
+    return truth.of_instrument(name)
 
 
 def recorded_trades(name: str) -> list[tuple[str, str, str, int]]:
     """(id, price, quantity, aggressor side) as the venue wrote them, canonical."""
-    trades = recorded(name).trades
-    if name.startswith("binance"):
-        # Futures list what is no trade of the market too.
-        rows = [(t["t"], t["p"], t["q"], 2 if t["m"] else 1) for t in trades if t.get("X", "MARKET") == "MARKET"]
-    elif name.startswith("bybit"):
-        rows = [(t["i"], t["p"], t["v"], 1 if t["S"] == "Buy" else 2) for t in trades]
-    else:
-        rows = [(t["tradeId"], t["px"], t["sz"], 1 if t["side"] == "buy" else 2) for t in trades]
-    return [(str(i), _canonical(p), _canonical(q), side) for i, p, q, side in rows]
-
-
-def _canonical(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return truth.trades_of(name, recorded(name))
 
 
 @dataclass
@@ -343,7 +324,7 @@ def _depth_path(instrument: Instrument) -> str:
         case "bybit":
             category = "linear" if derivative else "spot"
             return f"/api.bybit.com/v5/market/orderbook?category={category}&symbol={symbol}&limit=50"
-    return f"/www.okx.com/api/v5/market/books?instId={OKX_IDS[instrument.symbol]}&sz=50"
+    return f"/www.okx.com/api/v5/market/books?instId={truth.OKX_IDS[instrument.symbol]}&sz=50"
 
 
 async def test_an_unknown_symbol_is_told_with_its_likes() -> None:

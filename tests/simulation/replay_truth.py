@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import math
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,17 +58,27 @@ def best(bids: Levels, asks: Levels, depth: int) -> tuple[list[list[float]], lis
     )
 
 
-def shortened(root: Path, lines: int) -> Path:
-    """A copy of the shipped data with only the first `lines` lines of each Binance file."""
+def shortened(root: Path, *, lines: int | None = None, seconds: float = math.inf) -> Path:
+    """A copy of the shipped data with only the first `lines` lines, or `seconds`, of each Binance file."""
     (root / "frames").mkdir()
     (root / "markets").symlink_to(FRAMES.parent / "markets")
     for path in FRAMES.iterdir():
         if path.name.startswith("binance_"):
             with gzip.open(path, "rb") as source, gzip.open(root / "frames" / path.name, "wb", 1) as short:
-                short.writelines(itertools.islice(source, lines))
+                short.writelines(_first_seconds(itertools.islice(source, lines), seconds))
         else:
             (root / "frames" / path.name).symlink_to(path)
     return root
+
+
+def _first_seconds(lines: Iterable[bytes], seconds: float) -> Iterator[bytes]:
+    end_ns = math.inf
+    for line in lines:
+        time_ns = int(line.partition(b" ")[0])
+        end_ns = min(end_ns, time_ns + seconds * 1e9)
+        if time_ns > end_ns:
+            return
+        yield line
 
 
 def binance(product: str, symbol: str, frames: Path = FRAMES) -> Truth:
@@ -134,6 +146,37 @@ def okx(name: str) -> Truth:
             apply(data["bids"], data["asks"])
             truth.book_updates += 1
     return truth
+
+
+OKX_IDS = {"BTC/USDT": "BTC-USDT", "UNI/USD:UNI": "UNI-USD-SWAP", "BTC/USD:BTC-220527": "BTC-USD-220527"}
+
+
+def of_instrument(name: str, frames: Path = FRAMES) -> Truth:
+    """By our own name of the instrument, such as bybit:BTC/USDT:USDT."""
+    venue, symbol = name.split(":", 1)
+    base_quote, _, derivative = symbol.partition(":")
+    market_id = base_quote.replace("/", "")
+    if venue == "binance":
+        return binance("usdm" if derivative else "spot", market_id.lower(), frames)
+    if venue == "bybit":
+        return bybit("linear" if derivative else "spot", market_id)
+    return okx(OKX_IDS[symbol])
+
+
+def trades_of(name: str, truth: Truth) -> list[tuple[str, str, str, int]]:
+    """(id, price, quantity, aggressor side: 1 buy, 2 sell) as the venue wrote them, canonical, in its order."""
+    if name.startswith("binance"):
+        # Futures list what is no trade of the market too.
+        rows = [(t["t"], t["p"], t["q"], not t["m"]) for t in truth.trades if t.get("X", "MARKET") == "MARKET"]
+    elif name.startswith("bybit"):
+        rows = [(t["i"], t["p"], t["v"], t["S"] == "Buy") for t in truth.trades]
+    else:
+        rows = [(t["tradeId"], t["px"], t["sz"], t["side"] == "buy") for t in truth.trades]
+    return [(str(i), _canonical(p), _canonical(q), 1 if is_buy else 2) for i, p, q, is_buy in rows]
+
+
+def _canonical(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 class StringBook:

@@ -62,7 +62,7 @@ USDM = Case("binance", "BTC/USDT:USDT", "BTCUSDT", lambda: truth.binance("usdm",
 
 def shortened(this: Case, root: Path, lines: int = 10_000) -> tuple[Case, Path]:
     """A Binance case, and the data for it, of only the first `lines` recorded lines."""
-    data = truth.shortened(root, lines)
+    data = truth.shortened(root, lines=lines)
     product = "spot" if this is not USDM else "usdm"
     read = functools.partial(truth.binance, product, this.name.lower(), data / "frames")
     return Case(this.venue, this.symbol, this.name, read, this.trade_keys), data
