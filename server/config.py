@@ -254,6 +254,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
         if problem["type"] == "extra_forbidden":
             close = difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.5)
             yield f"{name} is no setting" + _did_you_mean(close)
+        elif problem["type"] == "string_pattern_mismatch":
+            yield f"{name} does not look as it should; docs/configuration.md has an example"
         else:
             yield f"{name}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 

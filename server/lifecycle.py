@@ -106,11 +106,15 @@ class InstanceLock:
     """One server a data directory: `tradewind.pid` names it, and is locked as long as its process lives."""
 
     def __init__(self, data_dir: Path) -> None:
-        """Take the lock. Raises ConfigError naming the process that has it."""
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Take the lock. Raises ConfigError naming the process that has it, or why the directory cannot be used."""
         path = data_dir / PID_FILE
-        self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"the data directory {data_dir} cannot be written ({error.strerror}): choose another with --data-dir"
+            ) from None
         if not _take(self._fd):
             os.close(self._fd)
             other = _read(path)

@@ -82,7 +82,8 @@ def _explained(error: TradewindError) -> str:
     if isinstance(error, InvalidArgument) and error.violations:
         return "; ".join(f"{v.field}: {v.description}" for v in error.violations) + f" [{error.reason}]"
     if isinstance(error, Unavailable) and error.reason == "UNAVAILABLE":
-        return f"no server answers ({error.message}). Start one with: tradewind up"
+        reason = error.message.rpartition("last error: ")[2]  # gRPC tells the whole story of a failed connection
+        return f"no server answers ({reason}). Start one with: tradewind up"
     if isinstance(error, Unauthenticated):
         return f"{error}. Give a token by TRADEWIND_TOKEN or --token-file; the first is in the server's data directory"
     return str(error)

@@ -337,6 +337,13 @@ def test_only_the_exchanges_asked_for_are_loaded() -> None:
 # -- parts of it -------------------------------------------------------------------------------------------------
 
 
+def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for unusable in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match=r"file.* cannot be written .*--data-dir"):
+            InstanceLock(unusable)
+
+
 def test_an_instance_lock_is_taken_once_and_freed(tmp_path: Path) -> None:
     assert running_instance(tmp_path) is None
     lock = InstanceLock(tmp_path / "data")

@@ -76,6 +76,14 @@ def test_unknown_settings_are_refused_with_a_suggestion(clean: Path, text: str, 
         load_config()
 
 
+def test_a_replay_exchange_is_named_by_its_url(clean: Path) -> None:
+    (clean / "tradewind.toml").write_text('[feeds]\nreplay_url = "http://127.0.0.1:8600"\n')
+    assert load_config().feeds.replay_url == "http://127.0.0.1:8600"
+    for wrong in ("127.0.0.1:8600", "https://127.0.0.1:8600", "http://127.0.0.1:8600/binance"):
+        with pytest.raises(ConfigError, match=r"feeds\.replay_url does not look as it should"):
+            load_config(overrides={"feeds": {"replay_url": wrong}})
+
+
 @pytest.mark.parametrize("variable", ["TRADEWIND_SERVER__PROT", "TRADEWIND_DATADIR", "TRADEWIND_NOSUCH__THING"])
 def test_mistyped_environment_variables_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
