@@ -3,6 +3,7 @@
 # OCO: equals; what one fills is taken off the others, and when one ends the others are canceled.
 # OTO: the first is the parent; the others wait until it has ended and then enter, for no more than it has filled.
 # BRACKET: as OTO, with two exits on the other side, reduce-only, that are OCO to each other.
+# All are accepted or none is: when one is refused, those before it are canceled and those after it refused.
 #
 # Here: who belongs together. What follows from it is done at the end of each command (followup.pyx).
 
@@ -20,7 +21,8 @@ cdef struct group_t:
     uint32_t account
     uint8_t  link_type
     uint8_t  count
-    uint8_t  unused[2]
+    uint8_t  refused              # a member was refused: the others are canceled, and nobody joins any more
+    uint8_t  unused
     uint32_t members[MAX_LINKED]  # record numbers, the parent (if there is one) first
 
 cdef struct links_t:
@@ -33,6 +35,7 @@ cdef struct links_t:
     uint32_t  changed_count
     uint32_t  changed_capacity
 
+cdef uint64_t links_hash(const links_t* links) noexcept nogil
 cdef bint links_init(links_t* links, uint32_t max_groups, uint32_t max_open_orders) noexcept nogil
 cdef void links_close(links_t* links) noexcept nogil
 # Build the index anew from the groups. False: out of memory.
@@ -42,6 +45,8 @@ cdef bint links_reindex(links_t* links) noexcept nogil
 cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil
 # The order is accepted: it belongs to its group from now on.
 cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil
+# A member is refused: the row of its group, made if there was none, that nobody joins any more. NO_ROW: no such group.
+cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) noexcept nogil
 # Whether the order would be a child, which waits for its parent.
 cdef bint links_is_child(const links_t* links, const order_record_t* order) noexcept nogil
 

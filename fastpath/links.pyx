@@ -15,6 +15,7 @@ from fastpath.model cimport (
     ORDER_FLAG_REDUCE_ONLY,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_LINKED_ORDER,
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
 )
@@ -49,19 +50,29 @@ cdef bint links_reindex(links_t* links) noexcept nogil:
     return True
 
 
-cdef uint32_t find_group(const links_t* links, const order_record_t* order) noexcept nogil:
-    cdef uint32_t hash = group_hash(order.account, order.link_id)
+cdef uint64_t links_hash(const links_t* links) noexcept nogil:
+    """Of the groups that were refused; the others follow from the orders."""
+    cdef uint64_t total = 0
+    cdef uint32_t row
+    for row in range(links.count):
+        if links.groups[row].refused:
+            total += mix(mix(10, links.groups[row].account), links.groups[row].link_id)
+    return total
+
+
+cdef uint32_t find_group(const links_t* links, uint32_t account, uint64_t link_id) noexcept nogil:
+    cdef uint32_t hash = group_hash(account, link_id)
     cdef uint32_t cursor = index_start(&links.index, hash)
     cdef uint32_t row
     while True:
         row = index_next(&links.index, hash, &cursor)
-        if row == NO_ROW or (links.groups[row].link_id == order.link_id
-                             and links.groups[row].account == order.account):
+        if row == NO_ROW or (links.groups[row].link_id == link_id
+                             and links.groups[row].account == account):
             return row
 
 
 cdef bint links_is_child(const links_t* links, const order_record_t* order) noexcept nogil:
-    return order.link_id != 0 and order.link_type != LINK_TYPE_OCO and find_group(links, order) != NO_ROW
+    return order.link_id != 0 and order.link_type != LINK_TYPE_OCO and find_group(links, order.account, order.link_id) != NO_ROW
 
 
 cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil:
@@ -74,12 +85,14 @@ cdef uint8_t links_check(links_t* links, const order_store_t* orders, const orde
     if (not LINK_TYPE_OCO <= order.link_type <= LINK_TYPE_BRACKET or order.min_qty != 0
             or order.flags & (ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION)):
         return REJECT_REASON_INVALID_COMMAND
-    row = find_group(links, order)
+    row = find_group(links, order.account, order.link_id)
     if row == NO_ROW:
         if links.count == links.max_groups or not index_reserve(&links.index):
             return REJECT_REASON_CAPACITY
         return REJECT_REASON_INVALID_COMMAND if at_once and order.link_type == LINK_TYPE_OCO else 0
     group = &links.groups[row]
+    if group.refused:
+        return REJECT_REASON_LINKED_ORDER
     first = &orders.records[group.members[0]]
     if (at_once or group.link_type != order.link_type or first.instrument != order.instrument
             or group.count == (MAX_BRACKET if group.link_type == LINK_TYPE_BRACKET else MAX_LINKED)):
@@ -89,20 +102,39 @@ cdef uint8_t links_check(links_t* links, const order_store_t* orders, const orde
     return 0
 
 
+cdef uint32_t add_group(links_t* links, uint32_t account, uint64_t link_id) noexcept nogil:
+    """The row of a new group; there must be room for it."""
+    cdef uint32_t row = links.count
+    links.count += 1
+    links.groups[row].link_id = link_id
+    links.groups[row].account = account
+    index_insert(&links.index, group_hash(account, link_id), row)
+    return row
+
+
+cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) noexcept nogil:
+    cdef uint32_t row
+    if link_id == 0:
+        return NO_ROW
+    row = find_group(links, account, link_id)
+    if row == NO_ROW:
+        if links.count == links.max_groups or not index_reserve(&links.index):
+            return NO_ROW                               # then nobody else can join either
+        row = add_group(links, account, link_id)
+    links.groups[row].refused = 1
+    return row
+
+
 cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil:
     cdef order_record_t* order = &orders.records[number]
     cdef uint32_t row
     cdef group_t* group
     if order.link_id == 0:
         return
-    row = find_group(links, order)
+    row = find_group(links, order.account, order.link_id)
     if row == NO_ROW:
-        row = links.count
-        links.count += 1
-        links.groups[row].link_id = order.link_id
-        links.groups[row].account = order.account
+        row = add_group(links, order.account, order.link_id)
         links.groups[row].link_type = order.link_type
-        index_insert(&links.index, group_hash(order.account, order.link_id), row)
     group = &links.groups[row]
     group.members[group.count] = number
     group.count += 1

@@ -155,6 +155,7 @@ cpdef enum RejectReason:
     REJECT_REASON_INVALID_COMMAND = 45     # a field is out of its domain; the edge should have caught it
     REJECT_REASON_ACCOUNT_MODE = 46        # this account may not trade on this kind of instrument
     REJECT_REASON_TRADING_CANCEL_ONLY = 47
+    REJECT_REASON_LINKED_ORDER = 48        # an order of the same group was refused
 
 cpdef enum CancelReason:         # why an order left the book unfilled; event_t.cancel_reason
     CANCEL_REASON_UNSPECIFIED = 0

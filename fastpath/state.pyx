@@ -9,7 +9,7 @@ from fastpath.book cimport book_free, book_hash
 from fastpath.events cimport events_close, events_init
 from fastpath.heap cimport heap_close
 from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
-from fastpath.links cimport links_close, links_init
+from fastpath.links cimport links_close, links_hash, links_init
 from fastpath.matching cimport sink_close, sink_init
 from fastpath.mirror cimport mirror_free, mirror_hash
 from fastpath.model cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, instrument_def_t, ts_t
@@ -103,7 +103,7 @@ cdef uint64_t state_hash(const state_t* state) noexcept nogil:
     cdef uint32_t number
     for number in range(state.touched.count):
         h = mix(h, state.touched.items[(state.touched.first + number) % (state.bounds.max_instruments + 1)])
-    total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments)
+    total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments) + links_hash(&state.links)
     for number in range(1, state.bounds.max_assets + 1):
         if state.assets[number].kind != 0:
             total += record_hash(6, &state.assets[number])

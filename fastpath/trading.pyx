@@ -14,7 +14,7 @@ from fastpath.events cimport events_next, events_order, events_reject_command
 from fastpath.heap cimport heap_reserve
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_position, ledger_reserve
-from fastpath.links cimport links_check, links_is_child, links_join
+from fastpath.links cimport group_t, links_check, links_is_child, links_join, links_refuse
 from fastpath.matching cimport (
     FILL_DECREMENTED,
     FILL_TRADE,
@@ -29,6 +29,7 @@ from fastpath.matching cimport (
 from fastpath.mirror cimport mirror_displayed, mirror_match
 from fastpath.model cimport (
     CANCEL_REASON_INSUFFICIENT_BALANCE,
+    CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
     CANCEL_REASON_REDUCE_ONLY,
     CANCEL_REASON_REQUESTED,
@@ -98,10 +99,12 @@ cdef void place(state_t* state, const command_t* command) noexcept nogil:
             events_order(&state.events, EVENT_ORDER_REPLAYED, &state.orders.records[number])
         else:
             events_reject_command(&state.events, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT)
+            refuse_group(state, command.account, command.link_id)
         return
     number = store(state, instrument, command, digest)
     if number == NO_ROW:
         events_reject_command(&state.events, REJECT_REASON_CAPACITY)
+        refuse_group(state, command.account, command.link_id)
         return
     enter(state, instrument, number)
 
@@ -146,6 +149,7 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
         order.status = ORDER_STATUS_REJECTED
         order.reject_reason = reason
         events_order(&state.events, EVENT_ORDER_REJECTED, order)
+        refuse_group(state, order.account, order.link_id)
         return
     links_join(&state.links, &state.orders, number)
     if order.waiting != WAIT_NONE:
@@ -159,6 +163,19 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     events_order(&state.events, EVENT_ORDER_ACCEPTED, order)
     settle_fills(state, instrument, number)
     conclude(state, instrument, number, taker.slot, &result)
+
+
+cdef void refuse_group(state_t* state, uint32_t account, uint64_t link_id) noexcept nogil:
+    """An order of this group was refused: so are those to come, and those that are open are canceled."""
+    cdef uint32_t row = links_refuse(&state.links, account, link_id)
+    cdef const group_t* group
+    cdef uint32_t i
+    if row == NO_ROW:
+        return
+    group = &state.links.groups[row]
+    for i in range(group.count):
+        if order_is_open(&state.orders.records[group.members[i]]):
+            withdraw(state, group.members[i], EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
 
 
 cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_record_t* order,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,6 +59,9 @@ class NewOrder:
     stp_group: int = 0
     session: int = 0
     """Whose end cancels it, if its flags say so."""
+    list_id: int = 0
+    """Orders of one list share it."""
+    list_type: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,19 @@ class OrderEntry:
     async def place(self, order: NewOrder) -> Outcome:
         """Raises NotFound (account), ClientOrderIdConflict, ResourceExhausted, Unavailable."""
         return await self._one(order)
+
+    async def place_list(self, list_type: int, orders: Sequence[NewOrder]) -> list[Outcome]:
+        """Place orders of one account that belong together, in this sequence; each must have a client_order_id.
+
+        When one is refused, those after it are refused and those before it canceled. Raises as `place`.
+        """
+        list_id = _list_id(orders[0])
+        members = [dataclasses.replace(order, list_id=list_id, list_type=list_type) for order in orders]
+        answers = self.outcomes(members, await self.submit(members))
+        for answer in answers:
+            if isinstance(answer, TradewindError):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, Outcome)]
 
     async def cancel(self, account: str, *, order_id: int = 0, client_order_id: str = "") -> OrderView:
         """Cancel an open order, named by either id. Raises NotFound, FailedPrecondition (ORDER_NOT_OPEN)."""
@@ -196,6 +214,8 @@ class OrderEntry:
             stp_mode=order.stp_mode,
             stp_group=order.stp_group,
             session=order.session,
+            link_id=order.list_id,
+            link_type=order.list_type,
         )
 
     def _outcome(self, request: OrderRequest, event: Event) -> Outcome:
@@ -208,3 +228,9 @@ class OrderEntry:
         if order is None:
             raise NotFound("order", str(event.order_id))
         return Outcome(order, event.kind == ORDER_REPLAYED)
+
+
+def _list_id(first: NewOrder) -> int:
+    """The same for the same list: its first client order id is taken for ever. The engine tells accounts apart."""
+    digest = hashlib.blake2b((first.client_order_id or "").encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1

@@ -85,7 +85,7 @@ class Trading:
         self._runner = runner
         entry = OrderEntry(engine, runner.submit, new_id)
         self.place, self.amend, self.cancel = entry.place, entry.amend, entry.cancel
-        self.submit, self.outcomes = entry.submit, entry.outcomes
+        self.place_list, self.submit, self.outcomes = entry.place_list, entry.submit, entry.outcomes
         self.cancel_orders, self.set_cancel_timer = entry.cancel_orders, entry.set_cancel_timer
         self._sessions = Sessions(runner.submit)
         self._catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)

@@ -17,6 +17,7 @@ from server.rpc.metrics import OrderMetrics
 from server.rpc.new_orders import new_order
 from server.rpc.order_batches import Batch, OrderStream, Result, check_batch
 from server.rpc.order_changes import amend_order, order_ref
+from server.rpc.order_lists import order_list
 from server.rpc.streams import RECONNECT, engine_envelope, engine_position
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
@@ -42,6 +43,16 @@ class OrderService:
             batch.add(functools.partial(new_order, each, self._trading.registry))
         batch.start()
         return pb.BatchPlaceOrdersResponse(results=map(_placed, await batch.results()))
+
+    async def PlaceOrderList(self, request: pb.PlaceOrderListRequest, call: Call) -> pb.PlaceOrderListResponse:
+        placed = await self._trading.place_list(request.type, order_list(request, self._trading.registry))
+        for each in placed:
+            self._metrics.decided(each)
+        return pb.PlaceOrderListResponse(
+            list_id=str(placed[0].order.list_id),
+            orders=[convert.order(each.order) for each in placed],
+            replayed=all(each.replayed for each in placed),
+        )
 
     async def AmendOrder(self, request: pb.AmendOrderRequest, call: Call) -> pb.AmendOrderResponse:
         order = await self._trading.amend(amend_order(request, self._trading))

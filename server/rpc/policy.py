@@ -69,6 +69,7 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.MarketDataService/SubscribeMarketData": _READ,
     "/tradewind.v1.OrderService/PlaceOrder": _TRADE_ACCOUNT,
     "/tradewind.v1.OrderService/BatchPlaceOrders": Policy(Scope.TRADE, _of_orders),
+    "/tradewind.v1.OrderService/PlaceOrderList": Policy(Scope.TRADE, _of_orders),
     "/tradewind.v1.OrderService/AmendOrder": _TRADE_ORDER,
     "/tradewind.v1.OrderService/CancelOrder": _TRADE_ORDER,
     "/tradewind.v1.OrderService/CancelOrders": _TRADE_ACCOUNT,

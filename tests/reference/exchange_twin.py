@@ -190,6 +190,7 @@ class ExchangeTwin:
         self.last_price: dict[int, int] = {}
         self.touched: list[int] = []
         self.groups: dict[tuple[int, int], list[Order]] = {}
+        self.refused_groups: set[tuple[int, int]] = set()
         self.changed: list[Order] = []
         self.trade_id = 0
         self.priority = 0
@@ -215,6 +216,8 @@ class ExchangeTwin:
                 )  # fmt: skip
             else:
                 self.emit(EventKind.EVENT_REJECTED_COMMAND, reject_reason=refused.reason)
+            if command.kind == CommandKind.COMMAND_PLACE and str(refused) in ("CLIENT_ORDER_ID_CONFLICT", "CAPACITY"):
+                self.refuse_group(command.account, command.link_id)
         self.run_triggers()
         self.emit_ledger(balances)
         return self.events
@@ -509,6 +512,7 @@ class ExchangeTwin:
             order.waiting = 0
             order.status, order.reject_reason = REJECTED, refused.reason
             self.emit_order(EventKind.EVENT_ORDER_REJECTED, order)
+            self.refuse_group(order.account, command.link_id)
             return
         if command.link_id:
             order.group = self.groups.setdefault((order.account, command.link_id), [])
@@ -828,6 +832,8 @@ class ExchangeTwin:
             return
         if command.link_type not in (OCO, OTO, BRACKET) or command.min_qty or order.has(QUOTE_QTY | CLOSE_POSITION):
             raise Refused("INVALID_COMMAND")
+        if (order.account, command.link_id) in self.refused_groups:
+            raise Refused("LINKED_ORDER")
         group = self.groups.get((order.account, command.link_id))
         if group is None:
             if at_once and command.link_type == OCO:
@@ -843,6 +849,13 @@ class ExchangeTwin:
             raise Refused("INVALID_COMMAND")
         if command.link_type == BRACKET and (first.side == order.side or not order.has(REDUCE_ONLY)):
             raise Refused("INVALID_COMMAND")
+
+    def refuse_group(self, account: int, link_id: int) -> None:
+        if link_id:
+            self.refused_groups.add((account, link_id))
+            for order in self.groups.get((account, link_id), []):
+                if order.status in (NEW, PARTIAL):
+                    self.close(order, CancelReason.CANCEL_REASON_LINKED_ORDER)
 
     def link_changed(self, order: Order) -> None:
         if order.group and order not in self.changed:

@@ -30,6 +30,7 @@ NEEDS = {
     "/tradewind.v1.SystemService/RevokeToken": Scope.ADMIN,
     "/tradewind.v1.OrderService/PlaceOrder": Scope.TRADE,
     "/tradewind.v1.OrderService/BatchPlaceOrders": Scope.TRADE,
+    "/tradewind.v1.OrderService/PlaceOrderList": Scope.TRADE,
     "/tradewind.v1.OrderService/AmendOrder": Scope.TRADE,
     "/tradewind.v1.OrderService/CancelOrder": Scope.TRADE,
     "/tradewind.v1.OrderService/CancelOrders": Scope.TRADE,

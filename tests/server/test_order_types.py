@@ -173,12 +173,36 @@ async def test_an_iceberg_shows_a_slice_and_a_hidden_order_nothing(app: Running)
     assert (await look(app, hidden)).cum_qty == "0.1", "came last"
 
 
-async def test_quantities_that_follow_from_the_position_or_from_money(app: Running) -> None:
-    await maker(app, SELL, "60000", "1")
-    nothing = await place(app, instrument="internal:ETH/USDT", side=SELL, price="2000", qty="1", reduce_only=True)
-    if nothing.reject_reason == REASON.REJECT_REASON_INVALID_COMMAND:
-        pytest.skip("the exchange does not have them yet")
+async def test_money_and_positions_say_how_much(app: Running) -> None:
+    await maker(app, SELL, "2000", "10", instrument="internal:ETH/USDT")
+    await maker(app, BUY, "1990", "0.5", instrument="internal:ETH/USDT")
+    await maker(app, BUY, "1980", "10", instrument="internal:ETH/USDT")
+
+    async def eth(side: int, **fields: Any) -> pb.Order:
+        return await place(app, instrument="internal:ETH/USDT", side=side, **fields)
+
+    nothing = await eth(SELL, price="1990", qty="1", reduce_only=True)
     assert nothing.reject_reason == REASON.REJECT_REASON_REDUCE_ONLY_VIOLATION
+    bought = await eth(BUY, type=MARKET, qty=None, quote_qty="3001.5")
+    assert (bought.status, bought.qty, bought.cum_notional) == (STATUS.ORDER_STATUS_FILLED, "1.5", "3000")
+    less = await eth(SELL, type=MARKET, qty="0.5", reduce_only=True)
+    assert (less.cum_qty, less.reduce_only) == ("0.5", True)
+    cut = await eth(SELL, price="2100", qty="7", reduce_only=True)
+    assert (cut.status, cut.leaves_qty) == (STATUS.ORDER_STATUS_NEW, "1")
+    stop = await eth(SELL, type=pb.ORDER_TYPE_STOP, price=None, qty=None, close_position=True, trigger_price="1985")
+    assert (stop.waiting, stop.qty) == (True, "0")
+    await eth(SELL, type=MARKET, qty="0.1")
+    closed = await look(app, stop)
+    assert (closed.status, closed.cum_qty) == (STATUS.ORDER_STATUS_FILLED, "0.9")
+    assert (await look(app, cut)).cancel_reason == pb.CANCEL_REASON_REDUCE_ONLY
+    await app.orders.SetTradingStatus(
+        pb.SetTradingStatusRequest(status=common_pb2.TRADING_STATUS_REDUCE_ONLY), metadata=app.admin
+    )
+    opening = await eth(BUY, price="1000", qty="1")
+    assert opening.reject_reason == REASON.REJECT_REASON_TRADING_REDUCE_ONLY
+    await app.orders.SetTradingStatus(
+        pb.SetTradingStatusRequest(status=common_pb2.TRADING_STATUS_OPEN), metadata=app.admin
+    )
 
 
 async def test_good_till_date_expires_by_itself_and_day_at_midnight(app: Running) -> None:

@@ -26,6 +26,7 @@ ENUMS = [
     (models.OrderType, orders_pb2.OrderType),
     (models.OrderStatus, orders_pb2.OrderStatus),
     (models.TimeInForce, orders_pb2.TimeInForce),
+    (models.OrderListType, orders_pb2.OrderListType),
     (models.TriggerSource, orders_pb2.TriggerSource),
     (models.SelfTradePrevention, orders_pb2.SelfTradePrevention),
     (models.InstrumentKind, market_data_pb2.InstrumentKind),

@@ -22,6 +22,7 @@ _RETRIED = {
     "OrderService": (
         "PlaceOrder",
         "BatchPlaceOrders",
+        "PlaceOrderList",
         "CancelOrders",
         "SetCancelTimer",
         "SetTradingStatus",

@@ -52,6 +52,15 @@ class TriggerSource(StrEnum):
     MID = "MID"
 
 
+class OrderListType(StrEnum):
+    """OCO: one cancels the others. OTO: the first lets the others in. BRACKET: entry, take-profit, stop-loss."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    OCO = "OCO"
+    OTO = "OTO"
+    BRACKET = "BRACKET"
+
+
 class SelfTradePrevention(StrEnum):
     """What happens when an order would trade with one of the same owner."""
 
@@ -275,6 +284,20 @@ class Order:
     def is_open(self) -> bool:
         """Whether it may still trade or needs attention."""
         return self.status not in CLOSED_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class OrderList:
+    """Orders that belong together, as they stand. `replayed`: they had been placed before, nothing new happened."""
+
+    list_id: str
+    orders: tuple[Order, ...]
+    replayed: bool = False
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether one of them was refused: then those before it were canceled, those after it refused too."""
+        return any(order.status is OrderStatus.REJECTED for order in self.orders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

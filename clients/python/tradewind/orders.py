@@ -119,6 +119,23 @@ class OrderRequest:
         )
 
 
+def bracket_of(entry: OrderRequest, take_profit: Number, stop_loss: Number) -> tuple[OrderRequest, ...]:
+    """The entry, a limit order that takes the profit and a stop that ends the loss."""
+    side = Side.SELL if Side(entry.side.upper()) is Side.BUY else Side.BUY
+    key = entry.client_order_id
+    profit = OrderRequest(
+        entry.instrument,
+        side,
+        entry.qty,
+        take_profit,
+        account=entry.account,
+        reduce_only=True,
+        client_order_id=f"{key}-tp",
+    )
+    loss = replace(profit, price=None, type=OrderType.STOP, trigger_price=stop_loss, client_order_id=f"{key}-sl")
+    return entry, profit, loss
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRef:
     """An order named by one of its ids."""

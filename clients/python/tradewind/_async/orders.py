@@ -12,8 +12,16 @@ from tradewind._async.order_stream import AsyncOrderStream
 from tradewind._async.watch import AsyncOrdersWatch
 from tradewind.convert import Number
 from tradewind.errors import TradewindError, from_status
-from tradewind.models import Fill, Order, Side, TradingStatus
-from tradewind.orders import AmendRequest, CancelRequest, OrderOptions, OrderRef, OrderRequest, for_account
+from tradewind.models import Fill, Order, OrderList, OrderListType, Side, TradingStatus
+from tradewind.orders import (
+    AmendRequest,
+    CancelRequest,
+    OrderOptions,
+    OrderRef,
+    OrderRequest,
+    bracket_of,
+    for_account,
+)
 from tradewind.streams import OrdersFeed
 from tradewind.v1 import orders_pb2
 
@@ -68,6 +76,31 @@ class AsyncOrderCalls(AsyncCalls):
             else from_status(result.error)
             for result in response.results
         ]
+
+    async def place_order_list(self, kind: OrderListType | str, orders: Iterable[OrderRequest]) -> OrderList:
+        """Place orders that belong together, of one account and instrument. The same again returns the original ones.
+
+        When one is refused, those after it are refused too and those before it are canceled: see `is_refused`.
+        """
+        wire = [for_account(order, self._account).wire() for order in orders]
+        request = orders_pb2.PlaceOrderListRequest(type=convert.ORDER_LIST_TYPE.number(kind), orders=wire)
+        response = await self._call(self._orders.PlaceOrderList, request)
+        return OrderList(response.list_id, tuple(map(convert.order, response.orders)), response.replayed)
+
+    async def oco(self, first: OrderRequest, second: OrderRequest, *more: OrderRequest) -> OrderList:
+        """One cancels the others: what one fills is taken off the others."""
+        return await self.place_order_list(OrderListType.OCO, (first, second, *more))
+
+    async def oto(self, parent: OrderRequest, *children: OrderRequest) -> OrderList:
+        """One triggers the others: when the parent has ended, they enter for no more than it has filled."""
+        return await self.place_order_list(OrderListType.OTO, (parent, *children))
+
+    async def bracket(self, entry: OrderRequest, *, take_profit: Number, stop_loss: Number) -> OrderList:
+        """An entry with its exits: a limit order at `take_profit` and a stop at `stop_loss`, for what the entry fills.
+
+        The exits get the entry's client_order_id with `-tp` and `-sl` after it, so the same entry is the same bracket.
+        """
+        return await self.place_order_list(OrderListType.BRACKET, bracket_of(entry, take_profit, stop_loss))
 
     async def amend_order(
         self,
