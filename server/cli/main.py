@@ -11,7 +11,7 @@ import typer
 from tradewind import TradewindError
 from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
 
-from server.cli import admin, market, trade, up
+from server.cli import admin, journal, market, trade, up
 from server.cli.render import fail
 from server.cli.session import Session
 from server.errors import TradewindError as ServerError
@@ -54,7 +54,7 @@ def connect(
     context.obj = Session(address, token_file, data_dir, ca_file)
 
 
-for module in (up, market, trade, admin):
+for module in (up, market, trade, admin, journal):
     module.register(app)
 
 
