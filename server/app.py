@@ -46,6 +46,7 @@ from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
 from server.rpc.system import ServerInfo, SystemService
 from server.snapshots import Snapshots
 from server.storage.snapshot_files import SnapshotFiles
+from server.storage.tick_history import TickHistory
 from server.stores import Stores
 from server.tokens import TokenStore
 from server.venues.internal import InternalVenue
@@ -147,7 +148,8 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     await trading.close_old_sessions()
 
     hub = MarketData(epoch=secrets.token_hex(8))
-    ticks = await stores.start_ticks(hub, trading.registry.instruments)
+    ticks = TickHistory(await stores.start_ticks(hub, trading.registry.instruments))
+    parts.callback(ticks.close)
     internal = InternalVenue(engine, hub, runner)
     internal.start()
     parts.callback(internal.stop)
@@ -159,9 +161,9 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
     services = Services(
         SystemService(info, trading, board, tokens, clock),
-        MarketDataService(hub, trading.registry, engine.blotter.trading_status, clock),
+        MarketDataService(hub, trading.registry, engine.blotter.trading_status, ticks, clock),
         OrderService(trading, history, OrderMetrics(registry), clock),
-        AccountService(trading, clock),
+        AccountService(trading, history, clock),
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
     server = GrpcServer(config.server, boundary, services, board)

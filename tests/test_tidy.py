@@ -61,6 +61,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.lifecycle",
         "server.tokens",
         "server.config",
+        "server.storage.tick_history",
         "fastpath.model",
         "tradewind.v1",
     ),
