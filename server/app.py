@@ -34,6 +34,7 @@ from server.failpoints import from_environment
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
+from server.market_bus import BusMarkets, BusPublisher
 from server.markets import Markets
 from server.observability import EngineMetrics, configure_logging, measure_loop_lag, new_registry, serve_metrics
 from server.replica import Replica
@@ -45,6 +46,7 @@ from server.rpc.orders import OrderService
 from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
 from server.rpc.system import ServerInfo, SystemService
 from server.snapshots import Snapshots
+from server.storage.ports import Bus
 from server.storage.snapshot_files import SnapshotFiles
 from server.storage.tick_history import TickHistory
 from server.stores import Stores
@@ -141,7 +143,7 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
         metrics_url = parts.enter_context(serve_metrics(config.metrics, registry))
     await parts.enter_async_context(measure_loop_lag(registry))
 
-    stores = Stores(config.storage, config.data_dir, board, clock, parts)
+    stores = Stores(config, board, clock, parts)
     engine, runner, history = await _start_engine(config, stores, clock, board, registry, parts)
     trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
     await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
@@ -167,17 +169,7 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
     server = GrpcServer(config.server, boundary, services, board)
-    markets = Markets(
-        config.feeds,
-        hub,
-        trading.define_instruments,
-        board,
-        FeedMetrics(registry),
-        clock,
-        Random(secrets.randbits(64)).random,
-    )
-    parts.push_async_callback(markets.stop)
-    await markets.start()
+    await _start_markets(config, hub, trading, stores.start_bus(), board, registry, clock, parts)
     await server.start()
     parts.push_async_callback(_stop_serving, board, server, trading, hub)
     for service in PUBLIC:
@@ -185,6 +177,34 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     lock.announce(server.address)
     log.info("listening", address=server.address, market_data=config.feeds.mode)
     return Ready(server.address, metrics_url, tokens.admin_path, config.feeds.mode, config.data_dir, os.getpid())
+
+
+async def _start_markets(
+    config: Config,
+    hub: MarketData,
+    trading: Trading,
+    bus: Bus | None,
+    board: StatusBoard,
+    registry: CollectorRegistry,
+    clock: Clock,
+    parts: contextlib.AsyncExitStack,
+) -> None:
+    """Connect to venues, and publish what they send if there is a bus; or follow a server that does."""
+    define = trading.define_instruments
+    if config.feeds.mode == "bus":
+        assert bus is not None, "the configuration was checked"
+        followed = BusMarkets(bus, hub, trading.registry, define, board)
+        parts.push_async_callback(followed.stop)
+        await followed.start()
+        return
+    if bus is not None:
+        publisher = BusPublisher(bus, hub, trading.registry)
+        parts.push_async_callback(publisher.stop)
+        publisher.start()
+    chance = Random(secrets.randbits(64)).random
+    markets = Markets(config.feeds, hub, define, board, FeedMetrics(registry), clock, chance)
+    parts.push_async_callback(markets.stop)
+    await markets.start()
 
 
 async def _start_engine(

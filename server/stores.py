@@ -13,7 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from server.clock import Clock
-from server.config import StorageSettings
+from server.config import Config
 from server.engine.blotter_writer import BlotterStatus, BlotterWriter
 from server.engine.engine import Engine
 from server.errors import Unavailable
@@ -21,6 +21,7 @@ from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate
 from server.instruments import Instrument
 from server.lifecycle import ServiceState, StatusBoard
+from server.market_bus import INSTRUMENTS
 from server.past_events import events_from_journal
 from server.storage.ports import BlotterStore, Bus, Journal, TickStore
 from server.storage.snapshot_files import SnapshotFiles
@@ -39,38 +40,33 @@ class Stores:
 
     def __init__(
         self,
-        settings: StorageSettings,
-        data_dir: Path,
+        config: Config,
         board: StatusBoard,
         clock: Clock,
         parts: contextlib.AsyncExitStack,
     ) -> None:
-        self._settings = settings
-        self._data_dir = data_dir
+        self._settings = config.storage
+        self._data_dir = config.data_dir
         self._board = board
         self._clock = clock
         self._parts = parts
-        self.journal_url = _url(settings.journal_url, "sqlite", data_dir / "journal.db")
+        self.journal_url = journal_url(config)
+        self._blotter_url = blotter_url(config)
 
     async def open_journal(self, new_epoch: str) -> Journal:
         """The journal, once this server may write it. Raises ConfigError, JournalCorrupt."""
-        name, loop, given_up = "store/journal", asyncio.get_running_loop(), threading.Event()
-        self._board.set(name, ServiceState.STARTING, "opening")
-
-        def waiting() -> bool:
-            loop.call_soon_threadsafe(
-                self._board.set, name, ServiceState.STARTING, "standby: another server writes the journal"
-            )
-            return not given_up.is_set()
+        name, given_up = "store/journal", threading.Event()
+        waits = "standby: waits while another server writes the journal"
+        self._board.set(name, ServiceState.STARTING, waits if self._settings.standby else "opening")
 
         def open_it() -> Journal:
-            standby = waiting if self._settings.standby else None
+            standby = (lambda: not given_up.is_set()) if self._settings.standby else None
             journal = open_journal(self.journal_url, new_epoch=new_epoch, keep_waiting=standby)
             if given_up.is_set():
                 journal.close()
             return journal
 
-        opening = loop.run_in_executor(None, open_it)
+        opening = asyncio.get_running_loop().run_in_executor(None, open_it)
         try:
             journal = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -83,7 +79,7 @@ class Stores:
 
     def start_blotter(self, engine: Engine, snapshots: SnapshotFiles) -> BlotterStore:
         """The blotter, filled from the engine's events. Raises ConfigError."""
-        url = _url(self._settings.blotter_url, "sqlite", self._data_dir / "blotter.db")
+        url = self._blotter_url
         store = open_blotter(url, epoch=engine.log.epoch)
         self._board.set("store/blotter", ServiceState.STARTING, "opening")
 
@@ -124,29 +120,26 @@ class Stores:
         self._watch("store/ticks", lambda: (_kind(url), writer.status.error))
         return store
 
-    def start_bus(self) -> Bus:
-        """The bus that other servers share. Raises ConfigError."""
-        url = self._settings.bus_url.get_secret_value() if self._settings.bus_url is not None else "memory:"
+    def start_bus(self) -> Bus | None:
+        """The bus shared with other servers; None if there is none. Raises ConfigError."""
+        if self._settings.bus_url is None:
+            return None
+        url = self._settings.bus_url.get_secret_value()
         bus = open_bus(url, first_sequence=self._clock.now_ns())
         self._parts.push_async_callback(bus.close)
-        if self._settings.bus_url is not None:
-            self._probe(bus, url)
-        return bus
-
-    def _probe(self, bus: Bus, url: str) -> None:
-        """Ask the bus for something now and then, to know whether it answers."""
+        self._board.set("store/bus", ServiceState.STARTING, "opening")
 
         async def probe() -> None:
             while True:
                 try:
-                    await bus.last("instruments")
+                    await bus.last(INSTRUMENTS)
                     self._board.set("store/bus", ServiceState.SERVING, _kind(url))
                 except Unavailable as error:
                     self._board.set("store/bus", ServiceState.DEGRADED, error.message)
                 await asyncio.sleep(_WATCH_S)
 
-        self._board.set("store/bus", ServiceState.STARTING, "opening")
         self._run(probe())
+        return bus
 
     def _watch(self, name: str, look: Callable[[], tuple[str, str | None]]) -> None:
         """Show on the board what `look` says: what it is, and what is wrong with it."""
@@ -162,6 +155,14 @@ class Stores:
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._parts.callback(task.cancel)
+
+
+def journal_url(config: Config) -> str:
+    return _url(config.storage.journal_url, "sqlite", config.data_dir / "journal.db")
+
+
+def blotter_url(config: Config) -> str:
+    return _url(config.storage.blotter_url, "sqlite", config.data_dir / "blotter.db")
 
 
 def _url(configured: SecretStr | None, scheme: str, default: Path) -> str:

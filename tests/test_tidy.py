@@ -89,7 +89,15 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.storage",
     ),
     "server.past_events": ("fastpath", "server.engine", "server.errors", "server.replica", "server.storage"),
+    "server.market_bus": (
+        "server.errors",
+        "server.feeds",
+        "server.instruments",
+        "server.lifecycle",
+        "server.storage",
+    ),
     "server.stores": (
+        "server.market_bus",
         "server.clock",
         "server.config",
         "server.engine",
@@ -103,6 +111,14 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.app": ("server", "fastpath", "tradewind.v1"),
     # The command line is a client, and the one that starts the server.
     "server.cli": ("tradewind", "server.app", "server.config", "server.errors", "server.lifecycle"),
+    "server.cli.blotter": (
+        "server.cli",
+        "server.config",
+        "server.blotter_rebuild",
+        "server.engine.limits",
+        "server.stores",
+    ),
+    "server.blotter_rebuild": ("server.engine", "server.storage"),
     "loadtest": ("tradewind", "fastpath"),
     # Parts against what they are made of.
     "loadtest.bench": ("server", "fastpath", "loadtest"),

@@ -27,9 +27,8 @@ from server.engine.events import (
 )
 from server.engine.paging import Page, decode_number_token, encode_token, page_limit
 from server.errors import Unavailable
-from server.storage.ports import BlotterQuery, BlotterStore
+from server.storage.ports import BlotterPage, BlotterQuery, BlotterStore
 
-R = TypeVar("R")
 V = TypeVar("V")
 
 Records = tuple[list[bytes], int | None]
@@ -39,6 +38,8 @@ _SEQ = struct.Struct("<Q")
 _INSTRUMENT_ORDER = struct.Struct("<IQ")
 _ASSET = struct.Struct("<I")
 _INT64 = struct.Struct("<q")
+_PATIENCE_S = 2.0
+_POLL_S = 0.02
 # Where they are in an event.
 _TIME_OFFSET, _INSTRUMENT_OFFSET, _ORDER_OFFSET = 16, 36, 40
 _STATUS_OFFSET, _ASSET_OFFSET, _DELTA_OFFSET = 128, 132, 152
@@ -154,9 +155,8 @@ class History:
         stored: list[bytes] = []
         cursor = log.floor
         if self._store is not None:
-            page = await self._ask(lambda store: store.page("ledger", query))
+            page = await self._stored("ledger", query, lambda: log.floor)
             stored, cursor = page.records, page.cursor
-        self._check_meeting(log.floor, cursor)
         recent: list[bytes] = []
         if cursor < log.last_sequence:
             recent = records.select(
@@ -180,9 +180,8 @@ class History:
             return newest, following
         if len(newest) == query.limit and _key(newest[-1], key_at) > table.forgotten_key:
             return newest, following
-        stored = await self._ask(lambda store: store.page(name, query))
+        stored = await self._stored(name, query, lambda: table.forgotten_seq)
         newest, following = recent()
-        self._check_meeting(table.forgotten_seq, stored.cursor)
         full = len(stored.records) == query.limit
         floor = max(following or 0, _key(stored.records[-1], key_at) if full else 0)
         merged = {_key(record, key_at): record for record in stored.records}
@@ -191,20 +190,23 @@ class History:
         keys = sorted((key for key in merged if key >= floor), reverse=True)[: query.limit]
         return [merged[key] for key in keys], keys[-1] if len(keys) == query.limit else floor or None
 
-    async def _ask(self, question: Callable[[BlotterStore], R]) -> R:
-        store = self._store
+    async def _stored(self, table: str, query: BlotterQuery, oldest_held: Callable[[], int]) -> BlotterPage:
+        """The store's page, when the store is as far as `oldest_held`: then it and memory meet. Waits a moment."""
+        store, loop = self._store, asyncio.get_running_loop()
         assert store is not None
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: question(store))
+        deadline = loop.time() + _PATIENCE_S
+        while True:
+            page = await loop.run_in_executor(self._threads, store.page, table, query)
+            behind = oldest_held() - page.cursor
+            if behind <= 0:
+                return page
+            if loop.time() > deadline:
+                raise Unavailable(f"older history is being brought up to date ({behind} events to go); try again later")
+            await asyncio.sleep(_POLL_S)
 
     def _numbers(self, instrument: str) -> frozenset[int] | None:
         """Numbers of all instruments of that name; None (all instruments) for the empty name. Raises NotFound."""
         return self._registry.numbers(instrument) if instrument else None
-
-    def _check_meeting(self, forgotten_seq: int, cursor: int) -> None:
-        if forgotten_seq > cursor:
-            raise Unavailable(
-                f"older history is being brought up to date ({forgotten_seq - cursor} events to go); try again later"
-            )
 
 
 def _page_of(what: str, page: Records, view: Callable[[bytes], V]) -> Page[V]:

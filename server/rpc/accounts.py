@@ -62,9 +62,7 @@ class AccountService:
         positions = self._trading.list_positions(_account(request.account))
         return pb.ListPositionsResponse(positions=map(convert.position, positions))
 
-    async def ListLedgerEntries(
-        self, request: pb.ListLedgerEntriesRequest, call: Call
-    ) -> pb.ListLedgerEntriesResponse:
+    async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
         fields = Fields()
         registry = self._trading.registry
         account = fields.name("account", request.account)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.duration_pb2 import Duration
+
 from server.clock import Clock
 from server.engine.paging import decode_number_token, decode_token, encode_token
 from server.errors import InvalidRequest, MarketDataStale, ShuttingDown

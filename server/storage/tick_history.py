@@ -1,4 +1,4 @@
-"""Recorded market data as services ask for it: trades and candles of one instrument, page by page, off the event loop."""
+"""Recorded market data as services ask for it: trades and candles of an instrument, off the event loop."""
 
 from __future__ import annotations
 

@@ -71,9 +71,9 @@ def everything(engine: Engine) -> dict[str, object]:
     return {
         "state": (engine.command_sequence, engine.time_ns, engine.exchange.event_seq, engine.exchange.state_hash()),
         "names": (accounts, list(registry.assets()), list(registry.instruments()), list(registry.numbered_instruments())),
-        "orders": [blotter.orders_page(account.number, None, None, 1_000) for account in accounts],
+        "orders": [blotter.tables.orders.page(account.number, None, 1_000, lambda record: True) for account in accounts],
         "open": [blotter.open_orders(account.number) for account in accounts],
-        "fills": [blotter.fills_page(account.number, None, 0, None, 1_000) for account in accounts],
+        "fills": [blotter.tables.fills.page(account.number, None, 1_000, lambda record: True) for account in accounts],
         "balances": [blotter.balances(account.number) for account in accounts],
         "positions": [blotter.positions(account.number) for account in accounts],
         "statuses": [blotter.trading_status(each.number) for each in registry.numbered_instruments()],

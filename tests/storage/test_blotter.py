@@ -20,8 +20,8 @@ from server.engine.blotter_writer import BlotterWriter, BlotterWriterLimits
 from server.engine.events import OrderView
 from server.engine.history import History
 from server.engine.limits import EngineLimits
-from server.past_events import events_from_journal
 from server.errors import Unavailable
+from server.past_events import events_from_journal
 from server.storage.blotter_rows import blotter_batch, directory_rows
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterQuery, BlotterStore
 from server.storage.snapshot_files import SnapshotFiles
