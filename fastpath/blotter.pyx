@@ -37,6 +37,8 @@ cdef class History:
     """
 
     cdef readonly dict records        # key -> bytes
+    cdef readonly uint64_t forgotten_key    # the largest key of what was forgotten, 0: nothing was
+    cdef readonly uint64_t forgotten_seq    # the latest event of what was forgotten
     cdef dict keys                    # account -> ascending keys, some of them forgotten
     cdef dict forgotten               # account -> how many
 
@@ -54,9 +56,12 @@ cdef class History:
 
     cdef void forget(self, object key) except *:
         cdef bytes record = self.records.pop(key)
-        cdef uint32_t account = (<const event_t*><const char*>record).account
+        cdef const event_t* event = <const event_t*><const char*>record
+        cdef uint32_t account = event.account
         cdef list keys = self.keys[account]
         cdef Py_ssize_t count = self.forgotten.get(account, 0) + 1
+        self.forgotten_key = max(self.forgotten_key, <uint64_t>key)
+        self.forgotten_seq = max(self.forgotten_seq, event.event_seq)
         if count > WEED_OUT and count * 2 > len(keys):
             self.keys[account] = [kept for kept in keys if kept in self.records]
             count = 0
@@ -160,7 +165,7 @@ cdef class Tables:
 
     def save(self):
         """What `load` takes: newest events of orders, ids of the closed ones as they closed, fills, newest events of
-        balances and positions, and statuses; each as bytes."""
+        balances and positions, statuses, and what was forgotten; each as bytes."""
         ledger = [record for table in (self.balances, self.positions) for row in table.values() for record in row.values()]
         return (
             b"".join(self.orders.records.values()),
@@ -168,10 +173,12 @@ cdef class Tables:
             b"".join(self.fills.records.values()),
             b"".join(ledger),
             array("I", [number for pair in self.statuses.items() for number in pair]).tobytes(),
+            array("Q", [number for table in (self.orders, self.fills)
+                        for number in (table.forgotten_key, table.forgotten_seq)]).tobytes(),
         )
 
     def load(self, bytes orders not None, bytes closed not None, bytes fills not None, bytes ledger not None,
-             bytes statuses not None):
+             bytes statuses not None, bytes forgotten not None):
         """Fill tables that are empty. Bounds that became tighter hold at once."""
         cdef const event_t* event
         cdef bytes record
@@ -186,6 +193,8 @@ cdef class Tables:
         self.apply(ledger)
         numbers = array("I", statuses)
         self.statuses.update(zip(numbers[::2], numbers[1::2]))
+        (self.orders.forgotten_key, self.orders.forgotten_seq,
+         self.fills.forgotten_key, self.fills.forgotten_seq) = array("Q", forgotten)
         self.forget_oldest()
 
     cdef void forget_oldest(self) except *:

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from server.clock import Clock, SystemClock
 from server.config import Config
 from server.engine.engine import Engine
+from server.engine.history import History
 from server.engine.limits import EngineLimits
 from server.engine.recovery import recover
 from server.engine.runner import Runner
@@ -33,6 +34,7 @@ from server.failpoints import from_environment
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
+from server.market_bus import BusMarkets, BusPublisher
 from server.markets import Markets
 from server.observability import EngineMetrics, configure_logging, measure_loop_lag, new_registry, serve_metrics
 from server.replica import Replica
@@ -44,9 +46,10 @@ from server.rpc.orders import OrderService
 from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
 from server.rpc.system import ServerInfo, SystemService
 from server.snapshots import Snapshots
+from server.storage.ports import Bus
 from server.storage.snapshot_files import SnapshotFiles
-from server.storage.sqlite_journal import SqliteJournal
-from server.storage.urls import sqlite_url
+from server.storage.tick_history import TickHistory
+from server.stores import Stores
 from server.tokens import TokenStore
 from server.venues.internal import InternalVenue
 from server.venues.paper import PaperVenue
@@ -57,8 +60,7 @@ STOPPED_HARD = 130
 
 T = TypeVar("T")
 
-_STORAGE = "SQLite journal"
-_COMMAND_TAKERS = ("storage", "engine", ORDERS.full_name, ACCOUNTS.full_name)
+_COMMAND_TAKERS = ("store/journal", "engine", ORDERS.full_name, ACCOUNTS.full_name)
 
 log = structlog.get_logger("app")
 
@@ -141,12 +143,15 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
         metrics_url = parts.enter_context(serve_metrics(config.metrics, registry))
     await parts.enter_async_context(measure_loop_lag(registry))
 
-    engine, runner = await _start_engine(config, clock, board, registry, parts)
+    stores = Stores(config, board, clock, parts)
+    engine, runner, history = await _start_engine(config, stores, clock, board, registry, parts)
     trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
     await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
     await trading.close_old_sessions()
 
     hub = MarketData(epoch=secrets.token_hex(8))
+    ticks = TickHistory(await stores.start_ticks(hub, trading.registry.instruments))
+    parts.callback(ticks.close)
     internal = InternalVenue(engine, hub, runner)
     internal.start()
     parts.callback(internal.stop)
@@ -158,23 +163,13 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
     services = Services(
         SystemService(info, trading, board, tokens, clock),
-        MarketDataService(hub, trading.registry, engine.blotter.trading_status, clock),
-        OrderService(trading, OrderMetrics(registry), clock),
-        AccountService(trading, clock),
+        MarketDataService(hub, trading.registry, engine.blotter.trading_status, ticks, clock),
+        OrderService(trading, history, OrderMetrics(registry), clock),
+        AccountService(trading, history, clock),
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
     server = GrpcServer(config.server, boundary, services, board)
-    markets = Markets(
-        config.feeds,
-        hub,
-        trading.define_instruments,
-        board,
-        FeedMetrics(registry),
-        clock,
-        Random(secrets.randbits(64)).random,
-    )
-    parts.push_async_callback(markets.stop)
-    await markets.start()
+    await _start_markets(config, hub, trading, stores.start_bus(), board, registry, clock, parts)
     await server.start()
     parts.push_async_callback(_stop_serving, board, server, trading, hub)
     for service in PUBLIC:
@@ -184,19 +179,45 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     return Ready(server.address, metrics_url, tokens.admin_path, config.feeds.mode, config.data_dir, os.getpid())
 
 
+async def _start_markets(
+    config: Config,
+    hub: MarketData,
+    trading: Trading,
+    bus: Bus | None,
+    board: StatusBoard,
+    registry: CollectorRegistry,
+    clock: Clock,
+    parts: contextlib.AsyncExitStack,
+) -> None:
+    """Connect to venues, and publish what they send if there is a bus; or follow a server that does."""
+    define = trading.define_instruments
+    if config.feeds.mode == "bus":
+        assert bus is not None, "the configuration was checked"
+        followed = BusMarkets(bus, hub, trading.registry, define, board)
+        parts.push_async_callback(followed.stop)
+        await followed.start()
+        return
+    if bus is not None:
+        publisher = BusPublisher(bus, hub, trading.registry)
+        parts.push_async_callback(publisher.stop)
+        publisher.start()
+    chance = Random(secrets.randbits(64)).random
+    markets = Markets(config.feeds, hub, define, board, FeedMetrics(registry), clock, chance)
+    parts.push_async_callback(markets.stop)
+    await markets.start()
+
+
 async def _start_engine(
     config: Config,
+    stores: Stores,
     clock: Clock,
     board: StatusBoard,
     registry: CollectorRegistry,
     parts: contextlib.AsyncExitStack,
-) -> tuple[Engine, Runner]:
+) -> tuple[Engine, Runner, History]:
     """Open the journal, bring the engine to where it stood, and take commands."""
     reached = from_environment(os.environ)
-    journal_file = config.data_dir / "journal.db"
-    board.set("storage", ServiceState.STARTING, "opening the journal")
-    journal = SqliteJournal(journal_file, new_epoch=secrets.token_hex(8))
-    board.set("storage", ServiceState.SERVING, _STORAGE)
+    journal = await stores.open_journal(new_epoch=secrets.token_hex(8))
     limits = EngineLimits(**config.engine.model_dump())
     engine = Engine(limits, epoch=journal.epoch)
     files = SnapshotFiles(config.data_dir / "snapshots", keep=config.snapshots.keep)
@@ -210,7 +231,7 @@ async def _start_engine(
     except BaseException:
         journal.close()
         raise
-    replica = Replica.of(sqlite_url(journal_file.absolute()), files.directory, files.keep, limits)
+    replica = Replica.of(stores.journal_url, files.directory, files.keep, limits)
     engine.log.history = replica.history
     runner = Runner(engine, journal, clock, reached)
     snapshots = Snapshots(engine, runner, replica, config.snapshots, board, last_sequence=recovery.snapshot)
@@ -218,6 +239,8 @@ async def _start_engine(
     runner.observe_sync = metrics.observe_sync
     runner.on_failure = lambda failure: _engine_failed(board, failure)
     runner.on_resume = lambda: _engine_resumed(board)
+    history = History(engine, stores.start_blotter(engine, files))
+    parts.callback(history.close)
     runner.start()
     parts.callback(snapshots.write_last)
     parts.push_async_callback(runner.stop)
@@ -227,7 +250,7 @@ async def _start_engine(
     board.set("engine", ServiceState.SERVING, detail)
     snapshots.start()
     parts.push_async_callback(snapshots.stop)
-    return engine, runner
+    return engine, runner, history
 
 
 def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:
@@ -240,7 +263,7 @@ def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:
 def _engine_resumed(board: StatusBoard) -> None:
     log.warning("the journal can be written again: commands are taken")
     for name in _COMMAND_TAKERS:
-        board.set(name, ServiceState.SERVING, _STORAGE if name == "storage" else "the journal can be written again")
+        board.set(name, ServiceState.SERVING, "the journal can be written again")
 
 
 async def _stop_serving(board: StatusBoard, server: GrpcServer, trading: Trading, hub: MarketData) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -102,12 +102,43 @@ class SnapshotSettings(_Section):
     keep: int = Field(default=3, ge=1, description="Snapshots kept in `data_dir`/snapshots; older ones are deleted.")
 
 
+class StorageSettings(_Section):
+    """Where things are kept; docs/stores.md explains the URLs."""
+
+    journal_url: SecretStr | None = Field(
+        default=None, description="Journal: `sqlite:` or `postgresql:`; by default `journal.db` in the data directory."
+    )
+    standby: bool = Field(
+        default=False,
+        description="If another server writes the journal, wait for its end and take over (PostgreSQL only).",
+    )
+    blotter_url: SecretStr | None = Field(
+        default=None,
+        description="History of orders, fills and balances: `sqlite:` or `postgresql:`; by default `blotter.db`"
+        " in the data directory.",
+    )
+    ticks_url: SecretStr | None = Field(
+        default=None,
+        description="Recorded market data: `duckdb:`, `clickhouse:`, or `off`; by default `ticks.duckdb` in the data"
+        " directory.",
+    )
+    ticks_days: int = Field(
+        default=3, ge=1, description="Days after which recorded trades, quotes and books are dropped; candles stay."
+    )
+    bus_url: SecretStr | None = Field(
+        default=None,
+        description="`redis:` shares market data with servers whose `feeds.mode` is `bus`; by default it stays in the"
+        " process.",
+    )
+
+
 class FeedSettings(_Section):
     """Market data."""
 
-    mode: Literal["replay", "live", "off"] = Field(
+    mode: Literal["replay", "live", "bus", "off"] = Field(
         default="replay",
-        description="`replay` plays recorded data, `live` connects to exchanges, `off`: internal book only.",
+        description="`replay` plays recorded data, `live` connects to exchanges, `bus` takes what another server"
+        " publishes, `off`: internal book only.",
     )
     venues: dict[str, tuple[str, ...]] = Field(
         default={
@@ -160,6 +191,7 @@ class Config(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     engine: EngineSettings = EngineSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    storage: StorageSettings = StorageSettings()
     feeds: FeedSettings = FeedSettings()
     accounts: AccountSettings = AccountSettings()
     logging: LogSettings = LogSettings()
@@ -197,6 +229,8 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error))) from None
     _check_server(config.server)
+    if config.feeds.mode == "bus" and config.storage.bus_url is None:
+        raise ConfigError("feeds.mode bus needs storage.bus_url: the Redis to which another server publishes")
     return config
 
 

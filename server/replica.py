@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastpath import records
+from fastpath.exchange import Exchange
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.events import EVENT_SIZE
 from server.engine.limits import EngineLimits
@@ -133,16 +134,8 @@ def make_history(
     journal: JournalReader, snapshots: SnapshotFiles, limits: EngineLimits, *,
     account: int, kinds: tuple[int, int], after: int, to: int,
 ) -> list[bytes]:  # fmt: skip
-    """See `Replica.history`. Carries the commands behind the events out again, from the nearest snapshot before."""
-    exchange = new_exchange(limits)
-    for sequence in snapshots.sequences():
-        try:
-            snapshot = load_snapshot(snapshots, sequence, journal)
-            if snapshot.header.event_sequence <= after:
-                exchange = restored_exchange(snapshot, limits)
-                break
-        except SnapshotUnusable:
-            continue
+    """See `Replica.history`. Carries out the commands behind the events again, from the nearest snapshot before them."""
+    exchange = exchange_before(journal, snapshots, limits, after)
     found: list[bytes] = []
     for commands, _ in command_batches(journal, exchange.last_seq + 1, limits.batch_commands):
         events = exchange.apply(commands)
@@ -152,6 +145,18 @@ def make_history(
         if exchange.event_seq >= to:
             break
     return [record for record in found if int.from_bytes(record[:8], "little") <= to]
+
+
+def exchange_before(journal: JournalReader, snapshots: SnapshotFiles, limits: EngineLimits, event_seq: int) -> Exchange:
+    """An exchange as it was at or before an event: from the newest snapshot that is not younger, or an empty one."""
+    for sequence in snapshots.sequences():
+        try:
+            snapshot = load_snapshot(snapshots, sequence, journal)
+            if snapshot.header.event_sequence <= event_seq:
+                return restored_exchange(snapshot, limits)
+        except SnapshotUnusable:
+            continue
+    return new_exchange(limits)
 
 
 def main() -> int:

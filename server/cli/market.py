@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from server.cli.render import Columns, Follower, book_table, cells, console, print_json, print_line, show, table
+from server.cli.render import Columns, Follower, book_table, cells, console, fail, print_json, print_line, show, table
 from server.cli.session import InstrumentArgument, JsonFlag, WatchFlag, session_of
-from tradewind import Book, Client, Instrument, Quote, Trade
+from tradewind import Book, Candle, Client, Instrument, Quote, Trade
 
 REDRAW_MS = 100
 """Faster than this nobody reads."""
@@ -42,8 +44,22 @@ TRADE_COLUMNS: Columns[Trade] = {
 }
 
 
+CANDLE_COLUMNS: Columns[Candle] = {
+    "time": lambda c: c.open_time,
+    "open": lambda c: c.open,
+    "high": lambda c: c.high,
+    "low": lambda c: c.low,
+    "close": lambda c: c.close,
+    "qty": lambda c: c.qty,
+    "bought": lambda c: c.buy_qty,
+    "trades": lambda c: c.trade_count,
+}
+_INTERVAL = re.compile(r"(\d{1,6})([smhd])")
+_INTERVAL_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
 def register(app: typer.Typer) -> None:
-    for command in (instruments, quote, book, trades):
+    for command in (instruments, quote, book, trades, candles):
         app.command()(command)
 
 
@@ -160,3 +176,25 @@ def trades(
                 print_json(trade)
             else:
                 print_line(cells(trade, TRADE_COLUMNS))
+
+
+def candles(
+    context: typer.Context,
+    instrument: InstrumentArgument,
+    interval: Annotated[str, typer.Option("--interval", "-i", help="Length of a candle: 10s, 1m, 4h, 1d.")] = "1m",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="So many intervals back.")] = 60,
+    json: JsonFlag = False,
+) -> None:
+    """Recorded candles up to now, oldest first.
+
+    \b
+    Example:
+      tradewind candles binance:BTC/USDT --interval 5m --limit 12
+    """
+    match = _INTERVAL.fullmatch(interval)
+    if match is None:
+        fail(f"--interval {interval}: write a number and s, m, h or d, such as 5m")
+    length = timedelta(**{_INTERVAL_UNITS[match[2]]: int(match[1])})
+    with session_of(context).client() as client:
+        found = client.list_candles(instrument, length, client.get_info().server_time - limit * length)
+    show(found, CANDLE_COLUMNS, as_json=json, empty="Nothing was traded or recorded in that time.")

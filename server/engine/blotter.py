@@ -7,19 +7,17 @@ events themselves and decodes one when somebody asks for it: far more are made t
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from fastpath.blotter import Tables
 from server.engine.events import (
     TRADING_STATUS_OPEN,
     BalanceView,
-    FillView,
     OrderView,
     PositionView,
     balance_view,
     decode,
-    fill_view,
     order_view,
     position_view,
 )
@@ -28,12 +26,9 @@ from server.instruments import Registry
 
 _FLAGS = struct.Struct("<I")
 _FLAGS_OFFSET = 28
-_INSTRUMENT = struct.Struct("<I")
-_INSTRUMENT_OFFSET = 36
-_ORDER_ID = struct.Struct("<Q")
-_ORDER_ID_OFFSET = 40
-
-_SECTIONS = ("blotter.orders", "blotter.closed", "blotter.fills", "blotter.ledger", "blotter.statuses")
+_SECTIONS = (
+    "blotter.orders", "blotter.closed", "blotter.fills", "blotter.ledger", "blotter.statuses", "blotter.forgotten"
+)  # fmt: skip
 
 
 class Changes(NamedTuple):
@@ -52,23 +47,24 @@ class Blotter:
 
     def __init__(self, registry: Registry, limits: EngineLimits) -> None:
         self._registry = registry
-        self._tables = Tables(closed_orders=limits.closed_orders, fills=limits.fills)
+        self.tables = Tables(closed_orders=limits.closed_orders, fills=limits.fills)
+        """The packed events behind the views."""
 
     def apply(self, events: bytes) -> Changes:
         """Take over a batch of durable events."""
-        return Changes(*self._tables.apply(events))
+        return Changes(*self.tables.apply(events))
 
     def save(self) -> dict[str, bytes]:
         """The sections of a snapshot that hold the blotter."""
-        return dict(zip(_SECTIONS, self._tables.save(), strict=True))
+        return dict(zip(_SECTIONS, self.tables.save(), strict=True))
 
     def load(self, sections: Mapping[str, bytes]) -> None:
         """Fill a new blotter with what `save` gave. Raises KeyError if a section is missing."""
-        self._tables.load(*(sections[name] for name in _SECTIONS))
+        self.tables.load(*(sections[name] for name in _SECTIONS))
 
     def order(self, order_id: int) -> OrderView | None:
         """None if there is no such order, or it was forgotten."""
-        record = self._tables.orders.records.get(order_id)
+        record = self.tables.orders.records.get(order_id)
         return self.view(record) if record is not None else None
 
     def view(self, record: bytes) -> OrderView:
@@ -77,70 +73,38 @@ class Blotter:
 
     def any_open(self, flag: int) -> bool:
         """Whether an open order has this OrderFlag."""
-        records = self._tables.orders.records
+        records = self.tables.orders.records
         return any(
             _FLAGS.unpack_from(records[order_id], _FLAGS_OFFSET)[0] & flag
-            for orders in self._tables.open_orders.values()
+            for orders in self.tables.open_orders.values()
             for order_id in orders
         )
 
     def open_orders(self, account: int) -> list[OrderView]:
         """By order_id."""
-        records = self._tables.orders.records
-        return [self.view(records[order_id]) for order_id in sorted(self._tables.open_orders.get(account, ()))]
+        records = self.tables.orders.records
+        return [self.view(records[order_id]) for order_id in sorted(self.tables.open_orders.get(account, ()))]
 
-    def orders_page(
-        self, account: int, instruments: frozenset[int] | None, before: int | None, limit: int
-    ) -> tuple[list[OrderView], int | None]:
-        """Orders newest first with ids below `before`, and the `before` of the next page."""
-        records, following = self._tables.orders.page(account, before, limit, lambda record: _of(record, instruments))
-        return [self.view(record) for record in records], following
-
-    def open_orders_page(
-        self, account: int, instruments: frozenset[int] | None, before: int | None, limit: int
-    ) -> tuple[list[OrderView], int | None]:
-        """As `orders_page`, open orders only."""
-        ids = sorted(self._tables.open_orders.get(account, ()), reverse=True)
-        found: list[OrderView] = []
-        for order_id in ids:
-            if before is not None and order_id >= before:
-                continue
-            record = self._tables.orders.records[order_id]
-            if _of(record, instruments):
-                if len(found) == limit:
-                    return found, found[-1].order_id
-                found.append(self.view(record))
-        return found, None
-
-    def fills_page(
-        self, account: int, instruments: frozenset[int] | None, order_id: int, before: int | None, limit: int
-    ) -> tuple[list[FillView], int | None]:
-        """Fills newest first with event_seq below `before`, and the next `before`. `order_id` 0: of all orders."""
-
-        def wanted(record: bytes) -> bool:
-            return _of(record, instruments) and order_id in (0, _ORDER_ID.unpack_from(record, _ORDER_ID_OFFSET)[0])
-
-        records, following = self._tables.fills.page(account, before, limit, wanted)
-        return [fill_view(decode(record), self._registry) for record in records], following
+    def open_records(self, account: int, before: int | None) -> Iterator[bytes]:
+        """Open orders newest first, with ids below `before`, packed."""
+        for order_id in sorted(self.tables.open_orders.get(account, ()), reverse=True):
+            if before is None or order_id < before:
+                yield self.tables.orders.records[order_id]
 
     def trading_status(self, instrument: int) -> int:
         """TradingStatus of an instrument that is defined, or (0) what was last set for all, OPEN if nothing was."""
-        return self._tables.statuses.get(instrument, TRADING_STATUS_OPEN)
+        return self.tables.statuses.get(instrument, TRADING_STATUS_OPEN)
 
     def balances(self, account: int) -> list[BalanceView]:
         """By asset name; assets the account ever had."""
         views = [
-            balance_view(decode(record), self._registry) for record in self._tables.balances.get(account, {}).values()
+            balance_view(decode(record), self._registry) for record in self.tables.balances.get(account, {}).values()
         ]
         return sorted(views, key=lambda view: view.asset.name)
 
     def positions(self, account: int) -> list[PositionView]:
         """By instrument name; instruments the account ever traded."""
         views = [
-            position_view(decode(record), self._registry) for record in self._tables.positions.get(account, {}).values()
+            position_view(decode(record), self._registry) for record in self.tables.positions.get(account, {}).values()
         ]
         return sorted(views, key=lambda view: view.instrument.name)
-
-
-def _of(record: bytes, instruments: frozenset[int] | None) -> bool:
-    return instruments is None or _INSTRUMENT.unpack_from(record, _INSTRUMENT_OFFSET)[0] in instruments

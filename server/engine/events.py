@@ -35,7 +35,7 @@ TRADING_STATUS_OPEN = int(TradingStatus.TRADING_STATUS_OPEN)
 STATUS_NEW = int(OrderStatus.ORDER_STATUS_NEW)
 STATUS_PARTIALLY_FILLED = int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)
 
-_OPEN_STATUSES = frozenset({STATUS_NEW, STATUS_PARTIALLY_FILLED})
+OPEN_STATUSES = frozenset({STATUS_NEW, STATUS_PARTIALLY_FILLED})
 CANCEL_ON_DISCONNECT = int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
 _POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY) | int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
 _REDUCE_ONLY = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY) | int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
@@ -145,7 +145,7 @@ class OrderView(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        return self.status in _OPEN_STATUSES
+        return self.status in OPEN_STATUSES
 
 
 class FillView(NamedTuple):
@@ -178,6 +178,19 @@ class BalanceView(NamedTuple):
     @property
     def free(self) -> int:
         return self.total - self.reserved
+
+
+class LedgerEntryView(NamedTuple):
+    """One change of a balance, in the asset's smallest units."""
+
+    event_seq: int
+    account: str
+    asset: Asset
+    amount: int
+    """Signed: positive is into the account."""
+    total: int
+    """Of the balance, after it."""
+    time_ns: int
 
 
 class PositionView(NamedTuple):
@@ -251,6 +264,12 @@ def balance_view(event: Event, registry: Registry) -> BalanceView:
     """The balance that a BALANCE_CHANGED event tells."""
     account = registry.account_by_number(event.account)
     return BalanceView(account.name, registry.asset_by_number(event.asset), event.total, event.reserved_amount)
+
+
+def ledger_entry_view(event: Event, registry: Registry) -> LedgerEntryView:
+    """The change that a BALANCE_CHANGED event tells."""
+    account, asset = registry.account_by_number(event.account), registry.asset_by_number(event.asset)
+    return LedgerEntryView(event.event_seq, account.name, asset, event.delta, event.total, event.ts_ns)
 
 
 def position_view(event: Event, registry: Registry) -> PositionView:

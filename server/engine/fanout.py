@@ -127,6 +127,21 @@ class EventLog:
         """Number of the first batch with events after `sequence`, which must not be below the floor."""
         return self.first_batch + bisect_right(self._batches, sequence, key=lambda batch: batch[0])
 
+    def events_after(self, sequence: int, limit: int) -> bytes:
+        """The events after `sequence`, which must not be below the floor: whole batches, until there are `limit`."""
+        chosen: list[bytes] = []
+        room = limit * EVENT_SIZE
+        for number in range(self.batch_after(sequence), self.end):
+            _, events = self.batch(number)
+            if not chosen:
+                first = int.from_bytes(events[:8], "little")
+                events = events[max(0, sequence + 1 - first) * EVENT_SIZE :]
+            elif len(events) > room:
+                break
+            chosen.append(events)
+            room -= len(events)
+        return b"".join(chosen)
+
     def wait(self, account: int, stream: EventStream[Any]) -> None:
         self._waiting.setdefault(account, []).append(stream)
 

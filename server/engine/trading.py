@@ -34,7 +34,7 @@ from server.engine.events import (
 )
 from server.engine.fanout import EventStream, StreamPosition
 from server.engine.orders import OrderEntry
-from server.engine.paging import Page, decode_number_token, decode_token, encode_token, page_limit
+from server.engine.paging import Page, decode_token, encode_token, page_limit
 from server.engine.refusals import refusal
 from server.engine.runner import Runner
 from server.engine.sessions import Session, Sessions
@@ -114,33 +114,6 @@ class Trading:
         if view is None:
             raise NotFound("order", str(order_id or client_order_id))
         return view
-
-    def list_orders(
-        self, account: str, *, instrument: str = "", open_only: bool = False, page_size: int = 0, page_token: str = ""
-    ) -> Page[OrderView]:
-        """Newest first. Raises NotFound (account, instrument), InvalidRequest (page_token)."""
-        blotter = self._engine.blotter
-        page = blotter.open_orders_page if open_only else blotter.orders_page
-        found, following = page(
-            self.registry.account(account).number,
-            self._numbers(instrument),
-            decode_number_token("orders", page_token),
-            page_limit(page_size),
-        )
-        return Page(found, encode_token("orders", str(following)) if following is not None else "")
-
-    def list_fills(
-        self, account: str, *, instrument: str = "", order_id: int = 0, page_size: int = 0, page_token: str = ""
-    ) -> Page[FillView]:
-        """Newest first; `order_id` 0 means all orders. Raises as `list_orders`."""
-        found, following = self._engine.blotter.fills_page(
-            self.registry.account(account).number,
-            self._numbers(instrument),
-            order_id,
-            decode_number_token("fills", page_token),
-            page_limit(page_size),
-        )
-        return Page(found, encode_token("fills", str(following)) if following is not None else "")
 
     # -- sessions ------------------------------------------------------------------------------------------
 
@@ -247,9 +220,6 @@ class Trading:
 
     # -- inside --------------------------------------------------------------------------------------------
 
-    def _numbers(self, instrument: str) -> frozenset[int] | None:
-        """Numbers of all instruments of that name; None (all instruments) for the empty name. Raises NotFound."""
-        return self.registry.numbers(instrument) if instrument else None
 
     def _order_update(self, record: bytes) -> OrderEvent:
         event = decode(record)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from server.clock import Clock
 from server.engine.events import BalanceView, PositionView
+from server.engine.history import History
 from server.engine.trading import AccountSnapshot, Trading
 from server.errors import ShuttingDown
 from server.rpc import convert
@@ -17,8 +18,9 @@ from tradewind.v1 import accounts_pb2 as pb
 
 
 class AccountService:
-    def __init__(self, trading: Trading, clock: Clock) -> None:
+    def __init__(self, trading: Trading, history: History, clock: Clock) -> None:
         self._trading = trading
+        self._history = history
         self._clock = clock
 
     async def CreateAccount(self, request: pb.CreateAccountRequest, call: Call) -> pb.CreateAccountResponse:
@@ -59,6 +61,24 @@ class AccountService:
     async def ListPositions(self, request: pb.ListPositionsRequest, call: Call) -> pb.ListPositionsResponse:
         positions = self._trading.list_positions(_account(request.account))
         return pb.ListPositionsResponse(positions=map(convert.position, positions))
+
+    async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
+        fields = Fields()
+        registry = self._trading.registry
+        account = fields.name("account", request.account)
+        asset = fields.asset("asset", request.asset, registry) if request.asset else None
+        start_ns = fields.optional_time_ns(request, "start_time")
+        end_ns = fields.optional_time_ns(request, "end_time")
+        page_size = fields.page_size(request.page_size)
+        page_token = fields.page_token(request.page_token)
+        fields.check()
+        if request.asset:
+            found("asset", request.asset, asset)
+        page = await self._history.list_ledger(
+            account, asset=request.asset, start_ns=start_ns, end_ns=end_ns, page_size=page_size, page_token=page_token
+        )
+        entries = map(convert.ledger_entry, page.items)
+        return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=page.next_page_token)
 
     async def SubscribeAccount(
         self, request: pb.SubscribeAccountRequest, call: Call

@@ -7,10 +7,11 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from server.engine.events import BalanceView, FillView, OrderView, PositionView
+from server.engine.events import BalanceView, FillView, LedgerEntryView, OrderView, PositionView
 from server.feeds import model
 from server.instruments import Account, Asset, Instrument, format_decimal
 from server.lifecycle import ServiceStatus
+from server.storage.tick_history import Candle
 from server.tokens import Token
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
@@ -110,6 +111,17 @@ def balance(view: BalanceView) -> accounts_pb2.Balance:
     )
 
 
+def ledger_entry(view: LedgerEntryView) -> accounts_pb2.LedgerEntry:
+    return accounts_pb2.LedgerEntry(
+        entry_id=str(view.event_seq),
+        account=view.account,
+        asset=view.asset.name,
+        amount=view.asset.text(view.amount),
+        total=view.asset.text(view.total),
+        time=timestamp(view.time_ns),
+    )
+
+
 def position(view: PositionView) -> accounts_pb2.Position:
     instrument, quote = view.instrument, view.quote
     return accounts_pb2.Position(
@@ -170,6 +182,20 @@ def trade(known: model.Trade, now_ns: int) -> market_data_pb2.Trade:
         venue_time=_optional_time(known.venue_time_ns),
         receive_time=timestamp(known.receive_time_ns),
         publish_time=timestamp(now_ns),
+    )
+
+
+def candle(known: Candle, instrument: Instrument) -> market_data_pb2.Candle:
+    price, qty = instrument.price_text, instrument.data_qty_text
+    return market_data_pb2.Candle(
+        open_time=timestamp(known.open_ns),
+        open=price(known.open),
+        high=price(known.high),
+        low=price(known.low),
+        close=price(known.close),
+        qty=qty(known.qty),
+        buy_qty=qty(known.buy_qty),
+        trade_count=known.trades,
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from server.engine.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, decode_token, encode_token
@@ -84,6 +85,10 @@ class Fields:
             self.wrong(field, "is not a time between 1970 and 2262", "OUT_OF_RANGE")
             return 0
         return value.seconds * _NS + value.nanos
+
+    def optional_time_ns(self, message: Message, field: str) -> int:
+        """A time of the request that may be absent: then 0."""
+        return self.time_ns(field, getattr(message, field)) if message.HasField(field) else 0
 
     def instrument(self, field: str, name: str, registry: Registry) -> Instrument | None:
         """None if there is none of that name; `found` tells it once the rest of the request is in order."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from google.protobuf.duration_pb2 import Duration
+
 from server.clock import Clock
-from server.errors import MarketDataStale, ShuttingDown
+from server.engine.paging import decode_number_token, decode_token, encode_token
+from server.errors import InvalidRequest, MarketDataStale, ShuttingDown
 from server.feeds import subscription as hub
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, MarketUpdate, Quote, Trade
@@ -15,23 +18,31 @@ from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found, page_of
 from server.rpc.streams import RECONNECT, check_position
+from server.storage.tick_history import TickHistory
 from tradewind.v1 import common_pb2
 from tradewind.v1 import market_data_pb2 as pb
 
 MAX_SUBSCRIPTIONS = 500
 _DEFAULT_DEPTH = 20
 _MAX_VENUE_CHARS = 32
+_MAX_INTERVAL_S = 7 * 86_400
 _MAX_SUBSCRIPTION_ID_CHARS = 100
 
 
 class MarketDataService:
     def __init__(
-        self, market_data: MarketData, registry: Registry, trading_status: Callable[[int], int], clock: Clock
+        self,
+        market_data: MarketData,
+        registry: Registry,
+        trading_status: Callable[[int], int],
+        ticks: TickHistory,
+        clock: Clock,
     ) -> None:
         """`trading_status` says the TradingStatus of an instrument by its number."""
         self._market_data = market_data
         self._registry = registry
         self._trading_status = trading_status
+        self._ticks = ticks
         self._clock = clock
 
     async def ListInstruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
@@ -75,10 +86,33 @@ class MarketDataService:
     async def ListTrades(self, request: pb.ListTradesRequest, call: Call) -> pb.ListTradesResponse:
         fields = Fields()
         page_size = fields.page_size(request.page_size)
-        instrument = self._named(fields, request.instrument)
         now_ns = self._clock.now_ns()
+        if request.HasField("start_time"):
+            return await self._trades_of_interval(fields, request, page_size, now_ns)
+        for field in ("end_time", "page_token"):
+            if getattr(request, field):
+                fields.wrong(field, "is for requests with start_time", "NOT_ALLOWED")
+        instrument = self._named(fields, request.instrument)
         trades = self._market_data.trades(instrument.name, page_size)
         return pb.ListTradesResponse(trades=[convert.trade(trade, now_ns) for trade in trades])
+
+    async def ListCandles(self, request: pb.ListCandlesRequest, call: Call) -> pb.ListCandlesResponse:
+        fields = Fields()
+        interval_ns = _interval_ns(fields, request.interval)
+        if not request.HasField("start_time"):
+            fields.wrong("start_time", "is required", "REQUIRED")
+        start_ns = decode_number_token("candles", fields.page_token(request.page_token))
+        if start_ns is None:
+            start_ns = fields.time_ns("start_time", request.start_time)
+        end_ns = fields.optional_time_ns(request, "end_time") or self._clock.now_ns()
+        page_size = fields.page_size(request.page_size)
+        instrument = self._named(fields, request.instrument)
+        following = min(start_ns + page_size * interval_ns, end_ns)
+        candles = await self._ticks.candles(instrument, interval_ns, start_ns, following)
+        return pb.ListCandlesResponse(
+            candles=[convert.candle(candle, instrument) for candle in candles],
+            next_page_token=encode_token("candles", str(following)) if following < end_ns else "",
+        )
 
     async def SubscribeMarketData(
         self, request: pb.SubscribeMarketDataRequest, call: Call
@@ -117,6 +151,19 @@ class MarketDataService:
             for each, subscription_id, instrument in zip(wanted, ids, instruments, strict=True)
         ]
 
+    async def _trades_of_interval(
+        self, fields: Fields, request: pb.ListTradesRequest, page_size: int, now_ns: int
+    ) -> pb.ListTradesResponse:
+        start_ns = fields.time_ns("start_time", request.start_time)
+        end_ns = fields.optional_time_ns(request, "end_time") or now_ns
+        after = _row_position(decode_token("trades", fields.page_token(request.page_token)))
+        instrument = self._named(fields, request.instrument)
+        trades, following = await self._ticks.trades(instrument, start_ns, end_ns, after=after, limit=page_size)
+        return pb.ListTradesResponse(
+            trades=[convert.trade(trade, now_ns) for trade in trades],
+            next_page_token=encode_token("trades", "{}-{}".format(*following)) if following else "",
+        )
+
     # -- answers ---------------------------------------------------------------------------------------
 
     def _instrument(self, instrument: Instrument) -> pb.Instrument:
@@ -151,6 +198,22 @@ class MarketDataService:
                 message.notice.code = common_pb2.StreamNotice.CODE_GOING_AWAY
                 message.notice.message = text
         return message
+
+
+def _interval_ns(fields: Fields, interval: Duration) -> int:
+    if interval.nanos:
+        fields.wrong("interval", "must be whole seconds", "OUT_OF_RANGE")
+    return fields.between("interval", interval.seconds, 1, _MAX_INTERVAL_S) * 1_000_000_000
+
+
+def _row_position(position: str | None) -> tuple[int, int] | None:
+    """Of a page token's content. Raises InvalidRequest."""
+    if position is None:
+        return None
+    time_ns, _, row_id = position.partition("-")
+    if not (time_ns.isdecimal() and row_id.isdecimal() and len(position) <= 40):
+        raise InvalidRequest.of("page_token", "is not the next_page_token of an earlier response to this request")
+    return int(time_ns), int(row_id)
 
 
 def _name(instrument: Instrument) -> str:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncIterator
 
 from server.clock import Clock
+from server.engine.history import History
 from server.engine.orders import Outcome
 from server.engine.trading import OrdersSnapshot, OrderUpdate, Trading
 from server.errors import ShuttingDown
@@ -26,8 +27,9 @@ MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS = 1_000, 86_400_000
 
 
 class OrderService:
-    def __init__(self, trading: Trading, metrics: OrderMetrics, clock: Clock) -> None:
+    def __init__(self, trading: Trading, history: History, metrics: OrderMetrics, clock: Clock) -> None:
         self._trading = trading
+        self._history = history
         self._metrics = metrics
         self._clock = clock
 
@@ -106,7 +108,7 @@ class OrderService:
         page_size = fields.page_size(request.page_size)
         page_token = fields.page_token(request.page_token)
         self._check_filter(fields, request.instrument)
-        page = self._trading.list_orders(
+        page = await self._history.list_orders(
             account,
             instrument=request.instrument,
             open_only=request.open_only,
@@ -122,7 +124,7 @@ class OrderService:
         page_token = fields.page_token(request.page_token)
         order_id = fields.number("order_id", request.order_id) if request.order_id else 0
         self._check_filter(fields, request.instrument)
-        page = self._trading.list_fills(
+        page = await self._history.list_fills(
             account, instrument=request.instrument, order_id=order_id, page_size=page_size, page_token=page_token
         )
         return pb.ListFillsResponse(fills=map(convert.fill, page.items), next_page_token=page.next_page_token)

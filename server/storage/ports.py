@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from server.errors import Unavailable
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -77,6 +79,88 @@ class SnapshotStore(Protocol):
     def write(self, sequence: int, data: bytes) -> None:
         """Store it whole or not at all, and let go of the oldest beyond those to keep. Raises OSError."""
         ...
+
+
+BlotterRow: TypeAlias = "tuple[int | str | bytes, ...]"
+"""Values in the order of the table's columns (`server/storage/blotter_rows.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlotterBatch:
+    """Rows made of the events after `after_sequence` up to `last_sequence`, stored together or not at all."""
+
+    after_sequence: int
+    last_sequence: int
+    rows: Mapping[str, list[BlotterRow]]
+    """Of orders (each once), fills and ledger."""
+    directory: Mapping[str, list[BlotterRow]]
+    """Names that are new; those that are stored already are left as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlotterQuery:
+    """Which rows of an account, newest first. `None` and 0 stand for no condition."""
+
+    account: int
+    instruments: frozenset[int] | None = None
+    """Of orders and fills."""
+    statuses: frozenset[int] | None = None
+    """Of orders: OrderStatus."""
+    order_id: int = 0
+    """Of fills."""
+    asset: int = 0
+    """Of ledger entries."""
+    start_ns: int = 0
+    end_ns: int = 0
+    """Time in `[start_ns, end_ns)`: of orders when they were placed."""
+    before: int | None = None
+    """Keys (order_id; of fills and ledger entries event_seq) below this."""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BlotterPage:
+    """Packed events, and how far the blotter was when it answered: to the event `cursor`."""
+
+    records: list[bytes]
+    cursor: int
+
+
+class BlotterMismatch(Unavailable):
+    """The blotter does not belong to this journal, or is of another format: it has to be made again."""
+
+
+class BlotterMoved(Exception):
+    """The blotter's cursor is not where the batch begins."""
+
+
+class BlotterStore(Protocol):
+    """Orders, fills and ledger entries for ever: a projection of the journal, filled by one writer, that can be made
+    again at any time. All calls block; any thread may call. They raise Unavailable while the store is away."""
+
+    def cursor(self) -> int:
+        """Sequence of the last event stored, 0 if there is none. Raises BlotterMismatch if the rows are of another
+        journal or format than this server's."""
+        ...
+
+    def write(self, batch: BlotterBatch) -> None:
+        """Store the rows and the new cursor in one transaction. Raises BlotterMoved if the cursor is not at
+        `after_sequence`: the batch is stored already, or somebody else writes."""
+        ...
+
+    def page(self, table: str, query: BlotterQuery) -> BlotterPage:
+        """Rows of orders, fills or ledger with the cursor, as of one moment."""
+        ...
+
+    def clear(self) -> None:
+        """Remove everything, and begin with this journal and format."""
+        ...
+
+    def version(self) -> str:
+        """The store's name and version."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from server.errors import ConfigError
-from server.storage.ports import Bus, Journal, JournalReader, TickStore
+from server.storage.ports import BlotterStore, Bus, Journal, JournalReader, TickStore
 
 
 def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] | None = None) -> Journal:
@@ -47,6 +47,23 @@ def open_journal_reader(url: str) -> JournalReader:
 def sqlite_url(path: Path) -> str:
     """The URL of a journal in a file."""
     return f"sqlite:///{quote(str(path))}"
+
+
+def open_blotter(url: str, *, epoch: str) -> BlotterStore:
+    """`sqlite:///path/blotter.db` or `postgresql://user:password@host/database`, for the journal named `epoch`.
+
+    Connects when it is first used. Raises ConfigError where the URL is wrong.
+    """
+    scheme = _scheme(url)
+    if scheme == "sqlite":
+        from server.storage.sqlite_blotter import SqliteBlotter
+
+        return SqliteBlotter(_path(url), epoch=epoch)
+    if scheme in ("postgresql", "postgres"):
+        from server.storage.postgres_blotter import PostgresBlotter
+
+        return PostgresBlotter(url, epoch=epoch)
+    raise _unknown("blotter", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
 def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: float = 10.0) -> TickStore:

@@ -37,6 +37,7 @@ def settings(data_dir: Path, **overrides: Any) -> Config:
         "server": {"port": 0},
         "metrics": {"enabled": False, "port": 0},
         "feeds": {"mode": "off"},
+        "storage": {"ticks_url": "off"},
         "logging": {"level": "error"},
         "engine": {"max_orders": 50_000, "max_open_orders": 50_000},
     }

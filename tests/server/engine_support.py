@@ -11,6 +11,7 @@ from pathlib import Path
 from fastpath.model import AccountMode, OrderType, Side, TimeInForce
 from server.clock import Clock, SystemClock
 from server.engine.engine import Engine
+from server.engine.history import History
 from server.engine.limits import EngineLimits
 from server.engine.orders import NewOrder
 from server.engine.recovery import Recovery, recover
@@ -43,6 +44,7 @@ class House:
     runner: Runner
     trading: Trading
     recovery: Recovery
+    history: History
 
     @property
     def btc(self) -> Instrument:
@@ -76,7 +78,7 @@ async def house(
     trading = Trading(engine, runner, lambda: f"made-{engine.command_sequence}-{next(ids)}")
     try:
         await apply_setup(trading, setup)
-        yield House(engine, runner, trading, recovery)
+        yield House(engine, runner, trading, recovery, History(engine))
     finally:
         if runner.state is not RunnerState.STOPPED:
             await runner.stop()

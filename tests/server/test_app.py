@@ -78,9 +78,10 @@ async def server_process(data_dir: Path, *options: str) -> AsyncIterator[Process
 async def test_every_part_ends_serving_and_the_order_of_the_start_is_kept(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as app:
         serving = [status.name for status in app.states if status.state is ServiceState.SERVING]
-        assert serving[:2] == ["storage", "engine"]
+        assert serving[:2] == ["store/journal", "engine"]
         assert set(serving[2:]) == {
             "snapshots",
+            "store/blotter",
             *(f"tradewind.v1.{name}Service" for name in ("System", "MarketData", "Order", "Account")),
         }
         assert running_instance(tmp_path) is not None

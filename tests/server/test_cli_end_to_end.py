@@ -91,7 +91,8 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any
 
 def test_each_part_is_shown_as_it_comes_up(instance: Instance) -> None:
     states = {event["service"]: event["state"] for event in instance.started if event["event"] == "state"}
-    assert {"engine", "storage", "tradewind.v1.OrderService", "feed/binance", "feed/okx", "feed/bybit"} <= set(states)
+    assert {"store/journal", "store/blotter", "store/ticks"} <= set(states)
+    assert {"engine", "tradewind.v1.OrderService", "feed/binance", "feed/okx", "feed/bybit"} <= set(states)
     assert set(states.values()) == {"SERVING"}
     assert instance.ready["event"] == "ready"
     assert instance.ready["market_data"] == "replay"

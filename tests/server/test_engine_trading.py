@@ -42,7 +42,7 @@ async def test_an_order_rests_fills_and_leaves_exact_traces(tmp_path: Path) -> N
         seen = it.trading.get_order("alice", client_order_id="bid")
         assert (seen.status, seen.cum_qty, seen.leaves_qty) == (OrderStatus.ORDER_STATUS_PARTIALLY_FILLED, 40, 60)
         assert seen.create_ns == resting.create_ns <= seen.update_ns
-        (fill,) = it.trading.list_fills("bob").items
+        (fill,) = (await it.history.list_fills("bob")).items
         assert (fill.order_id, fill.price, fill.qty, fill.liquidity) == (taken.order_id, 60_000_00, 40, 2)
         (position,) = it.trading.list_positions("alice")
         assert (position.qty, usdt.text(position.cost)) == (40, "24")
@@ -96,11 +96,11 @@ async def test_lists_page_newest_first_and_filter(tmp_path: Path) -> None:
         for n in range(0, 25, 5):
             await it.trading.cancel("alice", client_order_id=f"p{n}")
 
-        def everything(open_only: bool, page_size: int) -> list[str]:
+        async def everything(open_only: bool, page_size: int) -> list[str]:
             found: list[str] = []
             token = ""
             while True:
-                page = it.trading.list_orders("alice", open_only=open_only, page_size=page_size, page_token=token)
+                page = await it.history.list_orders("alice", open_only=open_only, page_size=page_size, page_token=token)
                 assert len(page.items) <= page_size
                 found += [order.client_order_id for order in page.items]
                 token = page.next_page_token
@@ -110,16 +110,17 @@ async def test_lists_page_newest_first_and_filter(tmp_path: Path) -> None:
         newest_first = [f"p{n}" for n in reversed(range(25))]
         still_open = [name for name in newest_first if int(name[1:]) % 5]
         for page_size in (1, 7, 24, 25, 1000):
-            assert everything(False, page_size) == newest_first
-            assert everything(True, page_size) == still_open
-        assert it.trading.list_orders("alice", instrument="internal:BTC/USDT", page_size=3).items[0].qty == 1_000
-        assert it.trading.list_orders("bob").items == []
+            assert await everything(False, page_size) == newest_first
+            assert await everything(True, page_size) == still_open
+        page = await it.history.list_orders("alice", instrument="internal:BTC/USDT", page_size=3)
+        assert page.items[0].qty == 1_000
+        assert (await it.history.list_orders("bob")).items == []
         with pytest.raises(NotFound):
-            it.trading.list_orders("alice", instrument="internal:NO/USDT")
-        token = it.trading.list_orders("alice", page_size=3).next_page_token
+            await it.history.list_orders("alice", instrument="internal:NO/USDT")
+        token = (await it.history.list_orders("alice", page_size=3)).next_page_token
         for bad in ("x", "!!!", token[:-2], "b3JkZXJzOi0x"):
             with pytest.raises(InvalidRequest, match="page_token"):
-                it.trading.list_fills("alice", page_token=bad)
+                await it.history.list_fills("alice", page_token=bad)
         names = it.trading.list_accounts(page_size=1)
         assert [
             names.items[0].name,
@@ -139,11 +140,11 @@ async def test_old_orders_leave_the_lists_but_not_the_memory(tmp_path: Path) -> 
         for n in range(20):
             await it.trading.place(it.sell(200, 1_000, client_order_id=f"s{n}"))
             await it.trading.place(it.buy(200, 1_000, client_order_id=f"b{n}"))
-        listed = [order.client_order_id for order in it.trading.list_orders("alice").items]
+        listed = [order.client_order_id for order in (await it.history.list_orders("alice")).items]
         assert "first" not in listed
         assert listed[-1] == "kept"
         assert len(listed) == 6
-        assert len(it.trading.list_fills("alice").items) + len(it.trading.list_fills("bob").items) == 10
+        assert len((await it.history.list_fills("alice")).items) + len((await it.history.list_fills("bob")).items) == 10
         assert it.trading.get_order("alice", order_id=first.order_id).status == OrderStatus.ORDER_STATUS_CANCELED
         again = await it.trading.place(it.buy(100, 1_000, client_order_id="first"))
         assert again.replayed
@@ -165,7 +166,7 @@ async def test_the_same_order_sent_many_times_in_parallel_is_one_order(tmp_path:
         assert all(ids[answer.order.client_order_id] == answer.order.order_id for answer in first)
     async with house(tmp_path) as it:
         assert all(answer.replayed for answer in await send_all(it, 60, 3))
-        assert len(it.trading.list_orders("alice", page_size=1000).items) == 60
+        assert len((await it.history.list_orders("alice", page_size=1000)).items) == 60
 
 
 async def test_money_moves_once_per_request(tmp_path: Path) -> None:
@@ -358,7 +359,7 @@ async def test_the_queue_is_bounded_and_refuses_at_once(tmp_path: Path) -> None:
         ]
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(answer) for answer in answers] == [Outcome] * 10 + [QueueFull] * 15
-        assert len(it.trading.list_orders("alice").items) == 10
+        assert len((await it.history.list_orders("alice")).items) == 10
         with pytest.raises(InvalidRequest, match="1 to 10 of them, not 11"):
             it.runner.submit(bytes(192 * 11))
         with pytest.raises(ValueError, match="no whole number"):
@@ -376,7 +377,7 @@ async def test_a_stop_answers_what_is_queued_and_refuses_the_rest(tmp_path: Path
         with pytest.raises(ShuttingDown):
             await it.trading.place(it.buy(100, 1_000))
     async with house(tmp_path) as it:
-        assert len(it.trading.list_orders("alice", page_size=1000).items) == 200
+        assert len((await it.history.list_orders("alice", page_size=1000)).items) == 200
 
 
 async def test_a_caller_that_gave_up_does_not_disturb_the_others(tmp_path: Path) -> None:
@@ -388,4 +389,4 @@ async def test_a_caller_that_gave_up_does_not_disturb_the_others(tmp_path: Path)
         for task in tasks[::2]:
             task.cancel()
         assert all(isinstance(answer, Outcome) for answer in await asyncio.gather(*tasks[1::2]))
-        assert len(it.trading.list_orders("alice").items) == 20, "what was sent happens all the same"
+        assert len((await it.history.list_orders("alice")).items) == 20, "what was sent happens all the same"

@@ -98,7 +98,7 @@ async def test_a_taker_walks_the_displayed_book_and_uses_nothing_twice(tmp_path:
         usdt = it.house.trading.registry.asset("USDT")
         assert usdt.text(first.cum_notional) == "25.15"  # 0.1 at 100 and 0.15 at 101
         assert usdt.text(first.cum_fee) == "0.02515"
-        assert [fill.price for fill in it.house.trading.list_fills("alice").items] == [101_00, 100_00]
+        assert [fill.price for fill in (await it.house.history.list_fills("alice")).items] == [101_00, 100_00]
         it.book([(99, 50_000)], [(100, 10_000), (101, 20_000), (102, 30_000)])  # displayed still
         second = (await it.house.trading.place(it.order(BUY, 101, 25_000, IOC))).order
         assert second.cum_qty == 5_000
@@ -132,7 +132,7 @@ async def test_resting_orders_fill_when_the_market_comes_to_them(tmp_path: Path)
         await until(lambda: trading.get_order("alice", order_id=buy.order_id).cum_qty == 4_000)
         it.book([(103, 8_000)], [(104, 50_000)])  # the bid reaches the sell
         await until(lambda: trading.get_order("alice", order_id=sell.order_id).cum_qty == 8_000)
-        fills = trading.list_fills("alice").items
+        fills = (await it.house.history.list_fills("alice")).items
         assert [(fill.price, fill.qty, fill.liquidity) for fill in fills] == [(103_00, 8_000, 1), (98_00, 4_000, 1)]
 
 

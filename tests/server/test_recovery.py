@@ -56,7 +56,7 @@ async def check(directory: Path) -> EngineState:
         for account in ("alice", "bob"):
             token = ""
             while True:
-                page = it.trading.list_orders(account, page_size=1000, page_token=token)
+                page = await it.history.list_orders(account, page_size=1000, page_token=token)
                 orders += page.items
                 token = page.next_page_token
                 if not token:
@@ -202,7 +202,7 @@ async def test_a_journal_that_fails_suspends_the_engine(tmp_path: Path, written:
         with pytest.raises(JournalFailed):
             await it.trading.state()
         # What was not acknowledged is not to be seen, though the exchange had applied it already.
-        assert [order.client_order_id for order in it.trading.list_orders("alice").items] == ["before"]
+        assert [order.client_order_id for order in (await it.history.list_orders("alice")).items] == ["before"]
         assert it.trading.command_sequence == good.command_sequence
         waiting = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0.01)
@@ -211,7 +211,7 @@ async def test_a_journal_that_fails_suspends_the_engine(tmp_path: Path, written:
     async with house(tmp_path) as it:
         assert it.trading.get_order("alice", client_order_id="before").is_open
         again = [await it.trading.place(order) for order in orders]
-        names = [order.client_order_id for order in it.trading.list_orders("alice").items]
+        names = [order.client_order_id for order in (await it.history.list_orders("alice")).items]
         assert sorted(names) == sorted(["before", *(f"during-{n}" for n in range(10))])
         if not written:
             assert not any(answer.replayed for answer in again)

@@ -63,7 +63,7 @@ def header(app: Running) -> str:
 async def test_health_is_open_and_knows_every_service(app: Running) -> None:
     channel: Any = app.channel
     health: Any = health_pb2_grpc.HealthStub(channel)
-    for name in ("", "tradewind.v1.OrderService", "tradewind.v1.MarketDataService", "engine", "storage"):
+    for name in ("", "tradewind.v1.OrderService", "tradewind.v1.MarketDataService", "engine", "store/journal"):
         assert (await health.Check(health_pb2.HealthCheckRequest(service=name))).status == SERVING, name
     answer = await refused(health.Check(health_pb2.HealthCheckRequest(service="no.such.Service")))
     assert answer.code is grpc.StatusCode.NOT_FOUND

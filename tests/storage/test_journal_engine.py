@@ -33,13 +33,13 @@ async def test_orders_survive_a_restart_of_the_database_and_of_the_engine(
         await trade("after", 20)
         assert first.runner.state is RunnerState.RUNNING
         state = await first.trading.state()
-        orders = first.trading.list_orders("alice", page_size=1000).items
+        orders = (await first.history.list_orders("alice", page_size=1000)).items
 
     journal = PostgresJournal(postgres_url, new_epoch="second")
     async with house(tmp_path, journal=journal) as second:
         assert second.trading.epoch == "first"
         assert await second.trading.state() == state
-        assert second.trading.list_orders("alice", page_size=1000).items == orders
+        assert (await second.history.list_orders("alice", page_size=1000)).items == orders
 
 
 def _restart(postgres: PostgresServer) -> None:

@@ -165,6 +165,30 @@ def trade(wire: market_data_pb2.Trade) -> models.Trade:
     )
 
 
+def candle(wire: market_data_pb2.Candle) -> models.Candle:
+    return models.Candle(
+        open_time=utc(wire.open_time),
+        open=Decimal(wire.open),
+        high=Decimal(wire.high),
+        low=Decimal(wire.low),
+        close=Decimal(wire.close),
+        qty=Decimal(wire.qty),
+        buy_qty=Decimal(wire.buy_qty),
+        trade_count=wire.trade_count,
+    )
+
+
+def ledger_entry(wire: accounts_pb2.LedgerEntry) -> models.LedgerEntry:
+    return models.LedgerEntry(
+        entry_id=wire.entry_id,
+        account=wire.account,
+        asset=wire.asset,
+        amount=Decimal(wire.amount),
+        total=Decimal(wire.total),
+        time=utc(wire.time),
+    )
+
+
 def levels(wire: Iterable[market_data_pb2.BookLevel]) -> tuple[models.Level, ...]:
     return tuple(models.Level(Decimal(level.price), Decimal(level.qty)) for level in wire)
 

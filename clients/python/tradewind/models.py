@@ -216,6 +216,20 @@ class Trade(MarketData):
     aggressor_side: Side
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candle:
+    """What was traded in an interval of time; `buy_qty` was bought by takers."""
+
+    open_time: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    qty: Decimal
+    buy_qty: Decimal
+    trade_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """One price of a book and the total quantity there."""
@@ -343,6 +357,18 @@ class Balance:
     total: Decimal
     reserved: Decimal
     free: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One change of a balance: `amount` is signed, `total` the balance after it."""
+
+    entry_id: str
+    account: str
+    asset: str
+    amount: Decimal
+    total: Decimal
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

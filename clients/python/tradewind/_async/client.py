@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tradewind import convert
 from tradewind._async.calls import MAX_PAGE
@@ -16,7 +16,9 @@ from tradewind.models import (
     AccountMode,
     Balance,
     Book,
+    Candle,
     Instrument,
+    LedgerEntry,
     NewToken,
     Position,
     Quote,
@@ -101,10 +103,40 @@ class AsyncClient(AsyncOrderCalls):
         request = market_data_pb2.GetBookRequest(instrument=instrument, depth=depth)
         return convert.book((await self._call(self._market.GetBook, request)).book)
 
-    async def list_trades(self, instrument: str, limit: int = 100) -> list[Trade]:
-        """The most recent public trades, newest first; at most 1000."""
-        request = market_data_pb2.ListTradesRequest(instrument=instrument, page_size=limit)
-        return [convert.trade(wire) for wire in (await self._call(self._market.ListTrades, request)).trades]
+    async def list_trades(
+        self, instrument: str, limit: int = 100, *, start: datetime | None = None, end: datetime | None = None
+    ) -> list[Trade]:
+        """The most recent public trades, newest first, at most 1000; or with `start` recorded ones, oldest first."""
+        if start is None:
+            request = market_data_pb2.ListTradesRequest(instrument=instrument, page_size=limit)
+            return [convert.trade(wire) for wire in (await self._call(self._market.ListTrades, request)).trades]
+        request = market_data_pb2.ListTradesRequest(
+            instrument=instrument,
+            start_time=convert.timestamp(start),
+            end_time=None if end is None else convert.timestamp(end),
+        )
+        return await self._pages(self._market.ListTrades, request, "trades", convert.trade, limit)
+
+    async def list_candles(
+        self,
+        instrument: str,
+        interval: timedelta,
+        start: datetime,
+        end: datetime | None = None,
+        *,
+        limit: int = 100_000,
+    ) -> list[Candle]:
+        """Candles that begin in `[start, end)`, by default up to now, oldest first. `interval` is whole seconds.
+
+        There is none for an interval without trades; the last one lacks the trades of the last second or two.
+        """
+        request = market_data_pb2.ListCandlesRequest(
+            instrument=instrument,
+            interval=interval,
+            start_time=convert.timestamp(start),
+            end_time=None if end is None else convert.timestamp(end),
+        )
+        return await self._pages(self._market.ListCandles, request, "candles", convert.candle, limit)
 
     def watch_quotes(self, *instruments: str, interval_ms: int | None = None) -> AsyncWatch[Quote]:
         """Best bids and asks: now, then as they change or every `interval_ms`. A slow reader gets the newest."""
@@ -153,6 +185,24 @@ class AsyncClient(AsyncOrderCalls):
         """Balances of an account, by asset."""
         request = accounts_pb2.ListBalancesRequest(account=self._account_or_default(account))
         return [convert.balance(wire) for wire in (await self._call(self._accounts.ListBalances, request)).balances]
+
+    async def list_ledger_entries(
+        self,
+        *,
+        asset: str = "",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 100,
+        account: str | None = None,
+    ) -> list[LedgerEntry]:
+        """Changes of an account's balances, newest first; of one asset or in `[start, end)` if asked."""
+        request = accounts_pb2.ListLedgerEntriesRequest(
+            account=self._account_or_default(account),
+            asset=asset,
+            start_time=None if start is None else convert.timestamp(start),
+            end_time=None if end is None else convert.timestamp(end),
+        )
+        return await self._pages(self._accounts.ListLedgerEntries, request, "entries", convert.ledger_entry, limit)
 
     async def list_positions(self, account: str | None = None) -> list[Position]:
         """Positions of an account, by instrument."""

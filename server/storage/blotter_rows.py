@@ -1,0 +1,146 @@
+"""What a blotter stores: its tables, and their rows made from packed events.
+
+A row holds what it is found by, what people read in SQL (numbers of ticks, lots and smallest units, as the directory
+tables explain them), and the packed event, from which the server answers. The same in every adapter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.engine.events import (
+    BALANCE_CHANGED,
+    EVENT,
+    EVENT_SIZE,
+    ORDER_ACCEPTED,
+    ORDER_FILLED,
+    ORDER_TRIGGERED,
+    Event,
+)
+from server.instruments import Registry, format_decimal
+from server.storage.ports import BlotterBatch, BlotterRow
+
+FORMAT = 1
+"""Of the tables and of the packed events in them. A blotter of another format is filled again from the journal."""
+
+RECORD = "record"
+INTEGER, TEXT, BYTES = "integer", "text", "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class BlotterTable:
+    """Columns that are named otherwise than the field of the event they hold are in `renamed`."""
+
+    key: str
+    columns: dict[str, str]
+    renamed: dict[str, str]
+    indexes: tuple[str, ...]
+
+
+TABLES: dict[str, BlotterTable] = {
+    # The newest state of each order; `time_ns` is when it was placed.
+    "orders": BlotterTable(
+        key="order_id",
+        columns=dict.fromkeys(
+            ("order_id", "account", "instrument", "time_ns", "update_ns", "status", "side", "order_type", "price",
+             "qty", "cum_qty", "cum_notional", "cum_fee", "reject_reason", "cancel_reason"),
+            INTEGER,
+        ) | {"client_order_id": TEXT, RECORD: BYTES},
+        renamed={"time_ns": "delta", "update_ns": "ts_ns", "cum_fee": "total"},
+        indexes=("account, order_id",),
+    ),
+    "fills": BlotterTable(
+        key="event_seq",
+        columns=dict.fromkeys(
+            ("event_seq", "account", "instrument", "time_ns", "order_id", "side", "price", "qty", "liquidity", "fee",
+             "trade_id"),
+            INTEGER,
+        ) | {RECORD: BYTES},
+        renamed={"time_ns": "ts_ns", "price": "last_price", "qty": "last_qty"},
+        indexes=("account, event_seq", "order_id"),
+    ),
+    # One entry a change of a balance; what a command moves of an asset for an account is one entry.
+    "ledger": BlotterTable(
+        key="event_seq",
+        columns=dict.fromkeys(
+            ("event_seq", "command_seq", "account", "asset", "time_ns", "delta", "total", "reserved"), INTEGER
+        ) | {RECORD: BYTES},
+        renamed={"time_ns": "ts_ns", "reserved": "reserved_amount"},
+        indexes=("account, event_seq",),
+    ),
+}  # fmt: skip
+
+DIRECTORY: dict[str, dict[str, str]] = {
+    "accounts": {"number": INTEGER, "name": TEXT},
+    "assets": {"number": INTEGER, "name": TEXT, "unit": TEXT},
+    "instruments": {"number": INTEGER, "name": TEXT, "quote": TEXT, "tick_size": TEXT, "lot_size": TEXT},
+}
+"""Which names and units the numbers stand for."""
+
+
+def _event_type() -> np.dtype[np.void]:
+    """The struct layout of an event as numpy reads it."""
+    codes: list[str] = []
+    for count, code in re.findall(r"(\d*)([a-zA-Z])", EVENT.format):
+        codes += [f"S{count}"] if code == "s" else [f"<{code}"] * int(count or 1)
+    return np.dtype(list(zip(Event._fields, codes, strict=True)))
+
+
+_EVENT_TYPE = _event_type()
+_RECORD_TYPE = np.dtype((np.void, EVENT_SIZE))
+_FIRST_DEFINED, _LAST_DEFINED = 2, 4
+
+
+def defines_names(events: bytes) -> bool:
+    """Whether an asset, instrument or account is defined among the events."""
+    kinds = np.frombuffer(events, _EVENT_TYPE)["kind"]
+    return bool(((kinds >= _FIRST_DEFINED) & (kinds <= _LAST_DEFINED)).any())
+
+
+def directory_rows(registry: Registry) -> dict[str, list[BlotterRow]]:
+    """All names as they are now, table by table."""
+    return {
+        "accounts": [(account.number, account.name) for account in registry.accounts()],
+        "assets": [(asset.number, asset.name, format_decimal(asset.unit)) for asset in registry.assets()],
+        "instruments": [
+            (each.number, each.name, each.quote, format_decimal(each.tick_size), format_decimal(each.lot_size))
+            for each in registry.numbered_instruments()
+        ],
+    }
+
+
+def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRow]]) -> BlotterBatch:
+    """The rows that durable events make; `after` is the sequence of the event before them."""
+    array = np.frombuffer(events, _EVENT_TYPE)
+    kinds = array["kind"]
+    of_orders = np.flatnonzero((kinds >= ORDER_ACCEPTED) & (kinds <= ORDER_TRIGGERED))
+    moved = (kinds == BALANCE_CHANGED) & (array["delta"] != 0)
+    chosen = {
+        "orders": of_orders[_last_of_each(array["order_id"][of_orders])],
+        "fills": np.flatnonzero(kinds == ORDER_FILLED),
+        "ledger": np.flatnonzero(moved),
+    }
+    rows = {name: _rows(TABLES[name], events, array, index) for name, index in chosen.items()}
+    return BlotterBatch(after, int(array["event_seq"][-1]), rows, directory)
+
+
+def _last_of_each(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Where each key stands last, in ascending order of keys."""
+    _, first_from_behind = np.unique(keys[::-1], return_index=True)
+    return len(keys) - 1 - first_from_behind
+
+
+def _rows(table: BlotterTable, events: bytes, array: NDArray[np.void], index: NDArray[np.intp]) -> list[BlotterRow]:
+    columns: list[Iterable[int | str | bytes]] = []
+    for name, kind in table.columns.items():
+        if kind == BYTES:
+            columns.append(np.frombuffer(events, _RECORD_TYPE)[index].tolist())
+            continue
+        values = array[table.renamed.get(name, name)][index].tolist()
+        columns.append([value.decode() for value in values] if kind == TEXT else values)
+    return list(zip(*columns, strict=True))

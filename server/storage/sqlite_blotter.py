@@ -1,0 +1,109 @@
+"""The blotter in one SQLite file.
+
+WAL with synchronous=NORMAL: a power cut may take the last rows, and their cursor with them, so they are written again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from server.errors import Unavailable
+from server.storage.ports import BlotterRow
+from server.storage.sql_blotter import SqlBlotter, SqlSession
+
+_BUSY_S = 5.0
+
+
+class _Session(SqlSession):
+    types: ClassVar = {"integer": "INTEGER", "text": "TEXT", "bytes": "BLOB"}
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, parameters: Sequence[int | str] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def insert(self, table: str, columns: Sequence[str], rows: list[BlotterRow], on_conflict: str) -> None:
+        places = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) {on_conflict}"
+        self._connection.executemany(statement, rows)
+
+
+class SqliteBlotter(SqlBlotter):
+    """Opened when first used; a file that cannot be opened is an Unavailable store, tried again by the next call."""
+
+    def __init__(self, path: Path, *, epoch: str) -> None:
+        super().__init__(epoch)
+        self._path = path
+        self._writer = _Connection(path)
+        self._reader = _Connection(path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[SqlSession]:
+        with self._writer.transaction("BEGIN IMMEDIATE") as session:
+            yield session
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqlSession]:
+        with self._reader.transaction("BEGIN") as session:
+            yield session
+
+    def version(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    def close(self) -> None:
+        self._writer.close()
+        self._reader.close()
+
+
+class _Connection:
+    """One connection for one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[SqlSession]:
+        """Committed at the end, rolled back when an error leaves it. Raises Unavailable."""
+        with self._lock:
+            try:
+                connection = self._open()
+                connection.execute(begin)
+                try:
+                    yield _Session(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+            except (sqlite3.Error, OSError) as error:
+                self._drop()
+                raise Unavailable(f"the blotter {self._path} cannot be used: {error}") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
