@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from tradewind import OrderList, OrderRequest, OrderType
-from tradewind.connection import new_id
 
 from server.cli.render import fail, print_json, show
 from server.cli.session import DEFAULT_ACCOUNT, AccountOption, InstrumentArgument, JsonFlag, session_of
 from server.cli.trade import ORDER_COLUMNS
+from tradewind import OrderList, OrderRequest, OrderType
+from tradewind.connection import new_id
 
 SideArgument = Annotated[Literal["buy", "sell"], typer.Argument(case_sensitive=False, help="buy or sell.")]
 QtyArgument = Annotated[str, typer.Argument(metavar="QTY", help="Quantity, a multiple of the instrument's lot size.")]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from tradewind.v1 import orders_pb2 as pb
-
 from fastpath.model import OrderFlag
 from server.engine.orders import NewOrder
 from server.errors import FieldViolation, InvalidRequest
 from server.instruments import Registry
 from server.rpc.fields import Fields
 from server.rpc.new_orders import IMMEDIATE, new_order
+from tradewind.v1 import orders_pb2 as pb
 
 MAX_MEMBERS = 8
 SIZES = {

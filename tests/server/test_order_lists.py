@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from tradewind.v1 import orders_pb2 as pb
 
 from tests.server.app_support import BUY, MARKET, SELL, Running, order, place, running, settings
 from tests.server.rpc_support import refused
+from tradewind.v1 import orders_pb2 as pb
 
 STATUS = pb.OrderStatus
 STOP = pb.ORDER_TYPE_STOP

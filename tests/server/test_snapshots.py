@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -39,10 +40,8 @@ async def trade(it: House, name: str, count: int) -> None:
         order = make(chance.randrange(1_000, 1_010), chance.randrange(100, 1_000), client_order_id=f"{name}-{n}")
         view = (await it.trading.place(order)).order
         if chance.random() < 0.2:
-            try:
+            with contextlib.suppress(TradewindError):  # filled already
                 await it.trading.cancel(view.account, order_id=view.order_id)
-            except TradewindError:
-                pass  # filled already
         if chance.random() < 0.05:
             await it.trading.adjust_balance("bob", "USDT", 5, f"{name}-{n}")
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from tradewind import AsyncClient, Fill
-from tradewind.v1 import market_data_pb2, market_data_pb2_grpc
-
 from server.replay import ReplayConfig, ReplayExchange
 from tests.simulation.whole_server import until, until_listed, whole_server
+from tradewind import AsyncClient, Fill
+from tradewind.v1 import market_data_pb2, market_data_pb2_grpc
 
 INSTRUMENT = "bybit:BTC/USDT"
 LOT = Decimal("0.000001")

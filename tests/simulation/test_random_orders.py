@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from tradewind import AsyncClient, Order, errors
-
 from tests.conftest import SOAK_FACTOR
 from tests.simulation.market_model import MarketModel, ModelAccount, ModelOrder
 from tests.simulation.whole_server import whole_server
+from tradewind import AsyncClient, Order, errors
 
 INSTRUMENT = "internal:BTC/USDT"
 STEPS = 250

@@ -18,7 +18,6 @@ from statistics import quantiles
 
 import orjson
 import pytest
-from tradewind import AsyncClient, Book, Side, Trade
 
 from server.replay import Pace, ReplayConfig, ReplayExchange
 from server.replay.server import SHIPPED_DATA
@@ -26,6 +25,7 @@ from server.replay.session import Session
 from tests.conftest import SOAK_FACTOR
 from tests.simulation import replay_truth as truth
 from tests.simulation.whole_server import until, until_listed, whole_server
+from tradewind import AsyncClient, Book, Side, Trade
 
 VENUES = {
     "binance": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"),

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from tradewind import AsyncClient
 
 from server.lifecycle import running_instance
 from server.replay import ReplayExchange
+from tradewind import AsyncClient
 
 STOP_LIMIT_S = 30.0
 
