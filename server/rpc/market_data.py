@@ -89,8 +89,8 @@ class MarketDataService:
         now_ns = self._clock.now_ns()
         if request.HasField("start_time"):
             return await self._trades_of_interval(fields, request, page_size, now_ns)
-        for field in ("end_time", "page_token"):
-            if getattr(request, field):
+        for field, given in (("end_time", request.HasField("end_time")), ("page_token", request.page_token)):
+            if given:
                 fields.wrong(field, "is for requests with start_time", "NOT_ALLOWED")
         instrument = self._named(fields, request.instrument)
         trades = self._market_data.trades(instrument.name, page_size)

@@ -74,7 +74,7 @@ class Server:
             assert self.process.returncode is None, (self.directory / "log").read_text()[-2000:]
             if not (self.directory / "admin.token").exists():
                 return False
-            with contextlib.suppress(TradewindError):
+            with contextlib.suppress(TradewindError, TimeoutError):
                 async with asyncio.timeout(2), self.client() as client:
                     return bool((await client.get_info()).version)
             return False
