@@ -85,7 +85,7 @@ async def until(condition: Callable[[], object], what: str, timeout_s: float = 3
 async def until_listed(client: AsyncClient, names: Sequence[str], timeout_s: float = 60.0) -> None:
     """Wait until the server knows these instruments."""
     async with asyncio.timeout(timeout_s):
-        while not set(names) <= {instrument.name for instrument in await client.list_instruments()}:
+        while not set(names) <= {instrument.name for instrument in await client.list_instruments()}:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
