@@ -131,7 +131,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.blotter_rebuild": ("server.engine", "server.storage"),
     "loadtest": ("tradewind", "fastpath"),
     # Parts against what they are made of.
-    "loadtest.bench": ("server", "fastpath", "loadtest"),
+    "loadtest.bench": ("server", "fastpath", "loadtest", "tradewind.v1"),
 }
 
 # Where the wall clock or chance may be used directly: the clock itself and the composition root that hands them out.

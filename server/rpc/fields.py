@@ -68,7 +68,7 @@ class Fields:
 
     def choice(self, field: str, value: int, enum: Any, *, required: bool = True) -> int:
         """A value that `enum` of the contract knows; 0 (UNSPECIFIED) only if not required."""
-        if value not in enum.values():
+        if value not in enum.DESCRIPTOR.values_by_number:
             self.wrong(field, f"{value} is no {enum.DESCRIPTOR.name}", "UNKNOWN_ENUM_VALUE")
         elif required and not value:
             self.wrong(field, f"is required: one of {', '.join(enum.keys()[1:])}", "REQUIRED")

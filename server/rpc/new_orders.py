@@ -19,6 +19,7 @@ TRIGGERED = frozenset(
     }
 )
 CONDITIONAL = TRAILING | TRIGGERED
+ORDER_TYPES = frozenset(pb.OrderType.values()) - {pb.ORDER_TYPE_UNSPECIFIED}
 POSTABLE = frozenset({pb.ORDER_TYPE_LIMIT, pb.ORDER_TYPE_ICEBERG, pb.ORDER_TYPE_HIDDEN})
 PRICED = POSTABLE | {pb.ORDER_TYPE_STOP_LIMIT, pb.ORDER_TYPE_TAKE_PROFIT_LIMIT}
 CLOSING = frozenset({pb.ORDER_TYPE_MARKET, pb.ORDER_TYPE_STOP, pb.ORDER_TYPE_TAKE_PROFIT, pb.ORDER_TYPE_TRAILING_STOP})
@@ -64,7 +65,7 @@ class _Form:
         account = fields.name("account", request.account)
         instrument = fields.instrument("instrument", request.instrument, self._registry)
         side = fields.choice("side", request.side, common_pb2.Side)
-        self._typed = bool(fields.choice("type", request.type, pb.OrderType)) and request.type in pb.OrderType.values()
+        self._typed = fields.choice("type", request.type, pb.OrderType) in ORDER_TYPES
         fields.choice("time_in_force", request.time_in_force, pb.TimeInForce, required=False)
         default = pb.TIME_IN_FORCE_IOC if request.type == pb.ORDER_TYPE_MARKET else pb.TIME_IN_FORCE_GTC
         client_order_id = None
@@ -235,4 +236,4 @@ class _Form:
 
 
 def _name(order_type: int) -> str:
-    return pb.OrderType.Name(order_type).removeprefix("ORDER_TYPE_") if order_type in pb.OrderType.values() else ""
+    return pb.OrderType.Name(order_type).removeprefix("ORDER_TYPE_") if order_type in ORDER_TYPES else ""

@@ -285,6 +285,26 @@ def test_every_order_type_is_placed_as_typed(
     assert sent == {"type": "LIMIT"} | fields
 
 
+def test_lists_are_placed_as_typed(server: ScriptedServer, run: Any) -> None:
+    rejected = order(orders_pb2.ORDER_STATUS_REJECTED, reject_reason=orders_pb2.REJECT_REASON_LINKED_ORDER)
+    server.on(
+        "PlaceOrderList",
+        lambda call: orders_pb2.PlaceOrderListResponse(list_id="5", orders=[order(), order(), order()]),
+        lambda call: orders_pb2.PlaceOrderListResponse(list_id="6", orders=[order(), rejected]),
+    )
+    ran = run("bracket", "buy", NAME, "1", "--take-profit", "120", "--stop-loss", "90", "--id", "b", "--json")
+    assert (ran.status, ran.document["list_id"], len(ran.document["orders"])) == (0, "5", 3)
+    refused = run("oco", "sell", NAME, "1", "-p", "120", "--stop", "90", "--stop-price", "89")
+    assert (refused.status, refused.err) == (1, "error: refused: LINKED_ORDER\n")
+    first, second = (call.request for call in server.calls["PlaceOrderList"])
+    assert [each.client_order_id for each in first.orders] == ["b", "b-tp", "b-sl"]
+    assert [orders_pb2.OrderType.Name(each.type) for each in first.orders] == [
+        "ORDER_TYPE_MARKET", "ORDER_TYPE_LIMIT", "ORDER_TYPE_STOP",
+    ]  # fmt: skip
+    assert [(each.price, each.trigger_price) for each in second.orders] == [("120", ""), ("89", "90")]
+    assert second.orders[1].type == orders_pb2.ORDER_TYPE_STOP_LIMIT
+
+
 def test_an_order_is_amended_as_typed(server: ScriptedServer, run: Any) -> None:
     server.on("AmendOrder", lambda call: orders_pb2.AmendOrderResponse(order=order()))
     assert run("amend", "7", "--qty", "0.5", "--json").document["order_id"] == "7"

@@ -134,3 +134,69 @@ def test_stamping_numbers_and_times_a_batch() -> None:
     assert [(each["seq"], each["ts_ns"], each["account"]) for each in read] == [(41, 99, 1), (42, 99, 1), (43, 99, 1)]
     with pytest.raises(ValueError, match="no whole number of commands"):
         records.stamp(bytearray(191), 1, 1)
+
+
+def test_amend_and_the_like_fill_the_fields_they_mean() -> None:
+    for record, kind, expected in (
+        (
+            commands.amend(account=1, instrument=2, order_id=3, qty=4, price=5, trigger_price=6),
+            CommandKind.COMMAND_AMEND,
+            {"account": 1, "instrument": 2, "order_id": 3, "qty": 4, "price": 5, "trigger_price": 6},
+        ),
+        (
+            commands.cancel_orders(account=1, instrument=2, side=2),
+            CommandKind.COMMAND_MASS_CANCEL,
+            {"account": 1, "instrument": 2, "side": 2},
+        ),
+        (
+            commands.session_closed(account=1, session=9),
+            CommandKind.COMMAND_SESSION_CLOSED,
+            {"account": 1, "session": 9},
+        ),
+        (
+            commands.set_cancel_timer(account=1, expire_ns=2**62),
+            CommandKind.COMMAND_SET_DEADMAN_TIMER,
+            {"account": 1, "expire_ns": 2**62},
+        ),
+        (commands.timer(), CommandKind.COMMAND_TIMER, {}),
+    ):
+        read = records.fields("command", record)
+        assert {name: value for name, value in read.items() if value} == expected | {"kind": kind}
+
+
+def test_every_field_of_a_placement_lands_where_it_belongs() -> None:
+    numbers = {
+        "order_type": 4, "time_in_force": 5, "qty": 6, "price": 7, "flags": 8, "trigger_price": 9, "trigger_source": 3,
+        "trailing_offset": 10, "trailing_unit": 2, "display_qty": 11, "min_qty": 12, "expire_ns": 14, "stp_mode": 1,
+        "stp_group": 15, "session": 16, "link_id": 2**63, "link_type": 3, "account": 17, "instrument": 18, "side": 2,
+    }  # fmt: skip
+    read = records.fields("command", commands.place(client_order_id="c", quote_amount=13, **numbers))
+    sent = numbers | {"amount": 13, "client_order_id": b"c", "kind": CommandKind.COMMAND_PLACE}
+    assert {name: value for name, value in read.items() if value} == sent
+
+
+def test_instruments_that_orders_enter_and_whether_any_waits_for_prices() -> None:
+    def place(instrument: int, order_type: int) -> bytes:
+        return commands.place(
+            account=1, instrument=instrument, side=1, order_type=order_type, time_in_force=1, client_order_id="c"
+        )
+
+    batch = b"".join(
+        [
+            place(3, 1), place(3, 1), place(4, 4), place(4, 1), place(5, 1), place(5, 9), place(6, 10),
+            commands.cancel(account=1, order_id=1), commands.amend(account=1, instrument=7),
+            commands.set_trading_status(instrument=0, status=1),
+        ]
+    )  # fmt: skip
+    assert records.entered_instruments(batch) == {3: False, 4: True, 5: True, 6: False, 7: True, 0: True}
+    assert records.entered_instruments(b"") == {}
+
+
+def test_the_first_event_of_each_command() -> None:
+    made = b"".join(
+        events.EVENT.pack(n, seq, *(0,) * 34, b"", 0) for n, seq in enumerate((5, 5, 6, 8, 8, 8, 9), start=1)
+    )
+    assert [events.decode(record).event_seq for record in records.first_of_commands(made)] == [1, 3, 4, 7]
+    assert records.first_of_commands(b"") == []
+    with pytest.raises(ValueError, match="whole number"):
+        records.first_of_commands(b"x")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from fastpath.model import OrderStatus, RejectReason
-from server.engine.orders import NewOrder
+from fastpath.model import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
+from server.engine.events import OrderView
+from server.engine.orders import AmendOrder, NewOrder
 from server.engine.setup import Setup, internal_spot
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Level, Quote, Trade
@@ -21,6 +22,9 @@ from server.venues.paper import PaperVenue
 from tests.server.engine_support import BUY, GTC, IOC, LIMIT, MARKET, SELL, SETUP, House, house
 
 FILLED, NEW = int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW)
+STOP, TRAILING = int(OrderType.ORDER_TYPE_STOP), int(OrderType.ORDER_TYPE_TRAILING_STOP)
+BID_ASK, MID = int(TriggerSource.TRIGGER_SOURCE_BID_ASK), int(TriggerSource.TRIGGER_SOURCE_MID)
+TICKS = int(TrailingUnit.TRAILING_UNIT_TICKS)
 MIRRORED = Instrument(
     0,
     "binance:BTC/USDT",
@@ -221,3 +225,108 @@ async def test_our_own_books_are_published_like_a_venue_s(tmp_path: Path) -> Non
             (118_00, 500, SELL),
         ]
         trades.close()
+
+
+def stop_order(it: Market, trigger: int, **fields: int) -> NewOrder:
+    """Sell at market when the price has come down to `trigger` whole USDT."""
+    return NewOrder("alice", it.instrument, SELL, STOP, GTC, 10_000, trigger_price=trigger * 100, **fields)
+
+
+async def test_a_print_at_the_trigger_fires_a_stop_into_the_book_of_that_moment(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        it.trade(100, 1, BUY)
+        order = (await trading.place(stop_order(it, 95))).order
+        assert order.waiting
+        idle = trading.command_sequence
+        for price in (99, 98, 97, 96):
+            it.book([(price - 1, 50_000)], [(price + 1, 50_000)])
+            it.trade(price, 1, SELL)
+        await asyncio.sleep(0.12)
+        assert trading.command_sequence == idle, "nothing of that can fire it"
+        it.book([(93, 4_000), (92, 50_000)], [(95, 50_000)])
+        it.trade(94, 1, SELL)
+        await until(lambda: trading.get_order("alice", order_id=order.order_id).status == FILLED)
+        fills = [(fill.price, fill.qty) for fill in trading.list_fills("alice").items]
+        assert fills == [(92_00, 6_000), (93_00, 4_000)]
+
+
+async def test_a_stop_behind_the_market_knows_the_last_price_when_it_comes(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        it.book([(99, 50_000)], [(101, 50_000)])
+        it.trade(90, 1, SELL)  # nobody had an order: the engine was not told
+        order = (await it.house.trading.place(stop_order(it, 95))).order
+        assert (order.status, order.waiting) == (FILLED, False)
+
+
+async def test_tops_of_the_book_fire_what_watches_them(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        by_bid = (await trading.place(stop_order(it, 95, trigger_source=BID_ASK))).order
+        by_middle = (await trading.place(stop_order(it, 90, trigger_source=MID))).order
+        idle = trading.command_sequence
+        it.book([(97, 50_000)], [(101, 50_000)])
+        it.trade(80, 1, SELL)
+        await asyncio.sleep(0.12)
+        assert trading.command_sequence == idle, "neither the bid nor the middle is there, and prints do not count"
+        it.book([(95, 50_000)], [(101, 50_000)])
+        await until(lambda: trading.get_order("alice", order_id=by_bid.order_id).status == FILLED)
+        assert trading.get_order("alice", order_id=by_middle.order_id).waiting
+        it.book([(88, 50_000)], [(92, 50_000)])
+        await until(lambda: trading.get_order("alice", order_id=by_middle.order_id).status == FILLED)
+
+
+async def test_a_trailing_stop_is_told_every_price_once_it_follows(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        it.trade(100, 1, BUY)
+        trailing = NewOrder(
+            "alice", it.instrument, SELL, TRAILING, GTC, 10_000, trigger_price=105_00, trailing_offset=3_00,
+            trailing_unit=TICKS,
+        )  # fmt: skip
+        order = (await trading.place(trailing)).order
+        idle = trading.command_sequence
+        it.trade(95, 1, SELL)
+        await asyncio.sleep(0.12)
+        assert trading.command_sequence == idle, "it does not follow yet"
+
+        def now() -> OrderView:
+            return trading.get_order("alice", order_id=order.order_id)
+
+        it.trade(105, 1, BUY)
+        await until(lambda: now().trigger_price == 102_00)
+        it.trade(110, 1, BUY)
+        it.trade(108, 1, SELL)
+        it.book([(106, 50_000)], [(108, 50_000)])
+        it.trade(107, 1, SELL)
+        await until(lambda: now().status == FILLED)
+        assert trading.list_fills("alice").items[0].price == 106_00
+
+
+async def test_waiting_orders_are_followed_again_after_a_restart(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        it.book([(99, 50_000)], [(101, 50_000)])
+        it.trade(100, 1, BUY)
+        order = (await it.house.trading.place(stop_order(it, 95))).order
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.trade(94, 1, SELL)  # while the book is not known again
+        await asyncio.sleep(0.12)
+        assert trading.get_order("alice", order_id=order.order_id).waiting
+        it.book([(93, 50_000)], [(95, 50_000)])
+        await until(lambda: trading.get_order("alice", order_id=order.order_id).status == FILLED)
+
+
+async def test_an_amended_order_meets_the_book_of_that_moment(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        it.book([(99, 50_000)], [(101, 50_000)])
+        order = (await trading.place(it.order(BUY, 90, 10_000))).order
+        it.book([(99, 50_000)], [(105, 50_000)])
+        amended = await trading.amend(AmendOrder("alice", order.order_id, price=103_00))
+        assert (amended.status, amended.cum_qty) == (NEW, 0), "101 is gone"
+        it.book([(99, 50_000)], [(103, 4_000)])
+        await until(lambda: trading.get_order("alice", order_id=order.order_id).cum_qty == 4_000)

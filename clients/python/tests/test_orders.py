@@ -217,3 +217,27 @@ async def test_the_end_of_the_block_ends_the_stream(server: ScriptedServer) -> N
         async with client.stream_orders() as stream:
             await stream.submit(OrderRequest(BOOK, "BUY", 1, 5))
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_lists_are_sent_as_they_belong_together(driver: Driver, server: ScriptedServer) -> None:
+    def answer(call: Call) -> orders_pb2.PlaceOrderListResponse:
+        orders = [resting(order) for order in call.request.orders]
+        orders[-1].status = orders_pb2.ORDER_STATUS_REJECTED
+        return orders_pb2.PlaceOrderListResponse(list_id="5", orders=orders, replayed=True)
+
+    server.on("PlaceOrderList", answer)
+    entry = OrderRequest(BOOK, "buy", "0.5", 60000, account="x", client_order_id="mine")
+    placed = await driver.call("bracket", entry, take_profit=63000, stop_loss="58000.50")
+    assert (placed.list_id, len(placed.orders), placed.replayed, placed.is_refused) == ("5", 3, True, True)
+    await driver.call("oco", entry, OrderRequest(BOOK, "BUY", 1, 2))
+    await driver.call("oto", entry, OrderRequest(BOOK, "SELL", 1, 2), OrderRequest(BOOK, "SELL", 1, 3))
+    bracket, oco, oto = (call.request for call in server.calls["PlaceOrderList"])
+    assert [each.type for each in (bracket, oco, oto)] == [
+        orders_pb2.ORDER_LIST_TYPE_BRACKET, orders_pb2.ORDER_LIST_TYPE_OCO, orders_pb2.ORDER_LIST_TYPE_OTO,
+    ]  # fmt: skip
+    assert [len(each.orders) for each in (bracket, oco, oto)] == [3, 2, 3]
+    _, profit, loss = bracket.orders
+    assert (profit.type, profit.side, profit.price) == (orders_pb2.ORDER_TYPE_LIMIT, common_pb2.SIDE_SELL, "63000")
+    assert (loss.type, loss.side, loss.trigger_price) == (orders_pb2.ORDER_TYPE_STOP, common_pb2.SIDE_SELL, "58000.5")
+    assert [order.client_order_id for order in bracket.orders] == ["mine", "mine-tp", "mine-sl"]
+    assert all((each.account, each.qty, each.reduce_only) == ("x", "0.5", True) for each in (profit, loss))
