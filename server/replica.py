@@ -1,8 +1,9 @@
-"""A second engine in a process of its own, which reads the journal beside the server: it makes snapshots, and events anew.
+"""A second engine in a process of its own, which reads the journal beside the server: it makes snapshots, and makes
+events anew that the server holds no more.
 
 So the engine that trades never stands still for either. The process ends when its one job is done; it sees what is
-durable, and nothing else. `Replica` is the server's side; `python -m server.replica` is the process, with the job as JSON
-on its standard input (a journal's URL may hold a password, so it is no argument).
+durable, and nothing else. `Replica` is the server's side; `python -m server.replica` is the process, with the job as
+JSON on its standard input (a journal's URL may hold a password, so it is no argument).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastpath import records
-from server.engine.commands import COMMAND_SIZE
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.events import EVENT_SIZE
 from server.engine.limits import EngineLimits
@@ -66,8 +66,10 @@ class Replica:
         return SnapshotDone(**json.loads(answer))
 
     async def history(self, account: int, kinds: tuple[int, int], after: int, to: int) -> list[bytes]:
-        """Events of `account` of these kinds with sequences in `(after, to]`, all durable. Raises Unavailable: there are
-        too many, or they cannot be made."""
+        """Events of `account` of these kinds with sequences in `(after, to]`, all durable.
+
+        Raises Unavailable: there are too many, or they cannot be made.
+        """
         answer = await self._run("history", HISTORY_TIMEOUT_S, account=account, kinds=kinds, after=after, to=to)
         return [answer[at : at + EVENT_SIZE] for at in range(0, len(answer), EVENT_SIZE)]
 
@@ -131,7 +133,7 @@ def make_history(
     journal: JournalReader, snapshots: SnapshotFiles, limits: EngineLimits, *,
     account: int, kinds: tuple[int, int], after: int, to: int,
 ) -> list[bytes]:  # fmt: skip
-    """See `Replica.history`. Carries out the commands behind the events again, from the nearest snapshot before them."""
+    """See `Replica.history`. Carries the commands behind the events out again, from the nearest snapshot before."""
     exchange = new_exchange(limits)
     for sequence in snapshots.sequences():
         try:

@@ -24,7 +24,7 @@ log = structlog.get_logger("snapshots")
 
 
 class Snapshots:
-    """Has snapshots made. None is ever needed to be right, only to start quickly: a failure is told, and trading goes on."""
+    """Has snapshots made. They only make a start quick: a failure is told, and trading goes on."""
 
     def __init__(
         self, engine: Engine, runner: Runner, replica: Replica, settings: SnapshotSettings, board: StatusBoard,

@@ -83,6 +83,16 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.app": ("server", "fastpath", "tradewind.v1"),
     # The command line is a client, and the one that starts the server.
     "server.cli": ("tradewind", "server.app", "server.config", "server.errors", "server.lifecycle"),
+    # Works on the files of a server, whether it runs or not.
+    "server.cli.journal": (
+        "fastpath",
+        "server.cli",
+        "server.config",
+        "server.engine",
+        "server.errors",
+        "server.lifecycle",
+        "server.storage",
+    ),
     "loadtest": ("tradewind", "fastpath"),
     # Parts against what they are made of.
     "loadtest.bench": ("server", "fastpath", "loadtest"),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import admin, lists, market, place, trade, up
+from server.cli import admin, journal, lists, market, place, trade, up
 from server.cli.render import fail
 from server.cli.session import Session
 from server.errors import TradewindError as ServerError
@@ -54,7 +54,7 @@ def connect(
     context.obj = Session(address, token_file, data_dir, ca_file)
 
 
-for module in (up, market, place, lists, trade, admin):
+for module in (up, market, place, lists, trade, admin, journal):
     module.register(app)
 
 

@@ -82,7 +82,7 @@ class Runner:
     def __init__(
         self, engine: Engine, journal: Journal, clock: Clock, reached: Callable[[str], None] = lambda point: None
     ) -> None:
-        """`reached` is told where a commit is (failpoints): append, apply, applied, appended, commit, reply, replied."""
+        """`reached` is told where a commit is: append, apply, applied, appended, commit, reply, replied."""
         self.state = RunnerState.IDLE
         self.failure: Unavailable | None = None
         self.stats = RunnerStats()

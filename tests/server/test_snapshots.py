@@ -1,4 +1,4 @@
-"""Snapshots: everything comes back, damage is found and worked around, and streams reach back beyond what is in memory."""
+"""Snapshots: everything comes back, damage is found and worked around, streams reach back beyond what is held."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def everything(engine: Engine) -> dict[str, object]:
     accounts = registry.accounts()
     return {
         "state": (engine.command_sequence, engine.time_ns, engine.exchange.event_seq, engine.exchange.state_hash()),
-        "names": (accounts, list(registry.assets()), list(registry.instruments()), list(registry.numbered_instruments())),
+        "names": (accounts, list(registry.assets()), list(registry.instruments())),
+        "numbers": list(registry.numbered_instruments()),
         "orders": [blotter.orders_page(account.number, None, None, 1_000) for account in accounts],
         "open": [blotter.open_orders(account.number) for account in accounts],
         "fills": [blotter.fills_page(account.number, None, 0, None, 1_000) for account in accounts],

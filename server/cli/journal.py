@@ -1,0 +1,208 @@
+"""The journal on this machine: verify it, read it, carry it out again, back it up. None of it needs a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_format
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server.cli.render import fail, print_json
+from server.cli.session import JsonFlag, Session, session_of
+from server.errors import SnapshotUnusable
+from server.lifecycle import running_instance
+
+JournalOption = Annotated[
+    str | None,
+    typer.Option("--journal", metavar="URL", help="sqlite:///PATH or postgresql://... Default: the data directory's."),
+]
+
+journal = typer.Typer(
+    help="The journal: every command, in order, of which all else is made.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(journal, name="journal")
+    for command in (backup, restore):
+        app.command()(command)
+
+
+def _url(session: Session, given: str | None) -> str:
+    from server.storage.urls import sqlite_url
+
+    return given or sqlite_url((session.data_dir / "journal.db").absolute())
+
+
+@journal.command()
+def verify(context: typer.Context, journal_url: JournalOption = None, json: JsonFlag = False) -> None:
+    """Read every row and snapshot, and check every checksum. Exits 1 at the first row that is not as it was written.
+
+    \b
+    Example:
+      tradewind journal verify
+    """
+    from server.engine.recovery import command_batches, load_snapshot
+    from server.storage.snapshot_files import SnapshotFiles
+    from server.storage.urls import open_journal_reader
+
+    session = session_of(context)
+    start = time.monotonic()
+    reader = open_journal_reader(_url(session, journal_url))
+    try:
+        rows = sum(1 for _ in command_batches(reader, 1, at_least=1))
+        store = SnapshotFiles(session.data_dir / "snapshots", keep=1)
+        snapshots: dict[int, str] = {}
+        for sequence in store.sequences():
+            try:
+                load_snapshot(store, sequence, reader)
+                snapshots[sequence] = "whole"
+            except SnapshotUnusable as error:
+                snapshots[sequence] = error.message
+        found = {"epoch": reader.epoch, "rows": rows, "commands": reader.last_seq, "snapshots": snapshots}
+    finally:
+        reader.close()
+    if json:
+        print_json(found | {"seconds": time.monotonic() - start})
+        return
+    print(f"{rows} rows, {reader.last_seq} commands: every checksum is right ({time.monotonic() - start:.1f} s)")
+    for sequence, problem in snapshots.items():
+        print(f"snapshot at command {sequence}: {problem}")
+
+
+@journal.command()
+def export(
+    context: typer.Context,
+    from_seq: Annotated[int, typer.Option("--from", min=1, help="First command.")] = 1,
+    to_seq: Annotated[int | None, typer.Option("--to", min=1, help="Last command. Default: the newest.")] = None,
+    journal_url: JournalOption = None,
+) -> None:
+    """Print commands, a JSON object a line: the fields that are not zero, in engine units (ticks, lots, numbers).
+
+    \b
+    Example:
+      tradewind journal export --from 1000 --to 1100 | jq .
+    """
+    from server.storage.urls import open_journal_reader
+
+    reader = open_journal_reader(_url(session_of(context), journal_url))
+    try:
+        for command in _commands(reader, from_seq, to_seq or reader.last_seq):
+            print(json_format.dumps(command))
+    finally:
+        reader.close()
+
+
+def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, object]]:
+    from fastpath import codec, records
+    from fastpath.model import CommandKind
+
+    layouts = {
+        CommandKind.COMMAND_DEFINE_ASSET: "asset",
+        CommandKind.COMMAND_DEFINE_INSTRUMENT: "instrument",
+        CommandKind.COMMAND_DEFINE_ACCOUNT: "account",
+    }
+    for row in reader.read(from_seq):
+        packed = codec.decode(row.payload)
+        for at in range(0, len(packed), 192):
+            record = packed[at : at + 192]
+            kind = CommandKind(record[16])
+            fields = records.fields(layouts.get(kind, "command"), record)
+            if fields["seq"] < from_seq:  # type: ignore[operator]
+                continue
+            if fields["seq"] > to_seq:  # type: ignore[operator]
+                return
+            shown = {name: _text(value) for name, value in fields.items() if value}
+            yield shown | {"kind": kind.name.removeprefix("COMMAND_")}
+
+
+def _text(value: int | bytes) -> int | str:
+    return value.split(b"\0")[0].decode(errors="replace") if isinstance(value, bytes) else value
+
+
+@journal.command()
+def replay(context: typer.Context, journal_url: JournalOption = None, json: JsonFlag = False) -> None:
+    """Carry out the whole journal in a new engine, without snapshots, and print the hash of the state it comes to.
+
+    The same journal always comes to the same hash; a server shows its own in `tradewind status`.
+
+    \b
+    Example:
+      tradewind journal replay
+    """
+    from server.config import load_config
+    from server.engine.engine import Engine
+    from server.engine.limits import EngineLimits
+    from server.engine.recovery import recover
+    from server.storage.urls import open_journal_reader
+
+    reader = open_journal_reader(_url(session_of(context), journal_url))
+    try:
+        engine = Engine(EngineLimits(**load_config().engine.model_dump()), reader.epoch)
+        done = asyncio.run(recover(engine, reader))
+    finally:
+        reader.close()
+    engine.exchange.validate()
+    found = {
+        "commands": engine.command_sequence,
+        "events": engine.exchange.event_seq,
+        "state_hash": f"{engine.exchange.state_hash():016x}",
+        "commands_per_s": round(done.commands_per_s),
+    }
+    if json:
+        print_json(found)
+    else:
+        print(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items()))
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="New file for the backup.")],
+    json: JsonFlag = False,
+) -> None:
+    """Copy the journal into a file, also while the server runs, and verify the copy. It holds everything but tokens
+    and recorded market data.
+
+    \b
+    Example:
+      tradewind backup /backup/tradewind-2025-01-31.db
+    """
+    from server.storage.sqlite_backup import back_up
+
+    last_seq = back_up(session_of(context).data_dir / "journal.db", file, lambda done, total: None)
+    _said(json, f"{file}: {last_seq} commands, verified", file=str(file), commands=last_seq)
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A backup.", exists=True, dir_okay=False)],
+    json: JsonFlag = False,
+) -> None:
+    """Make the journal of a data directory that has none from a backup. Streams of clients begin anew, with a gap.
+
+    \b
+    Example:
+      tradewind --data-dir /srv/new restore /backup/tradewind-2025-01-31.db
+    """
+    from server.storage.sqlite_backup import restore as restore_journal
+
+    directory = session_of(context).data_dir
+    if (running := running_instance(directory)) is not None:
+        fail(f"a server runs on {directory} (process {running.pid}): stop it first, tradewind down")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    last_seq = restore_journal(file, directory / "journal.db", secrets.token_hex(8), lambda done, total: None)
+    _said(json, f"{directory}: {last_seq} commands restored; start with: tradewind up", commands=last_seq)
+
+
+def _said(json: bool, text: str, **found: object) -> None:
+    if json:
+        print_json(found)
+    else:
+        print(text)
