@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -39,10 +40,8 @@ async def trade(it: House, name: str, count: int) -> None:
         order = make(chance.randrange(1_000, 1_010), chance.randrange(100, 1_000), client_order_id=f"{name}-{n}")
         view = (await it.trading.place(order)).order
         if chance.random() < 0.2:
-            try:
+            with contextlib.suppress(TradewindError):  # filled already
                 await it.trading.cancel(view.account, order_id=view.order_id)
-            except TradewindError:
-                pass  # filled already
         if chance.random() < 0.05:
             await it.trading.adjust_balance("bob", "USDT", 5, f"{name}-{n}")
 
@@ -252,7 +251,8 @@ async def test_streams_resume_from_before_what_is_held(tmp_path: Path, with_snap
         reader.cancel()
         assert it.engine.log.floor > seen[len(seen) // 2], "most is not held any more"
     async with house(tmp_path, limits=limits) as it:
-        it.engine.log.history = Replica.of(sqlite_url(tmp_path / "journal.db"), tmp_path / "snapshots", 3, limits).history
+        replica = Replica.of(sqlite_url(tmp_path / "journal.db"), tmp_path / "snapshots", 3, limits)
+        it.engine.log.history = replica.history
         for after in (0, seen[0], seen[len(seen) // 2]):
             missed = [sequence for sequence in seen if sequence > after]
             first, sequences = await order_updates(it.trading, StreamPosition("epoch-1", after), len(missed))
