@@ -1,4 +1,4 @@
-"""The journal on this machine: verify it, read it, carry it out again, back it up. None of it needs a running server."""
+"""The journal on this machine: verify it, read it, carry it out again, back it up; whether a server runs or not."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def export(
         reader.close()
 
 
-def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, object]]:
+def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, int | str]]:
     from fastpath import codec, records
     from fastpath.model import CommandKind
 

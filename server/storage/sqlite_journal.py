@@ -13,7 +13,6 @@ What makes it trustworthy:
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -57,6 +56,7 @@ class SqliteJournal:
             try:
                 self._open(new_epoch)
                 _sync_all(self._connection)
+                self._inodes = _inodes(path)
             except sqlite3.OperationalError as error:
                 self._connection.close()
                 raise ConfigError(f"the journal {path} cannot be written: {error}") from error
@@ -104,6 +104,7 @@ class SqliteJournal:
 
     def append(self, row: JournalRow) -> None:
         try:
+            self._check_place()
             if self._in_doubt is not None and self._settle(row):
                 return
             if row.first_seq != self._last_seq + 1 or row.count < 1:
@@ -115,6 +116,11 @@ class SqliteJournal:
             self._written(row, link)
         except (sqlite3.Error, OSError) as error:
             raise JournalFailed(f"the journal {self._path} cannot be written: {error}") from error
+
+    def _check_place(self) -> None:
+        """A file that was deleted or replaced takes writes as before, but nobody would ever find them again."""
+        if _inodes(self._path) != self._inodes:
+            raise JournalFailed(f"the files of the journal {self._path} were moved away: put the same files back")
 
     def _written(self, row: JournalRow, link: bytes) -> None:
         self._mark.advance(row.first_seq + row.count - 1)
@@ -129,11 +135,14 @@ class SqliteJournal:
         doubtful = self._in_doubt
         assert doubtful is not None
         self._connection.close()
-        with contextlib.suppress(ConfigError):
+        try:
             self._connection = _connect(self._path)
+        except ConfigError as error:
+            raise JournalFailed(f"the journal cannot be written: {error.message}") from error
         _sync_all(self._connection)
+        self._inodes = _inodes(self._path)
         self._rows = rows_of(self._connection, self._path, self._epoch)
-        end, link = self._rows.end(), checksum(self._chain, doubtful)
+        end, link = self._end(), checksum(self._chain, doubtful)
         if end == (doubtful.first_seq + doubtful.count - 1, link):
             self._written(doubtful, link)
             return row == doubtful
@@ -141,6 +150,15 @@ class SqliteJournal:
             raise JournalFailed(f"{self._path} is not as it was left: it ends at command {end[0]}; restart the server")
         self._in_doubt = None
         return False
+
+    def _end(self) -> tuple[int, bytes]:
+        """The end of the journal. A disk that cannot be read just now is no damage: raises sqlite3.OperationalError."""
+        try:
+            return self._rows.end()
+        except JournalCorrupt as error:
+            if isinstance(error.__cause__, sqlite3.OperationalError):
+                raise error.__cause__ from None
+            raise
 
     def read(self, from_seq: int = 1) -> Iterator[JournalRow]:
         """Rows in order from the one that holds `from_seq`. Raises JournalCorrupt, naming the row."""
@@ -227,6 +245,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise ConfigError(f"the journal {path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         connection.close()
         raise unreadable(path, error) from error
@@ -237,3 +258,8 @@ def _sync_all(connection: sqlite3.Connection) -> None:
     """Move everything from the log into the main file, and sync that."""
     if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
         raise sqlite3.OperationalError("another process reads the journal just now")
+
+
+def _inodes(path: Path) -> tuple[int, int]:
+    """Of the main file and the log. Raises OSError if one is gone."""
+    return os.stat(path).st_ino, os.stat(path.with_name(path.name + "-wal")).st_ino
