@@ -22,11 +22,11 @@ from typing import Any
 
 import grpc
 import uvloop
-from tradewind.v1 import common_pb2
-from tradewind.v1 import orders_pb2 as pb
 
 from server.app import Ready, run
 from server.config import load_config
+from tradewind.v1 import common_pb2
+from tradewind.v1 import orders_pb2 as pb
 
 BATCH, BATCHES, WINDOW, RUNS = 100, 200, 16, 3
 NAME = "/tradewind.v1.OrderService/StreamOrders"

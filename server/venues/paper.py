@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from fastpath.model import Side
@@ -23,6 +23,8 @@ from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Trade
 
 PICTURE_LEVELS = 50
 """Levels a side of the venue's book that orders can trade with."""
+DEEPEST_LEVELS = 200
+"""Levels a side that the engine keeps."""
 MARK_INTERVAL_S = 0.05
 """How often the market is looked at for resting orders."""
 MAX_PENDING_TRADES = 10_000
@@ -174,7 +176,7 @@ class PaperVenue:
         instrument = self._engine.registry.find_instrument_by_number(number)
         if instrument is None or not instrument.mirrored:
             return b""
-        book = self._market.book(instrument.name, PICTURE_LEVELS)
+        book = self._market.book(instrument.name, DEEPEST_LEVELS)
         if book is None or book.state is not FeedState.LIVE or not book.instrument.same_units(instrument):
             return self._stale(number)
         version = book.venue_sequence, book.receive_time_ns
@@ -182,7 +184,9 @@ class PaperVenue:
         if known is not None and known.version == version:
             return b""
         per_lot = instrument.data_lots_per_lot
-        bids, asks = _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot)
+        taken = known.taken if known is not None else {}
+        bids = _to_show(_BUY, _whole_lots(book.bids, per_lot), taken)
+        asks = _to_show(_SELL, _whole_lots(book.asks, per_lot), taken)
         levels = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
         shown = self._shown[number] = _Shown(version, _top(book), levels)
         if known is not None:
@@ -298,6 +302,13 @@ class PaperVenue:
 def _top(book: BookUpdate) -> tuple[int, int]:
     """Best bid and ask, 0 for none."""
     return book.bids[0][0] if book.bids else 0, book.asks[0][0] if book.asks else 0
+
+
+def _to_show(side: int, levels: tuple[Level, ...], taken: Container[tuple[int, int]]) -> tuple[Level, ...]:
+    """The best levels, and on to the last one that paper orders took from: what is left out counts as gone, and could
+    be taken once more when the market moves back."""
+    deepest = max((depth for depth, (price, _) in enumerate(levels, 1) if (side, price) in taken), default=0)
+    return levels[: max(PICTURE_LEVELS, deepest)]
 
 
 def _whole_lots(levels: tuple[Level, ...], data_lots_per_lot: int) -> tuple[Level, ...]:

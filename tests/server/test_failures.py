@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tradewind import AsyncClient, ServiceState
-from tradewind.errors import Unavailable
 
 from server.engine.limits import EngineLimits
 from server.engine.runner import RunnerState
 from server.errors import JournalFailed
 from tests.server.engine_support import House, house
 from tests.server.server_process import ServerProcess
+from tradewind import AsyncClient, ServiceState
+from tradewind.errors import Unavailable
 
 LIMITS = EngineLimits(max_orders=50_000, journal_retry_s=0.05)
 RESUME_TIMEOUT_S = 30

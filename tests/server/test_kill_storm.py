@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tradewind import AsyncClient, Order, OrderStatus
-from tradewind.errors import FailedPrecondition, Unavailable
 
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
@@ -27,6 +25,8 @@ from server.engine.recovery import recover
 from server.storage.sqlite_journal import SqliteJournal
 from tests.conftest import SOAK_FACTOR
 from tests.server.server_process import ServerProcess
+from tradewind import AsyncClient, Order, OrderStatus
+from tradewind.errors import FailedPrecondition, Unavailable
 
 T = TypeVar("T")
 

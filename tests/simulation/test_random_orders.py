@@ -1,4 +1,4 @@
-"""An adversary's mixture of orders through the SDK against a real server process and an independent model of the market.
+"""An adversary's mixture of orders through the SDK: a real server process against an independent model of the market.
 
 After every step the answer, orders, balances, positions and the book are compared; at the end the server is killed
 and what it recovers is compared again.

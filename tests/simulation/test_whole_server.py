@@ -135,7 +135,8 @@ async def play(tmp_path: Path, data: Path, speed: float | None) -> Client:
         doubled = [row for row, count in Counter(seen.rows[name]).items() if count > 1]
         assert (name, doubled) == (name, [])
         assert seen.rows[name] == expected[name], name
-        print(f"  {name:24} {len(expected[name]):6} trades, {recorded(name, data / 'frames').book_updates} book updates")
+        book_updates = recorded(name, data / "frames").book_updates
+        print(f"  {name:24} {len(expected[name]):6} trades, {book_updates:5} book updates")
     return seen
 
 

@@ -1,4 +1,4 @@
-"""The real server as a process of its own, `tradewind up` on a replay exchange that the test plays; and time to wait."""
+"""The real server as a process of its own: `tradewind up` on a replay exchange that the test plays."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def whole_server(
 ) -> AsyncIterator[WholeServer]:
     """Start on `data_dir`; returns when gRPC listens, before the venues answer. Stopped gracefully at the end.
 
-    `settings` are further ones, such as server__requests_per_second=5. Without a `replay` there are internal books only.
+    `settings` are further ones, such as server__max_token_streams=5. Without a `replay`: internal books only.
     """
     feeds: dict[str, object] = {"feeds__mode": "off"}
     if replay is not None:
@@ -85,7 +85,9 @@ async def until(condition: Callable[[], object], what: str, timeout_s: float = 3
 async def until_listed(client: AsyncClient, names: Sequence[str], timeout_s: float = 60.0) -> None:
     """Wait until the server knows these instruments."""
     async with asyncio.timeout(timeout_s):
-        while not set(names) <= {instrument.name for instrument in await client.list_instruments()}:  # noqa: ASYNC110
+        while True:
+            if set(names) <= {instrument.name for instrument in await client.list_instruments()}:
+                return
             await asyncio.sleep(0.05)
 
 
