@@ -119,7 +119,7 @@ def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, int
                 continue
             if fields["seq"] > to_seq:  # type: ignore[operator]
                 return
-            shown: dict[str, object] = {name: _text(value) for name, value in fields.items() if value}
+            shown = {name: _text(value) for name, value in fields.items() if value}
             yield shown | {"kind": kind.name.removeprefix("COMMAND_")}
 
 

@@ -49,7 +49,7 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
                     before = len(served)
                     await one_round(server, client, chance)
                     assert len(served) > before, "nobody else was served"
-                    await until(lambda: server.open_files <= at_first + 2, "connections are given back", 30)
+                    await until(lambda limit=at_first + 2: server.open_files <= limit, "connections are given back", 30)
                     sizes.append(server.rss_mb)
                     files.append(server.open_files)
             print(f"RSS by round, MB: {[round(size) for size in sizes]}; open files {files}; {len(served)} served")
