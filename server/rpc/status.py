@@ -37,6 +37,7 @@ CODES: dict[type[errors.TradewindError], grpc.StatusCode] = {
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.JournalFailed: grpc.StatusCode.UNAVAILABLE,
     errors.JournalCorrupt: grpc.StatusCode.UNAVAILABLE,
+    errors.SnapshotUnusable: grpc.StatusCode.UNAVAILABLE,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
     errors.MarketDataStale: grpc.StatusCode.UNAVAILABLE,
     errors.ConfigError: grpc.StatusCode.INTERNAL,

@@ -202,8 +202,7 @@ async def test_streams_and_orders_survive_a_restart(instance: Instance) -> None:
         after = await client.buy(BOOK, "0.1", "51")
         await order_in(updates, after.order_id, OrderStatus.NEW)
         assert updates.reconnects >= 1
-        canceled = instance.json("cancel", "--all", "--instrument", BOOK)
-        assert {order["order_id"] for order in canceled} == {before.order_id, after.order_id}
+        assert instance.json("cancel", "--all", "--instrument", BOOK) == {"canceled": 2}
         await order_in(updates, before.order_id, OrderStatus.CANCELED)
 
 
@@ -234,13 +233,13 @@ async def test_the_code_in_the_guide_runs(
 
 def test_the_map_of_commands_is_complete() -> None:
     text = (ROOT / "docs/cli.md").read_text()
-    listed = set(re.findall(r"`(token \w+|[a-z]+)(?= |`)", text))
+    listed = set(re.findall(r"`(token \w+|[a-z-]+)(?= |`)", text))
     commands = {command_name(info) for info in app.registered_commands}
     assert commands | {f"token {command_name(info)}" for info in tokens.registered_commands} <= listed
 
 
 def command_name(info: Any) -> str:
-    return str(info.name or info.callback.__name__)
+    return str(info.name or info.callback.__name__).replace("_", "-")
 
 
 # --- the examples ---------------------------------------------------------------------------------------------------

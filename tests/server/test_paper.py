@@ -248,7 +248,7 @@ async def test_a_print_at_the_trigger_fires_a_stop_into_the_book_of_that_moment(
         it.book([(93, 4_000), (92, 50_000)], [(95, 50_000)])
         it.trade(94, 1, SELL)
         await until(lambda: trading.get_order("alice", order_id=order.order_id).status == FILLED)
-        fills = [(fill.price, fill.qty) for fill in trading.list_fills("alice").items]
+        fills = [(fill.price, fill.qty) for fill in (await it.house.history.list_fills("alice")).items]
         assert fills == [(92_00, 6_000), (93_00, 4_000)]
 
 
@@ -303,7 +303,7 @@ async def test_a_trailing_stop_is_told_every_price_once_it_follows(tmp_path: Pat
         it.book([(106, 50_000)], [(108, 50_000)])
         it.trade(107, 1, SELL)
         await until(lambda: now().status == FILLED)
-        assert trading.list_fills("alice").items[0].price == 106_00
+        assert (await it.house.history.list_fills("alice")).items[0].price == 106_00
 
 
 async def test_waiting_orders_are_followed_again_after_a_restart(tmp_path: Path) -> None:
