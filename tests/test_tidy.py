@@ -135,7 +135,7 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 
 # Where the wall clock or chance may be used directly: the clock itself and the composition root that hands them out.
-CLOCK_AND_CHANCE = {"server/clock.py", "server/app.py"}
+CLOCK_AND_CHANCE = {"server/clock.py", "server/app.py", "server/cli/journal.py"}
 MONEY_PATH = ("server/engine/", "server/venues/", "server/rpc/convert.py", "server/instruments.py")
 GUIDE_LINES = 500
 

@@ -120,7 +120,7 @@ async def play(tmp_path: Path, data: Path, speed: float | None) -> Client:
                 # Books first: ten seconds after its last message a venue counts as silent.
                 for name in NAMES:
                     await until_book_is(client, name, recorded(name, data / "frames"))
-                await until(lambda: all(len(seen.rows[n]) >= len(expected[n]) for n in NAMES), "all trades", 60)
+                await until(lambda: all(len(seen.rows[n]) >= len(expected[n]) for n in NAMES), "all trades", 100)
                 received_s = time.monotonic() - began
                 await asyncio.sleep(QUIET_S)
                 assert (trades.gaps, trades.reconnects) == (0, 0)

@@ -121,6 +121,7 @@ async def test_books_quotes_and_trades_are_the_same_on_both_sides(url: str) -> N
 async def test_a_follower_that_comes_late_starts_with_the_next_picture(url: str) -> None:
     async with joined(url) as pair:
         pair.following.cancel()
+        await asyncio.wait([pair.following])
         pair.source.publish(book(((10_000, 5), (9_000, 1)), ((10_001, 5),), snapshot=True))
         late = MarketData("c")
         bus = pair.follower._bus
