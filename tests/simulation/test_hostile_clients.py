@@ -38,7 +38,10 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
     replay = ReplayExchange(ReplayConfig(venues=("bybit",)))
     await replay.start()
     try:
-        async with whole_server(tmp_path / "var", replay, {"bybit": SYMBOLS}) as server, server.client(timeout_s=30.0) as client:
+        async with (
+            whole_server(tmp_path / "var", replay, {"bybit": SYMBOLS}) as server,
+            server.client(timeout_s=30.0) as client,
+        ):
             await until_listed(client, NAMES)
             async with serving_others(client) as served:
                 sizes: list[float] = []
