@@ -10,7 +10,7 @@ from pathlib import Path
 from server.errors import ConfigError
 from server.storage.journal_chain import checksum, seed
 from server.storage.sqlite_journal import SqliteJournal
-from server.storage.sqlite_rows import SqliteJournalReader
+from server.storage.sqlite_rows import DAMAGE, SqliteJournalReader
 
 _PAGES = 1024
 """Pages copied at a time; the writer goes on between two steps."""
@@ -36,7 +36,7 @@ def back_up(journal: Path, target: Path, progress: Progress) -> int:
         try:
             source.backup(copy, pages=_PAGES, progress=lambda _, left, total: progress(total - left, total))
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, whole in itself
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             raise ConfigError(f"{journal} cannot be copied: {error}") from error
         finally:
             copy.close()

@@ -24,7 +24,7 @@ from pathlib import Path
 from server.errors import ConfigError, JournalCorrupt, JournalFailed
 from server.storage.journal_chain import checksum, seed
 from server.storage.ports import JournalRow
-from server.storage.sqlite_rows import APPLICATION_ID, FORMAT_VERSION, read_epoch, rows_of, unreadable
+from server.storage.sqlite_rows import APPLICATION_ID, DAMAGE, FORMAT_VERSION, read_epoch, rows_of, unreadable
 
 _SCHEMA = """
 CREATE TABLE about (epoch TEXT NOT NULL);
@@ -60,6 +60,9 @@ class SqliteJournal:
             except sqlite3.OperationalError as error:
                 self._connection.close()
                 raise ConfigError(f"the journal {path} cannot be written: {error}") from error
+            except DAMAGE as error:
+                self._connection.close()
+                raise unreadable(path, error) from error
             except BaseException:
                 self._connection.close()
                 raise
@@ -71,7 +74,7 @@ class SqliteJournal:
         try:
             if not self._connection.execute("PRAGMA application_id").fetchone()[0]:
                 self._create(new_epoch)
-        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+        except DAMAGE as error:
             raise unreadable(self._path, error) from error
         self._epoch = read_epoch(self._connection, self._path)
         self._rows = rows_of(self._connection, self._path, self._epoch)
@@ -248,7 +251,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         raise ConfigError(f"the journal {path} cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except DAMAGE as error:
         connection.close()
         raise unreadable(path, error) from error
     return connection

@@ -14,6 +14,8 @@ from server.storage.ports import JournalRow
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x54574A4C
+# What a damaged file makes sqlite3 raise. Its messages quote the file, so they may not even be text: UnicodeDecodeError is a ValueError.
+DAMAGE = (sqlite3.DatabaseError, TypeError, ValueError, struct.error)
 """Says in the file's header that this is a Tradewind journal ("TWJL")."""
 
 _PAGE = """
@@ -64,7 +66,7 @@ def read_epoch(connection: sqlite3.Connection, path: Path) -> str:
         if version != FORMAT_VERSION:
             raise JournalCorrupt(f"{path} has format {version}; this version of Tradewind reads {FORMAT_VERSION}")
         return str(connection.execute("SELECT epoch FROM about").fetchone()[0])
-    except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise unreadable(path, error) from error
 
 
@@ -87,7 +89,7 @@ class _Source:
     def page(self, first_seq: int, limit: int) -> Sequence[tuple[int, int, int, bytes, bytes]]:
         try:
             return self._connection.execute(_PAGE, (first_seq, limit)).fetchall()
-        except (sqlite3.DatabaseError, TypeError, struct.error) as error:
+        except DAMAGE as error:
             raise JournalCorrupt(
                 f"{self._path}: the rows from command {first_seq} on cannot be read: {error}; restore it from a backup"
             ) from error
@@ -95,7 +97,7 @@ class _Source:
     def up_to(self, seq: int) -> Sequence[tuple[int, int, bytes]]:
         try:
             return self._connection.execute(_UP_TO, (seq,)).fetchall()
-        except (sqlite3.DatabaseError, TypeError, struct.error) as error:
+        except DAMAGE as error:
             raise unreadable(self._path, error) from error
 
 
@@ -112,7 +114,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:
             connection.close()
             problem = error
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             connection.close()
             raise unreadable(path, error) from error
     raise ConfigError(f"the journal {path} cannot be read: {problem}")
