@@ -170,6 +170,13 @@ async def test_sql_shows_names_units_and_refused_orders(tmp_path: Path, place: P
     )
     assert found == [("alice", "internal:BTC/USDT", "a-0", 10_900, "0.01")]
     assert place.rows("SELECT client_order_id FROM breaches") == [("too-much",)]
+    deposits = place.rows(
+        "SELECT a.name, s.name, d.delta FROM audit d JOIN accounts a ON a.number = d.account"
+        " JOIN assets s ON s.number = d.asset WHERE d.delta <> 0 ORDER BY event_seq"
+    )
+    assert [deposit[:2] for deposit in deposits] == [
+        (account, asset) for account in ("alice", "bob") for asset in ("USDT", "BTC")
+    ]
 
 
 async def test_a_restart_goes_on_where_it_was(tmp_path: Path, place: Place) -> None:
@@ -193,7 +200,7 @@ async def test_a_restart_goes_on_where_it_was(tmp_path: Path, place: Place) -> N
 
 
 async def test_made_again_it_is_the_same(tmp_path: Path, place: Place, store: BlotterStore) -> None:
-    contents = [f"SELECT * FROM {table} ORDER BY 1" for table in ("orders", "fills", "ledger", "instruments")]
+    contents = [f"SELECT * FROM {table} ORDER BY 1" for table in ("orders", "fills", "ledger", "audit", "instruments")]
     async with house(tmp_path, limits=SMALL) as it:
         async with filled(it, tmp_path, store) as (writer, _):
             await trade(it, 50, "a")
