@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -210,6 +212,15 @@ async def test_made_again_it_is_the_same(tmp_path: Path, place: Place, store: Bl
         assert store.cursor() == 0
         async with filled(it, tmp_path, store) as (writer, _):
             await up_to_date(writer)
+        assert [place.rows(query) for query in contents] == before
+    config = tmp_path / "settings.toml"
+    config.write_text(
+        f'[storage]\njournal_url = "sqlite:///{tmp_path}/journal.db"\nblotter_url = "{place.url}"\n'
+        "[engine]\nmax_orders = 50000\n"
+    )
+    command = (sys.executable, "-m", "server.cli", "blotter", "rebuild", "--config", str(config))
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
     assert [place.rows(query) for query in contents] == before
 
 
