@@ -77,11 +77,8 @@ class LocalServer(abc.ABC):
             if self.process is None or self.process.poll() is not None:
                 with (self.directory / "output.log").open("ab") as output:
                     self.process = subprocess.Popen(
-                        [self.path, *self.arguments()],
+                        [*self._as_user(), self.path, *self.arguments()],
                         cwd=self.directory,
-                        user=self.user,
-                        group=self.user,
-                        extra_groups=[] if self.user else None,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output,
@@ -90,6 +87,10 @@ class LocalServer(abc.ABC):
                 return
             time.sleep(0.05)
         raise RuntimeError(f"{self.program} did not start:\n" + (self.directory / "output.log").read_text()[-2000:])
+
+    def _as_user(self) -> list[str]:
+        """A program in front, not Popen's `user`: with that Popen forks, which a process that uses gRPC may not survive."""
+        return ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"] if self.user else []
 
     def stop(self) -> None:
         """End it in good order."""

@@ -36,7 +36,14 @@ from server.feeds.metrics import FeedMetrics
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
 from server.market_bus import BusMarkets, BusPublisher
 from server.markets import Markets
-from server.observability import EngineMetrics, configure_logging, measure_loop_lag, new_registry, serve_metrics
+from server.observability import (
+    EngineMetrics,
+    StoreMetrics,
+    configure_logging,
+    measure_loop_lag,
+    new_registry,
+    serve_metrics,
+)
 from server.replica import Replica
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
@@ -143,7 +150,7 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
         metrics_url = parts.enter_context(serve_metrics(config.metrics, registry))
     await parts.enter_async_context(measure_loop_lag(registry))
 
-    stores = Stores(config, board, clock, parts)
+    stores = Stores(config, board, clock, StoreMetrics(registry), parts)
     engine, runner, history = await _start_engine(config, stores, clock, board, registry, parts)
     trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
     await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))

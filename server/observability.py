@@ -122,6 +122,29 @@ class EngineMetrics:
         self._sync.observe(seconds)
 
 
+class StoreMetrics:
+    """Of the stores: how far behind they are, and what they could not take."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._blotter = Gauge(
+            "tradewind_blotter_behind_events", "Durable events that the blotter does not hold yet.", registry=registry
+        )
+        self._ticks = Gauge(
+            "tradewind_ticks_rows", "Recorded market data since the start, by what became of it.", ["state"],
+            registry=registry,
+        )  # fmt: skip
+        self._bus = Gauge("tradewind_bus_dropped_messages", "Messages the bus could not take.", registry=registry)
+
+    def watch_blotter(self, behind: Callable[[], float]) -> None:
+        self._blotter.set_function(behind)
+
+    def watch_ticks(self, state: str, rows: Callable[[], float]) -> None:
+        self._ticks.labels(state).set_function(rows)
+
+    def watch_bus(self, dropped: Callable[[], float]) -> None:
+        self._bus.set_function(dropped)
+
+
 @contextlib.asynccontextmanager
 async def measure_loop_lag(registry: CollectorRegistry) -> AsyncIterator[None]:
     """Watch how late the event loop runs what is due: when it is late, everything is."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import BinaryIO
 
-from server.engine.events import EVENT_SIZE
+from server.engine.events import EVENT, EVENT_SIZE
 from server.engine.limits import EngineLimits
 from server.engine.recovery import command_batches
 from server.errors import TradewindError, Unavailable
@@ -61,7 +61,7 @@ def events_from_journal(
             rest = b""
             while chunk := await process.stdout.read(_CHUNK):
                 chunk = rest + chunk
-                whole = len(chunk) - len(chunk) % EVENT_SIZE
+                whole = _whole_commands(chunk)
                 rest = chunk[whole:]
                 if whole:
                     yield chunk[:whole]
@@ -74,6 +74,14 @@ def events_from_journal(
                 await process.communicate()  # its end is seen once its output is read
 
     return events_after
+
+
+def _whole_commands(events: bytes) -> int:
+    """How many bytes belong to commands whose last event is there."""
+    end = len(events) - len(events) % EVENT_SIZE
+    while end and not EVENT.unpack_from(events, end - EVENT_SIZE)[-1]:
+        end -= EVENT_SIZE
+    return end
 
 
 def write_events(

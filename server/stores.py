@@ -22,6 +22,7 @@ from server.feeds.model import BookUpdate
 from server.instruments import Instrument
 from server.lifecycle import ServiceState, StatusBoard
 from server.market_bus import INSTRUMENTS
+from server.observability import StoreMetrics
 from server.past_events import events_from_journal
 from server.storage.ports import BlotterStore, Bus, Journal, TickStore
 from server.storage.snapshot_files import SnapshotFiles
@@ -43,12 +44,14 @@ class Stores:
         config: Config,
         board: StatusBoard,
         clock: Clock,
+        metrics: StoreMetrics,
         parts: contextlib.AsyncExitStack,
     ) -> None:
         self._settings = config.storage
         self._data_dir = config.data_dir
         self._board = board
         self._clock = clock
+        self._metrics = metrics
         self._parts = parts
         self.journal_url = journal_url(config)
         self._blotter_url = blotter_url(config)
@@ -92,6 +95,7 @@ class Stores:
         past = events_from_journal(self.journal_url, snapshots, engine.limits)
         writer = BlotterWriter(store, engine.log, engine.registry, past, on_status=show)
         engine.add_listener(lambda changes: writer.wake())
+        self._metrics.watch_blotter(lambda: writer.status.behind)
         self._parts.callback(store.close)
         self._parts.push_async_callback(writer.stop)
         writer.start()
@@ -117,6 +121,9 @@ class Stores:
         hub.add_listener(writer.record)
         self._parts.push_async_callback(writer.stop)
         writer.start()
+        self._metrics.watch_ticks("stored", lambda: writer.status.rows_stored)
+        self._metrics.watch_ticks("spooled", lambda: writer.status.rows_spooled)
+        self._metrics.watch_ticks("dropped", lambda: writer.status.rows_dropped)
         self._watch("store/ticks", lambda: (_kind(url), writer.status.error))
         return store
 
@@ -126,6 +133,7 @@ class Stores:
             return None
         url = self._settings.bus_url.get_secret_value()
         bus = open_bus(url, first_sequence=self._clock.now_ns())
+        self._metrics.watch_bus(lambda: bus.dropped)
         self._parts.push_async_callback(bus.close)
         self._board.set("store/bus", ServiceState.STARTING, "opening")
 

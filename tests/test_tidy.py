@@ -105,6 +105,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.feeds",
         "server.instruments",
         "server.lifecycle",
+        "server.observability",
         "server.past_events",
         "server.storage",
     ),

@@ -107,11 +107,17 @@ class OrderService:
         account = fields.name("account", request.account)
         page_size = fields.page_size(request.page_size)
         page_token = fields.page_token(request.page_token)
+        statuses = _statuses(fields, request)
+        start_ns = fields.optional_time_ns(request, "start_time")
+        end_ns = fields.optional_time_ns(request, "end_time")
         self._check_filter(fields, request.instrument)
         page = await self._history.list_orders(
             account,
             instrument=request.instrument,
+            statuses=statuses,
             open_only=request.open_only,
+            start_ns=start_ns,
+            end_ns=end_ns,
             page_size=page_size,
             page_token=page_token,
         )
@@ -123,9 +129,17 @@ class OrderService:
         page_size = fields.page_size(request.page_size)
         page_token = fields.page_token(request.page_token)
         order_id = fields.number("order_id", request.order_id) if request.order_id else 0
+        start_ns = fields.optional_time_ns(request, "start_time")
+        end_ns = fields.optional_time_ns(request, "end_time")
         self._check_filter(fields, request.instrument)
         page = await self._history.list_fills(
-            account, instrument=request.instrument, order_id=order_id, page_size=page_size, page_token=page_token
+            account,
+            instrument=request.instrument,
+            order_id=order_id,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            page_size=page_size,
+            page_token=page_token,
         )
         return pb.ListFillsResponse(fills=map(convert.fill, page.items), next_page_token=page.next_page_token)
 
@@ -162,3 +176,15 @@ def _placed(result: Result) -> pb.PlaceOrderResult:
         placed = pb.PlaceOrderResponse(order=convert.order(result.order), replayed=result.replayed)
         return pb.PlaceOrderResult(placed=placed)
     return pb.PlaceOrderResult(error=result)
+
+
+def _statuses(fields: Fields, request: pb.ListOrdersRequest) -> frozenset[int] | None:
+    """The states asked for; None means all."""
+    if len(request.statuses) > len(pb.OrderStatus.values()):
+        fields.wrong("statuses", f"there are only {len(pb.OrderStatus.values())}", "OUT_OF_RANGE")
+        return None
+    for index, status in enumerate(request.statuses):
+        fields.choice(f"statuses[{index}]", status, pb.OrderStatus)
+    if request.statuses and request.open_only:
+        fields.wrong("statuses", "is not for requests with open_only", "NOT_ALLOWED")
+    return frozenset(request.statuses) or None

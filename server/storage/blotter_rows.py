@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.exchange import OUTSIDE_ACCOUNT
 from server.engine.events import (
     BALANCE_CHANGED,
     EVENT,
@@ -20,6 +21,7 @@ from server.engine.events import (
     ORDER_ACCEPTED,
     ORDER_FILLED,
     ORDER_TRIGGERED,
+    TRADING_STATUS_CHANGED,
     Event,
 )
 from server.instruments import Registry, format_decimal
@@ -73,6 +75,16 @@ TABLES: dict[str, BlotterTable] = {
         renamed={"time_ns": "ts_ns", "reserved": "reserved_amount"},
         indexes=("account, event_seq",),
     ),
+    # What administrators did: accounts and instruments defined, money moved in or out, trading statuses set. `kind` is
+    # the EventKind; `flags` the TradingStatus.
+    "audit": BlotterTable(
+        key="event_seq",
+        columns=dict.fromkeys(
+            ("event_seq", "command_seq", "time_ns", "kind", "account", "instrument", "asset", "delta", "flags"), INTEGER
+        ) | {RECORD: BYTES},
+        renamed={"time_ns": "ts_ns"},
+        indexes=("account, event_seq",),
+    ),
 }  # fmt: skip
 
 DIRECTORY: dict[str, dict[str, str]] = {
@@ -115,7 +127,7 @@ def directory_rows(registry: Registry) -> dict[str, list[BlotterRow]]:
 
 
 def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRow]]) -> BlotterBatch:
-    """The rows that durable events make; `after` is the sequence of the event before them."""
+    """The rows that durable events make: whole commands; `after` is the sequence of the event before them."""
     array = np.frombuffer(events, _EVENT_TYPE)
     kinds = array["kind"]
     of_orders = np.flatnonzero((kinds >= ORDER_ACCEPTED) & (kinds <= ORDER_TRIGGERED))
@@ -125,6 +137,12 @@ def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRo
         "fills": np.flatnonzero(kinds == ORDER_FILLED),
         "ledger": np.flatnonzero(moved),
     }
+    defined = (kinds >= _FIRST_DEFINED) & (kinds <= _LAST_DEFINED)
+    # Money that no order moved, on the side of the account: its counterpart is the outside world.
+    funded = (
+        moved & ~np.isin(array["command_seq"], array["command_seq"][of_orders]) & (array["account"] != OUTSIDE_ACCOUNT)
+    )
+    chosen["audit"] = np.flatnonzero(defined | funded | (kinds == TRADING_STATUS_CHANGED))
     rows = {name: _rows(TABLES[name], events, array, index) for name, index in chosen.items()}
     return BlotterBatch(after, int(array["event_seq"][-1]), rows, directory)
 

@@ -212,17 +212,17 @@ async def test_a_standby_takes_over(tmp_path: Path, postgres_url: str) -> None: 
     first, second = Server(tmp_path / "a", storage), Server(tmp_path / "b", storage)
     async with running(first):
         await first.serving()
-        async with running(second), under_load(first, second) as load:
-            await until_logged(second, "standby")
-            with pytest.raises((TradewindError, OSError)):
-                async with second.client() as client:
-                    await client.get_info()
-            await first.end(signal.SIGKILL)
-            killed = time.monotonic()
-            await load.acknowledges(1)
-            print(f"the standby took over after {time.monotonic() - killed:.1f} s")
-            await load.acknowledges()
-            load.stop()
+        async with running(second):
+            async with under_load(first, second) as load:
+                await until_logged(second, "standby")
+                with pytest.raises((TradewindError, OSError)):
+                    async with second.client() as client:
+                        await client.get_info()
+                await first.end(signal.SIGKILL)
+                killed = time.monotonic()
+                await load.acknowledges(1)
+                print(f"the standby took over after {time.monotonic() - killed:.1f} s")
+                await load.acknowledges()
             await check_nothing_lost(load, second, postgres_url)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -170,6 +172,13 @@ async def test_sql_shows_names_units_and_refused_orders(tmp_path: Path, place: P
     )
     assert found == [("alice", "internal:BTC/USDT", "a-0", 10_900, "0.01")]
     assert place.rows("SELECT client_order_id FROM breaches") == [("too-much",)]
+    deposits = place.rows(
+        "SELECT a.name, s.name, d.delta FROM audit d JOIN accounts a ON a.number = d.account"
+        " JOIN assets s ON s.number = d.asset WHERE d.delta <> 0 ORDER BY event_seq"
+    )
+    assert [deposit[:2] for deposit in deposits] == [
+        (account, asset) for account in ("alice", "bob") for asset in ("USDT", "BTC")
+    ]
 
 
 async def test_a_restart_goes_on_where_it_was(tmp_path: Path, place: Place) -> None:
@@ -193,7 +202,7 @@ async def test_a_restart_goes_on_where_it_was(tmp_path: Path, place: Place) -> N
 
 
 async def test_made_again_it_is_the_same(tmp_path: Path, place: Place, store: BlotterStore) -> None:
-    contents = [f"SELECT * FROM {table} ORDER BY 1" for table in ("orders", "fills", "ledger", "instruments")]
+    contents = [f"SELECT * FROM {table} ORDER BY 1" for table in ("orders", "fills", "ledger", "audit", "instruments")]
     async with house(tmp_path, limits=SMALL) as it:
         async with filled(it, tmp_path, store) as (writer, _):
             await trade(it, 50, "a")
@@ -203,6 +212,15 @@ async def test_made_again_it_is_the_same(tmp_path: Path, place: Place, store: Bl
         assert store.cursor() == 0
         async with filled(it, tmp_path, store) as (writer, _):
             await up_to_date(writer)
+        assert [place.rows(query) for query in contents] == before
+    config = tmp_path / "settings.toml"
+    config.write_text(
+        f'[storage]\njournal_url = "sqlite:///{tmp_path}/journal.db"\nblotter_url = "{place.url}"\n'
+        "[engine]\nmax_orders = 50000\n"
+    )
+    command = (sys.executable, "-m", "server.cli", "blotter", "rebuild", "--config", str(config))
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
     assert [place.rows(query) for query in contents] == before
 
 

@@ -12,7 +12,7 @@ from tradewind._async.order_stream import AsyncOrderStream
 from tradewind._async.watch import AsyncOrdersWatch
 from tradewind.convert import Number
 from tradewind.errors import TradewindError, from_status
-from tradewind.models import Fill, Order, OrderList, OrderListType, Side, TradingStatus
+from tradewind.models import Fill, Order, OrderList, OrderListType, OrderStatus, Side, TradingStatus
 from tradewind.orders import (
     AmendRequest,
     CancelRequest,
@@ -178,20 +178,44 @@ class AsyncOrderCalls(AsyncCalls):
         return convert.order((await self._call(self._orders.GetOrder, request)).order)
 
     async def list_orders(
-        self, *, instrument: str = "", open_only: bool = False, limit: int = 100, account: str | None = None
+        self,
+        *,
+        instrument: str = "",
+        open_only: bool = False,
+        statuses: Iterable[OrderStatus | str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 100,
+        account: str | None = None,
     ) -> list[Order]:
-        """Orders of an account, newest first."""
+        """Orders of an account, newest first; in some states, or placed in `[start, end)`, if asked."""
         request = orders_pb2.ListOrdersRequest(
-            account=self._account_or_default(account), instrument=instrument, open_only=open_only
+            account=self._account_or_default(account),
+            instrument=instrument,
+            open_only=open_only,
+            statuses=[convert.ORDER_STATUS.number(status) for status in statuses],
+            start_time=None if start is None else convert.timestamp(start),
+            end_time=None if end is None else convert.timestamp(end),
         )
         return await self._pages(self._orders.ListOrders, request, "orders", convert.order, limit)
 
     async def list_fills(
-        self, *, instrument: str = "", order_id: str = "", limit: int = 100, account: str | None = None
+        self,
+        *,
+        instrument: str = "",
+        order_id: str = "",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 100,
+        account: str | None = None,
     ) -> list[Fill]:
-        """Fills of an account, newest first; of one instrument or order if asked."""
+        """Fills of an account, newest first; of one instrument or order, or in `[start, end)`, if asked."""
         request = orders_pb2.ListFillsRequest(
-            account=self._account_or_default(account), instrument=instrument, order_id=order_id
+            account=self._account_or_default(account),
+            instrument=instrument,
+            order_id=order_id,
+            start_time=None if start is None else convert.timestamp(start),
+            end_time=None if end is None else convert.timestamp(end),
         )
         return await self._pages(self._orders.ListFills, request, "fills", convert.fill, limit)
 
