@@ -130,7 +130,7 @@ def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path: Path, crashed: 
         (copy / which).write_bytes(damaged)
         try:
             assert read_all(copy / "journal.db") == ("epoch", rows), f"bit {bit} of {which} went unnoticed, seed {seed}"
-        except JournalCorrupt:
+        except (JournalCorrupt, ConfigError):  # ConfigError: SQLite takes the file for one of a newer version
             found += 1
         shutil.rmtree(copy)
     assert found > flips // 4, "most of the file is rows"
