@@ -14,7 +14,7 @@ from server.storage.ports import JournalRow
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x54574A4C
-# What a damaged file makes sqlite3 raise. Its messages quote the file, so they may not even be text: UnicodeDecodeError is a ValueError.
+# What a damaged file makes sqlite3 raise. Its messages quote the file, so they may not even be text, hence ValueError.
 DAMAGE = (sqlite3.DatabaseError, TypeError, ValueError, struct.error)
 """Says in the file's header that this is a Tradewind journal ("TWJL")."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2
 
 from tests.server.app_support import INSTRUMENT, MARKET, SELL, place, running, settings
 from tests.server.rpc_support import refused
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2
 
 FILLED, NEW = orders_pb2.ORDER_STATUS_FILLED, orders_pb2.ORDER_STATUS_NEW
 
