@@ -11,9 +11,6 @@ server holds it again, the session that was cut off has ended, and its row is ei
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +22,7 @@ from server.storage.journal_chain import checksum, seed
 from server.storage.journal_rows import JournalRows
 from server.storage.ports import JournalRow
 from server.storage.postgres_rows import FORMAT, NAME, UP_TO, PostgresRows, first_line
+from server.storage.postgres_watchdog import Watchdog
 
 POLL_S = 0.2
 """How often a standby, or a server that lost its connection, tries again."""
@@ -91,7 +89,7 @@ class PostgresJournal:
         self._connection: psycopg.Connection | None = None
         self._in_doubt: JournalRow | None = None
         self._closed = False
-        self._watchdog = _Watchdog(timeout_s)
+        self._watchdog = Watchdog(timeout_s)
         try:
             self._wait_for_lock(keep_waiting)
             self._epoch = self._create_or_check(new_epoch)
@@ -280,41 +278,6 @@ class PostgresJournal:
     def _session(self) -> psycopg.Connection:
         assert self._connection is not None, "open"
         return self._connection
-
-
-class _Watchdog:
-    """Cuts the connection of a statement that takes too long, so that it fails like any lost connection.
-
-    libpq waits for ever for a server that is stopped or hangs: the network below it is fine.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._lock = threading.Lock()
-        self._watched: tuple[float, psycopg.Connection] | None = None
-        self._closed = threading.Event()
-        threading.Thread(target=self._run, name="journal watchdog", daemon=True).start()
-
-    @contextlib.contextmanager
-    def watching(self, connection: psycopg.Connection) -> Iterator[None]:
-        with self._lock:
-            self._watched = (time.monotonic(), connection)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._watched = None
-
-    def close(self) -> None:
-        self._closed.set()
-
-    def _run(self) -> None:
-        while not self._closed.wait(self._timeout_s / 4):
-            with self._lock:
-                if self._watched is not None and time.monotonic() - self._watched[0] > self._timeout_s:
-                    with socket.socket(fileno=os.dup(self._watched[1].fileno())) as end:
-                        end.shutdown(socket.SHUT_RDWR)
-                    self._watched = None
 
 
 def _header(row: JournalRow) -> tuple[int, int, int]:
