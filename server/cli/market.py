@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from server.cli.render import Columns, Follower, book_table, cells, console, fail, print_json, print_line, show, table
+from server.cli.render import Columns, Follower, book_table, cells, console, print_json, print_line, show, table
 from server.cli.session import InstrumentArgument, JsonFlag, WatchFlag, session_of
+from server.cli.times import length_of
 from tradewind import Book, Candle, Client, Instrument, Quote, Trade
 
 REDRAW_MS = 100
@@ -54,8 +53,6 @@ CANDLE_COLUMNS: Columns[Candle] = {
     "bought": lambda c: c.buy_qty,
     "trades": lambda c: c.trade_count,
 }
-_INTERVAL = re.compile(r"(\d{1,6})([smhd])")
-_INTERVAL_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def register(app: typer.Typer) -> None:
@@ -191,10 +188,7 @@ def candles(
     Example:
       tradewind candles binance:BTC/USDT --interval 5m --limit 12
     """
-    match = _INTERVAL.fullmatch(interval)
-    if match is None:
-        fail(f"--interval {interval}: write a number and s, m, h or d, such as 5m")
-    length = timedelta(**{_INTERVAL_UNITS[match[2]]: int(match[1])})
+    length = length_of(interval, "--interval")
     with session_of(context).client() as client:
         found = client.list_candles(instrument, length, client.get_info().server_time - limit * length)
     show(found, CANDLE_COLUMNS, as_json=json, empty="Nothing was traded or recorded in that time.")

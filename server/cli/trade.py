@@ -15,7 +15,8 @@ from server.cli.session import (
     WatchFlag,
     session_of,
 )
-from tradewind import Balance, Fill, Order, Position
+from server.cli.times import SinceOption, UntilOption, moment_of
+from tradewind import Balance, Fill, Order, OrderStatus, Position
 
 ORDER_COLUMNS: Columns[Order] = {
     "order": lambda o: o.order_id,
@@ -156,6 +157,11 @@ def orders(
     context: typer.Context,
     instrument: Annotated[str, typer.Option(help="Only this instrument.")] = "",
     open_only: Annotated[bool, typer.Option("--open", help="Only open orders.")] = False,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Only in this state, such as FILLED; may be repeated.")
+    ] = None,
+    since: SinceOption = "",
+    until: UntilOption = "",
     limit: LimitOption = 20,
     watch: WatchFlag = False,
     account: AccountOption = DEFAULT_ACCOUNT,
@@ -168,10 +174,20 @@ def orders(
     \b
     Example:
       tradewind orders --open --account maker
+      tradewind orders --status REJECTED --since 1d
     """
+    if watch and (status or since or until):
+        raise typer.BadParameter("shows what happens from now on: it goes with --instrument only", param_hint="--watch")
     with session_of(context).client(account) as client:
         if not watch:
-            found = client.list_orders(instrument=instrument, open_only=open_only, limit=limit)
+            found = client.list_orders(
+                instrument=instrument,
+                open_only=open_only,
+                statuses=_statuses(status or []),
+                start=moment_of(since, "--since", client),
+                end=moment_of(until, "--until", client),
+                limit=limit,
+            )
             show(found, ORDER_COLUMNS, as_json=json, empty="No orders.")
             return
         for update in client.watch_orders():
@@ -183,10 +199,20 @@ def orders(
                 print_line(cells(update.order, ORDER_COLUMNS))
 
 
+def _statuses(names: list[str]) -> list[OrderStatus]:
+    known = [status for status in OrderStatus if status is not OrderStatus.UNSPECIFIED]
+    for name in names:
+        if name.upper() not in known:
+            raise typer.BadParameter(f"there is no {name}; known are {', '.join(known)}", param_hint="--status")
+    return [OrderStatus(name.upper()) for name in names]
+
+
 def fills(
     context: typer.Context,
     instrument: Annotated[str, typer.Option(help="Only this instrument.")] = "",
     order: Annotated[str, typer.Option(help="Only this order, by the server's id.")] = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
     limit: LimitOption = 20,
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
@@ -196,9 +222,16 @@ def fills(
     \b
     Example:
       tradewind fills --order 1042
+      tradewind fills --since 4h --limit 1000
     """
     with session_of(context).client(account) as client:
-        found = client.list_fills(instrument=instrument, order_id=order, limit=limit)
+        found = client.list_fills(
+            instrument=instrument,
+            order_id=order,
+            start=moment_of(since, "--since", client),
+            end=moment_of(until, "--until", client),
+            limit=limit,
+        )
     show(found, FILL_COLUMNS, as_json=json, empty="No fills.")
 
 

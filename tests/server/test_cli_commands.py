@@ -144,6 +144,11 @@ def test_a_rejected_order_is_shown_and_is_a_failure(server: ScriptedServer, run:
         ("amend", "7", "--id", "mine"),
         ("cancel",),
         ("cancel", "7", "--all"),
+        ("orders", "--watch", "--since", "1h"),
+        ("orders", "--status", "HAPPY"),
+        ("orders", "--since", "yesterday"),
+        ("fills", "--until", "5 m"),
+        ("candles", NAME, "--interval", "1y"),
         ("book", NAME, "--depth", "0"),
         ("token", "create", "--scope", "everything"),
         ("token", "create", "--scope", "read", "--expires", "soon"),
@@ -424,3 +429,17 @@ def test_the_installed_command_ends_quietly_when_its_reader_has_seen_enough(serv
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
+
+
+def test_lists_of_a_time_and_a_state(server: ScriptedServer, run: Any) -> None:
+    server.on("GetInfo", lambda call: system_pb2.GetInfoResponse(server_time=NOW))
+    server.on("ListOrders", lambda call: orders_pb2.ListOrdersResponse())
+    server.on("ListFills", lambda call: orders_pb2.ListFillsResponse())
+    filters = ("--status", "filled", "--status", "REJECTED", "--since", "2h", "--until", "2026-01-31T14:30+01:00")
+    assert run("orders", *filters).status == 0
+    asked = server.calls["ListOrders"][0].request
+    assert list(asked.statuses) == [orders_pb2.ORDER_STATUS_FILLED, orders_pb2.ORDER_STATUS_REJECTED]
+    assert (asked.start_time.seconds, asked.end_time.ToJsonString()) == (NOW.seconds - 7200, "2026-01-31T13:30:00Z")
+    assert run("fills", "--since", "2026-01-31").status == 0
+    asked = server.calls["ListFills"][0].request
+    assert (asked.start_time.ToJsonString(), asked.HasField("end_time")) == ("2026-01-31T00:00:00Z", False)
