@@ -35,7 +35,6 @@ from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
 from server.market_bus import BusMarkets, BusPublisher
-from server.markets import Markets
 from server.observability import (
     EngineMetrics,
     StoreMetrics,
@@ -208,6 +207,10 @@ async def _start_markets(
         publisher = BusPublisher(bus, hub, trading.registry)
         parts.push_async_callback(publisher.stop)
         publisher.start()
+    if config.feeds.mode == "off":
+        return
+    from server.markets import Markets  # loads every venue's driver, which takes longer than all else together
+
     chance = Random(secrets.randbits(64)).random
     markets = Markets(config.feeds, hub, define, board, FeedMetrics(registry), clock, chance)
     parts.push_async_callback(markets.stop)

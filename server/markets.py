@@ -54,8 +54,6 @@ class Markets:
 
     async def start(self) -> None:
         """Begin to connect; returns before the venues answer. Raises ConfigError for a venue nobody knows."""
-        if self._settings.mode == "off":
-            return
         if self._settings.mode == "replay" and self._replay_url is None:
             self._replay = await self._start_replay()
             self._replay_url = self._replay.url

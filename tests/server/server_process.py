@@ -24,6 +24,8 @@ class ServerProcess:
         self.address = ""
         self.start_s = 0.0
         """How long the last start took, from the process to all services SERVING."""
+        self.states: dict[str, tuple[str, str]] = {}
+        """State and detail of each part since the last start, as the server told them."""
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
 
@@ -37,16 +39,25 @@ class ServerProcess:
             cwd=ROOT, env=os.environ | dict(environment or {}), stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdout is not None
+        self.states = {}
+        ready = asyncio.Event()
+        # All the time, so that it never waits for us.
+        self._listening = asyncio.create_task(self._listen(self._process.stdout, ready))
         async with asyncio.timeout(START_TIMEOUT_S):
-            async for line in self._process.stdout:
-                said = json.loads(line)
-                if "ready" in said:
-                    self.address = said["ready"]
-                    break
-            else:
-                raise AssertionError(f"the server ended with {await self._process.wait()} before it served")
+            await ready.wait()
+        if self._process.stdout.at_eof():
+            raise AssertionError(f"the server ended with {await self._process.wait()} before it served")
         self.start_s = time.monotonic() - start
-        self._reader = asyncio.create_task(self._process.stdout.read())  # so that it never waits for us
+
+    async def _listen(self, output: asyncio.StreamReader, ready: asyncio.Event) -> None:
+        async for line in output:
+            said = json.loads(line)
+            if "ready" in said:
+                self.address = said["ready"]
+                ready.set()
+            else:
+                self.states[said["name"]] = said["state"], said["detail"]
+        ready.set()
 
     async def ended(self) -> int:
         """Wait for its end, by whoever's hand."""
