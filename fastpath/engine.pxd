@@ -80,6 +80,7 @@ cdef struct engine_t:
     pool_t*   pool
     id_map_t* ids
     book_t**  books               # by instrument; NULL: no such book
+    uint32_t  max_orders          # that rest, in all books
     uint32_t  max_books
     uint64_t  seq                 # commands so far
     sink_t    sink

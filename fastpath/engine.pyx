@@ -86,8 +86,9 @@ cdef engine_t* engine_new(uint32_t max_orders, uint32_t max_books) noexcept nogi
     engine = <engine_t*>calloc(1, sizeof(engine_t))
     if engine == NULL:
         return NULL
+    engine.max_orders = max_orders
     engine.max_books = max_books
-    engine.pool = pool_new(max_orders)
+    engine.pool = pool_new(max_orders + 1)    # one more for an order that arrives in a full engine and makes its own room
     if engine.pool != NULL:
         engine.ids = id_map_new(engine.pool)
     engine.books = <book_t**>calloc(max_books, sizeof(book_t*))
@@ -224,11 +225,10 @@ cdef inline bint rest_quietly(
     cdef uint32_t slot
     if (command.flags != 0 or command.qty <= 0 or command.time_in_force == TIME_IN_FORCE_IOC
             or command.time_in_force == TIME_IN_FORCE_FOK or match_crosses(book, command.side, command.price)
-            or not book_can_rest(book, command.side, False, command.qty) or not id_map_reserve(engine.ids)):
+            or not book_can_rest(book, command.side, False, command.qty) or engine.pool.count >= engine.max_orders
+            or not id_map_reserve(engine.ids)):
         return False
     slot = pool_take(engine.pool)
-    if slot == NIL:
-        return False
     engine.pool.orders[slot].id = command.id
     engine.pool.orders[slot].owner = 0
     book_rest(book, slot, command.side, False, command.price, command.qty, 0)
@@ -238,6 +238,13 @@ cdef inline bint rest_quietly(
     report.price = command.price
     report.qty = report.leaves = command.qty
     return True
+
+
+cdef inline bint finds_room(const engine_t* engine, const book_t* book, const taker_t* taker) noexcept nogil:
+    """May it rest, should anything be left of it? In a full engine only if it trades first: what is left then met somebody who is gone."""
+    if engine.pool.count < engine.max_orders:
+        return True
+    return not taker.flags & (TAKER_POST_ONLY | TAKER_SLIDE) and match_crosses(book, taker.side, taker.price)
 
 
 cdef bint submit_new(
@@ -259,10 +266,10 @@ cdef bint submit_new(
         return False
     if not (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
             or taker.flags & TAKER_MARKET):
-        taker.slot = pool_take(engine.pool) if id_map_reserve(engine.ids) else NIL
-        if taker.slot == NIL:
+        if not finds_room(engine, book, &taker) or not id_map_reserve(engine.ids):
             reject(engine, command, command.side, REJECT_REASON_CAPACITY, reports)
             return True
+        taker.slot = pool_take(engine.pool)
         engine.pool.orders[taker.slot].id = command.id
     match_order(book, &taker, &engine.sink, &result)
     if result.outcome == MATCH_RESTED:

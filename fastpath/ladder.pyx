@@ -181,4 +181,4 @@ cdef void ladder_erase_far(ladder_t* ladder, price_t key) noexcept nogil:
     far_erase(&ladder.far, key)
     if key == ladder.best_key:
         ladder.best = ladder_from(ladder, key, &ladder.best_key)
-    count_miss(ladder)
+    ladder.misses += 1            # only an insert moves the window: what ladder_reserve() promised the next one stays there for it

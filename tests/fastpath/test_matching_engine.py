@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.matching_engine import COMMAND, REPORT, EngineOp, MatchingEngine, ReportKind
-from fastpath.model import CancelReason
+from fastpath.matching_engine import COMMAND, REPORT, EngineFlag, EngineOp, MatchingEngine, ReportKind
+from fastpath.model import CancelReason, RejectReason
 from tests.reference.book_twin import BUY, SELL, Command
 from tests.reference.engine_pair import EnginePair, pack, unpack
 
@@ -186,3 +186,61 @@ def test_any_pattern_of_ids_is_found_and_free_again(stride: int) -> None:
         assert [report.id for report in twice if report.kind == ReportKind.REPORT_CANCELED] == ids[700:]
         assert engine.order_count == 0
         engine.validate()
+
+
+def move(id: int, price: int) -> bytes:
+    return COMMAND.pack(EngineOp.ENGINE_MOVE, 0, 0, 0, 1, id, price, 0)
+
+
+def test_a_full_engine_takes_an_order_that_makes_its_own_room() -> None:
+    pair = EnginePair(max_orders=2)
+    pair.submit(new(1, SELL, 100, 5))
+    pair.submit(new(2, SELL, 101, 5))
+    assert pair.submit(new(3, BUY, 99, 1))[0].reason == RejectReason.REJECT_REASON_CAPACITY
+    post_only = new(3, BUY, 100, 1)._replace(flags=EngineFlag.ENGINE_POST_ONLY)
+    assert pair.submit(post_only)[0].reason == RejectReason.REJECT_REASON_CAPACITY
+    accepted, trade = pair.submit(new(4, BUY, 101, 3))
+    assert (accepted.kind, trade.maker_leaves) == (ReportKind.REPORT_ACCEPTED, 2)
+    assert [report.kind for report in pair.submit(new(5, BUY, 100, 7))][1:] == [ReportKind.REPORT_TRADE]
+    assert (pair.engine.orders(1, BUY), pair.engine.order_count) == ([(5, 100, 5, 0, False)], 2)
+    pair.compare()
+
+
+def test_a_full_engine_moves_orders_that_have_a_price_each() -> None:
+    pair = EnginePair(max_orders=8)
+    for id in range(1, 9):
+        pair.submit(new(id, BUY, id, 1))
+    for step in range(200):
+        pair.submit(Command(EngineOp.ENGINE_MOVE, 0, 0, 0, 1, step % 8 + 1, step * 1_000_003 % 50_000 + 10, 0))
+        pair.compare()
+    assert pair.engine.order_count == 8
+
+
+def test_moving_the_window_leaves_room_for_the_order_on_its_way() -> None:
+    """The best price jumps back and forth past a side full of far levels, while orders go from one end of it to the other.
+
+    So the window moves again and again, in the middle of commands too, and what it sends away fills and splits the blocks of
+    far levels just before the command's own order needs a place in one that is full.
+    """
+    near, far, top = 700, 640, 2000
+    rng = random.Random(1)
+    engine = MatchingEngine(max_orders=top, max_books=2)
+    engine.create_book(1)
+    orders = [new(top, BUY, 0, 1)]
+    orders += [new(1000 + k, BUY, -1 - k, 1) for k in range(near)]
+    orders += [new(1 + k, BUY, -10_000_000 - 10 * k, 1) for k in range(far)]
+    engine.apply(b"".join(pack(order) for order in orders))
+    lowest, moved = -10_000_000 - 10 * far, 0
+    for step in range(6000):
+        batch = [move(top, 1_000_000 if step % 2 else 0)]
+        batch += [move(1000 + rng.randrange(near), -rng.randint(1, near)) for _ in range(rng.randint(1, 3))]
+        for _ in range(rng.randint(85, 95)):
+            lowest -= 10
+            batch.append(move(1 + moved % far, lowest))
+            moved += 1
+        engine.apply(b"".join(batch))
+        if step % 1000 == 0:
+            engine.validate()
+    engine.validate()
+    resting = {id: price for id, price, _, _, _ in engine.orders(1, BUY)}
+    assert [resting[1 + (moved - 1 - k) % far] for k in range(far)] == [lowest + 10 * k for k in range(far)]

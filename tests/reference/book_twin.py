@@ -258,12 +258,18 @@ class EngineTwin:
             command.id, command.side, command.time_in_force, command.flags, command.price, command.qty,
             command.owner, command.stp_mode, command.min_qty, command.display_qty,
         )  # fmt: skip
-        if not taker.takes_only and len(self.resting) >= self.max_orders:
+        if not taker.takes_only and not self._finds_room(command.instrument, taker):
             return [self._rejected(command, command.side, RejectReason.REJECT_REASON_CAPACITY)]
         reason = refusal(self.books[command.instrument], taker)
         if reason:
             return [self._rejected(command, command.side, reason)]
         return self._arrive(ReportKind.REPORT_ACCEPTED, command, taker)
+
+    def _finds_room(self, instrument: int, taker: Arrival) -> bool:
+        """An order that may rest needs a place, or must meet somebody: then it rests only after somebody is gone."""
+        post_only = taker.has(EngineFlag.ENGINE_POST_ONLY) or taker.has(EngineFlag.ENGINE_POST_ONLY_SLIDE)
+        meets = taker.crosses(self.books[instrument].first_against(taker.side))
+        return len(self.resting) < self.max_orders or (meets and not post_only)
 
     def _changed(self, command: Command, order: Order) -> list[Report]:
         is_move = command.op == EngineOp.ENGINE_MOVE
