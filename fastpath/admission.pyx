@@ -71,7 +71,7 @@ from fastpath.model cimport (
     qty_t,
     ts_t,
 )
-from fastpath.orders cimport WAIT_NONE, WAIT_TRIGGER, is_conditional, is_trailing, takes_any_price
+from fastpath.orders cimport WAIT_NONE, WAIT_TRIGGER, has_begun, is_conditional, is_trailing, takes_any_price, total_qty
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
 from fastpath.sizing cimport REDUCING_FLAGS, reducible, size_order
 
@@ -147,28 +147,30 @@ cdef bint sizes_make_sense(const order_record_t* order) noexcept nogil:
 cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* order) noexcept nogil:
     """Price and quantities are in their domains and within the instrument's limits."""
     cdef bint priced = not takes_any_price(order) or order.flags & ORDER_FLAG_PROTECTED
+    cdef qty_t qty = total_qty(order)
+    cdef bint is_part = order.parent_qty != 0              # of a child, which was measured as a whole
     cdef money_t amount
-    if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and order.waiting != WAIT_NONE:
+    if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and not has_begun(order):
         priced = False                                  # its price is a distance from the trigger yet to come
     elif order.price <= 0 if priced else order.price != 0:
         return REJECT_REASON_INVALID_COMMAND
     if order.flags & ORDER_FLAG_CLOSE_POSITION and order.waiting != WAIT_NONE:
-        return 0 if order.qty == 0 else REJECT_REASON_INVALID_COMMAND
-    if (order.qty <= 0
-            or not 0 <= order.min_qty <= order.qty
-            or (not 0 < order.display_qty <= order.qty if order.order_type == ORDER_TYPE_ICEBERG
+        return 0 if qty == 0 else REJECT_REASON_INVALID_COMMAND
+    if (qty <= 0
+            or not 0 <= order.min_qty <= qty
+            or (not 0 < order.display_qty <= qty if order.order_type == ORDER_TYPE_ICEBERG
                 else order.display_qty != 0)):
         return REJECT_REASON_INVALID_COMMAND
-    if order.qty < rules.min_qty:
+    if qty < rules.min_qty and not is_part:
         return REJECT_REASON_QTY_BELOW_MIN
-    if rules.max_qty != 0 and order.qty > rules.max_qty:
+    if rules.max_qty != 0 and qty > rules.max_qty:
         return REJECT_REASON_QTY_ABOVE_MAX
-    if not product(order.qty, rules.base_per_lot, 1, &amount):
+    if not product(qty, rules.base_per_lot, 1, &amount):
         return REJECT_REASON_AMOUNT_OVERFLOW
     if priced:
-        if not product(order.price, order.qty, rules.quote_per_tick_lot, &amount):
+        if not product(order.price, qty, rules.quote_per_tick_lot, &amount):
             return REJECT_REASON_AMOUNT_OVERFLOW
-        if amount < rules.min_notional:
+        if amount < rules.min_notional and not is_part:
             return REJECT_REASON_NOTIONAL_BELOW_MIN
     return 0
 
@@ -203,12 +205,13 @@ cdef uint8_t price_market_order(const instrument_t* instrument, const order_reco
                                 money_t* needed) noexcept nogil:
     """Bound a market order by the worst price it meets now, so that its cost is known before anything moves."""
     cdef const instrument_def_t* rules = &instrument.definition
+    cdef qty_t leaves = order.qty - order.cum_qty
     cdef int32_t fee_carry = 0
     cdef qty_t found = 0
     cdef int64_t cost = 0
     cdef price_t worst = 0
     cdef money_t notional
-    if not walk(instrument, order.side, taker.price, order.qty, &found, &cost, &worst):
+    if not walk(instrument, order.side, taker.price, leaves, &found, &cost, &worst):
         return REJECT_REASON_AMOUNT_OVERFLOW
     if found == 0:
         if order.flags & ORDER_FLAG_PROTECTED and walk(instrument, order.side,
@@ -218,17 +221,17 @@ cdef uint8_t price_market_order(const instrument_t* instrument, const order_reco
         return REJECT_REASON_NO_LIQUIDITY
     if not product(cost, 1, rules.quote_per_tick_lot, &notional):
         return REJECT_REASON_AMOUNT_OVERFLOW
-    if notional < rules.min_notional:
+    if notional < rules.min_notional and order.parent_qty == 0:
         return REJECT_REASON_NOTIONAL_BELOW_MIN
     # A remainder may rest at up to the worst price, and own orders skipped by self-trade prevention may push the taker up to it.
     if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT or order.stp_mode > SELF_TRADE_PREVENTION_NONE:
-        if not product(worst, order.qty, rules.quote_per_tick_lot, &notional):
+        if not product(worst, leaves, rules.quote_per_tick_lot, &notional):
             return REJECT_REASON_AMOUNT_OVERFLOW
     taker.price = worst
     if order.side == SIDE_BUY:
         needed[0] = notional + fee_of(notional, max(order.maker_fee_ppm, order.taker_fee_ppm), &fee_carry)
     else:
-        needed[0] = order.qty * rules.base_per_lot
+        needed[0] = leaves * rules.base_per_lot
     return 0
 
 
@@ -236,6 +239,7 @@ cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, cons
                             price_t limit) noexcept nogil:
     """Against a mirror the outside world pays: what it gives must fit the books whatever price is met."""
     cdef const instrument_def_t* rules = &instrument.definition
+    cdef qty_t leaves = order.qty - order.cum_qty
     cdef qty_t found = 0
     cdef int64_t best = 0
     cdef price_t worst = 0
@@ -243,11 +247,11 @@ cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, cons
     if order.side == SIDE_BUY:
         if not ledger_can_move(&state.ledger, instrument.outside_base_row,
                                state.ledger.positions[order.position_row].base_row,
-                               order.qty * rules.base_per_lot):
+                               leaves * rules.base_per_lot):
             return REJECT_REASON_AMOUNT_OVERFLOW
         return 0
     walk(instrument, SIDE_SELL, limit, 1, &found, &best, &worst)
-    if not product(max(best, limit), order.qty, rules.quote_per_tick_lot, &amount):
+    if not product(max(best, limit), leaves, rules.quote_per_tick_lot, &amount):
         return REJECT_REASON_AMOUNT_OVERFLOW
     if not ledger_can_move(&state.ledger, instrument.outside_quote_row,
                            state.ledger.positions[order.position_row].quote_row, amount):
@@ -337,7 +341,7 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
     if takes_any_price(order):
         reason = price_market_order(instrument, order, taker, &needed)
     else:
-        needed = required_amount(instrument, order, order.price, order.qty)
+        needed = required_amount(instrument, order, order.price, order.qty - order.cum_qty)
         if slides_to_nothing(instrument, order):
             reason = REJECT_REASON_WOULD_TAKE_LIQUIDITY
     if reason == 0 and ledger_free_amount(&state.ledger, reserved_row(state, order)) < needed:
@@ -351,7 +355,7 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
                            const order_record_t* amended) noexcept nogil:
     cdef money_t needed, available
     cdef uint8_t reason = check_numbers(&instrument.definition, amended)
-    if reason == 0 and order.waiting != WAIT_NONE:
+    if reason == 0 and not has_begun(order):
         reason = check_trigger(amended)
     if reason == 0:
         reason = check_market_state(state, instrument, amended)

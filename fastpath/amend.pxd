@@ -1,6 +1,12 @@
-# Orders changed by traders.
+# Orders changed by traders, and by the parents they follow.
+
+from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.model cimport command_t
+from fastpath.orders cimport order_record_t
 from fastpath.state cimport state_t
 
 cdef void amend(state_t* state, const command_t* command) noexcept nogil
+
+# Let the market decide on an open order as `amended` has it; the reason to refuse that (then nothing has changed), or 0.
+cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t* amended) noexcept nogil

@@ -28,7 +28,16 @@ from fastpath.model cimport (
     command_t,
     event_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, is_trailing, order_is_open, order_record_t, waits_for_price
+from fastpath.orders cimport (
+    CLIENT_ORDER_ID_SIZE,
+    WAIT_NONE,
+    has_begun,
+    is_trailing,
+    order_is_open,
+    order_record_t,
+    total_qty,
+    waits_for_price,
+)
 from fastpath.settlement cimport held_amount, reserved_row, take_off_market
 from fastpath.state cimport instrument_t, touch_market
 from fastpath.trading cimport conclude, find_meant, settle_fills, withdraw
@@ -51,10 +60,14 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     order = &state.orders.records[number]
     amended = order[0]
     amended.price = command.price if command.price != 0 else order.price
-    amended.qty = command.qty if command.qty != 0 else order.qty
+    amended.qty = command.qty if command.qty != 0 else total_qty(order)
+    amended.awaited_qty = 0
+    if order.awaited_qty > 0:                           # more of it waits for its parent as well
+        amended.awaited_qty = max(amended.qty - order.qty, 0)
+        amended.qty -= amended.awaited_qty
     if command.trigger_price != 0:
         amended.trigger_price = command.trigger_price
-    amended.display_qty = min(order.display_qty, amended.qty)
+    amended.display_qty = min(order.display_qty, total_qty(&amended))
     amended.min_qty = 0                                 # was met on arrival
     if not order_is_open(order):
         reason = REJECT_REASON_ORDER_NOT_OPEN
@@ -63,7 +76,7 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
           or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)
           or (command.price != 0 and price_is_distance(order))):
         reason = REJECT_REASON_INVALID_COMMAND
-    elif command.qty != 0 and amended.qty <= order.cum_qty:
+    elif command.qty != 0 and command.qty <= order.cum_qty:
         withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
         return
     else:
@@ -74,15 +87,14 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
 
 
 cdef inline bint price_is_distance(const order_record_t* order) noexcept nogil:
-    return order.waiting != WAIT_NONE and order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT
+    return not has_begun(order) and order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT
 
 
 cdef inline bint may_move_trigger(const order_record_t* order) noexcept nogil:
-    return order.waiting != WAIT_NONE and not is_trailing(order)
+    return not has_begun(order) and not is_trailing(order)
 
 
 cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t* amended) noexcept nogil:
-    """Let the market decide on the amended order; the reason to refuse it, 0 if it went through."""
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
     cdef uint32_t slot = order.slot
@@ -116,6 +128,7 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     if result.outcome == MATCH_RESTED and result.filled == 0:
         order.price = result.price                      # a slide
     order.qty = amended.qty
+    order.awaited_qty = amended.awaited_qty
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, EVENT_ORDER_AMENDED, order)
     settle_fills(state, instrument, number)
@@ -131,6 +144,7 @@ cdef void amend_waiting(state_t* state, instrument_t* instrument, uint32_t numbe
         stop_waiting(state, instrument, number)
     order.price = amended.price
     order.qty = amended.qty
+    order.awaited_qty = amended.awaited_qty
     order.trigger_price = amended.trigger_price
     order.changed_ns = state.events.command.ts_ns
     if waits_for_price(order):
@@ -145,6 +159,7 @@ cdef void reduce_in_place(state_t* state, instrument_t* instrument, uint32_t num
         book_reduce(instrument.book, order.slot, order.qty - amended.qty)
     ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
     order.qty = amended.qty
+    order.awaited_qty = amended.awaited_qty
     order.changed_ns = state.events.command.ts_ns
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     touch_market(state, instrument)

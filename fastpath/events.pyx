@@ -12,7 +12,7 @@ from fastpath.model cimport (
     command_t,
     event_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_leaves_qty, order_record_t
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_leaves_qty, order_record_t, total_qty
 
 cdef enum:
     FIRST_CAPACITY = 4096
@@ -60,7 +60,7 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.instrument = order.instrument
     event.order_id = order.order_id
     event.price = order.price
-    event.qty = order.qty
+    event.qty = total_qty(order)
     event.cum_qty = order.cum_qty
     event.leaves_qty = order_leaves_qty(order)
     event.cum_notional = order.cum_notional

@@ -6,7 +6,8 @@ triggered order enters, and so on from the beginning. Only triggers can go on fo
 
 from libc.stdint cimport uint32_t
 
-from fastpath.book cimport book_reduce
+from fastpath.amend cimport enter_amended
+from fastpath.book cimport book_reduce, book_remove
 from fastpath.events cimport events_order
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport position_t
@@ -22,11 +23,24 @@ from fastpath.model cimport (
     REJECT_REASON_OPEN_ORDER_LIMIT,
     qty_t,
 )
-from fastpath.orders cimport WAIT_NONE, WAIT_PARENT, first_wait, is_conditional, order_is_open, order_record_t
+from fastpath.orders cimport (
+    WAIT_MORE,
+    WAIT_NONE,
+    WAIT_PARENT,
+    WAIT_TRIGGER,
+    first_wait,
+    is_conditional,
+    is_trailing,
+    order_is_open,
+    order_leaves_qty,
+    order_record_t,
+    total_qty,
+    waits_for_price,
+)
 from fastpath.sizing cimport REDUCING_FLAGS, reducible
 from fastpath.state cimport instrument_t, touch_market
 from fastpath.trading cimport shrink, trigger, withdraw
-from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting
+from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
 
 
 cdef void follow_up(state_t* state) noexcept nogil:
@@ -51,17 +65,35 @@ cdef void follow_up(state_t* state) noexcept nogil:
 
 
 cdef void reduce_open(state_t* state, uint32_t number, qty_t by, int cancel_reason) noexcept nogil:
-    """Take lots off an open order, wherever it is; cancel it if that leaves nothing."""
+    """Take lots off an open order: off what is at work first, then off what waits for its parent. Cancel it if that
+    leaves nothing."""
     cdef order_record_t* order = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[order.instrument]
+    cdef qty_t working = order.qty - order.cum_qty
+    cdef qty_t off = min(by, working)
     if by <= 0:
         return
-    if by >= order.qty - order.cum_qty:
+    if by >= order_leaves_qty(order):
         withdraw(state, number, EVENT_ORDER_CANCELED, cancel_reason)
         return
-    if order.waiting == WAIT_NONE:
-        book_reduce(state.instruments[order.instrument].book, order.slot, by)
-        touch_market(state, &state.instruments[order.instrument])
-    shrink(state, &state.instruments[order.instrument], number, by)
+    order.awaited_qty -= by - off
+    if waits_for_price(order) and off == working:
+        stop_waiting(state, instrument, number)
+        wait_for_parent(order)
+    elif order.waiting == WAIT_NONE:
+        if off < working:
+            book_reduce(instrument.book, order.slot, off)
+        else:
+            book_remove(instrument.book, order.slot)
+        touch_market(state, instrument)
+    shrink(state, instrument, number, off)
+
+
+cdef void wait_for_parent(order_record_t* order) noexcept nogil:
+    """A conditional child has nothing left to wait for its price with. A trailing one will follow anew."""
+    if is_trailing(order) and order.waiting == WAIT_TRIGGER:
+        order.trigger_price = 0
+    order.waiting = WAIT_PARENT
 
 
 cdef void cap_reducing_orders(state_t* state, uint32_t position_row) noexcept nogil:
@@ -98,32 +130,69 @@ cdef void follow_member(state_t* state, uint32_t number) noexcept nogil:
 
 
 cdef void release_child(state_t* state, uint32_t number, const order_record_t* parent) noexcept nogil:
-    """Once the parent has ended, a child enters for what the parent filled, or is canceled if that is nothing."""
+    """What the parent has filled since is released. Once it has ended nothing more comes: the rest is given up."""
     cdef order_record_t* child = &state.orders.records[number]
-    cdef instrument_t* instrument = &state.instruments[child.instrument]
-    if order_is_open(parent) or not order_is_open(child) or child.waiting != WAIT_PARENT:
+    cdef qty_t filled = min(parent.cum_qty - child.parent_qty, child.awaited_qty)
+    cdef bint over = not order_is_open(parent)
+    if not order_is_open(child) or child.awaited_qty == 0:
         return
-    if parent.cum_qty == 0:
+    child.parent_qty = parent.cum_qty
+    if over and filled == 0 and child.qty == child.cum_qty:
         withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
         return
-    child.qty = min(child.qty, parent.cum_qty)
-    child.display_qty = min(child.display_qty, child.qty)
-    if not is_conditional(child):
+    child.awaited_qty -= filled
+    if over:
+        child.awaited_qty = 0
+        child.display_qty = min(child.display_qty, child.qty + filled)
+    if filled > 0:
+        grow(state, number, filled)
+    elif over:
+        restate(state, child)
+
+
+cdef void restate(state_t* state, order_record_t* order) noexcept nogil:
+    order.changed_ns = state.events.command.ts_ns
+    events_order(&state.events, EVENT_ORDER_AMENDED, order)
+
+
+cdef void grow(state_t* state, uint32_t number, qty_t by) noexcept nogil:
+    """A child has so much more to work with, wherever it is."""
+    cdef order_record_t* child = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[child.instrument]
+    if child.waiting == WAIT_NONE:
+        grow_in_market(state, number, by)
+        return
+    child.qty += by
+    if waits_for_price(child):
+        restate(state, child)
+    elif child.waiting == WAIT_MORE or not is_conditional(child):
         trigger(state, number)
     elif can_wait(state, instrument, child):
         child.waiting = first_wait(child)
-        child.changed_ns = state.events.command.ts_ns
         start_waiting(state, instrument, number)
-        events_order(&state.events, EVENT_ORDER_AMENDED, child)
+        restate(state, child)
     else:
         child.reject_reason = REJECT_REASON_OPEN_ORDER_LIMIT
         withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_MARKET_REMAINDER)
 
 
+cdef void grow_in_market(state_t* state, uint32_t number, qty_t by) noexcept nogil:
+    """As an amendment by its owner: more quantity arrives anew. What the market refuses is given up."""
+    cdef order_record_t* child = &state.orders.records[number]
+    cdef order_record_t grown = child[0]
+    grown.qty += by
+    if child.flags & REDUCING_FLAGS:
+        grown.qty = min(grown.qty, child.cum_qty + reducible(state, child))
+    grown.display_qty = min(child.display_qty, total_qty(&grown))
+    grown.min_qty = 0
+    if grown.qty <= child.qty or enter_amended(state, number, &grown) != 0:
+        restate(state, child)
+
+
 cdef void follow_siblings(state_t* state, uint32_t number, const group_t* group) noexcept nogil:
     """What one has filled is taken off the others; when one ends, they are canceled."""
     cdef order_record_t* order = &state.orders.records[number]
-    cdef order_record_t* sibling
+    cdef const order_record_t* sibling
     cdef uint32_t i = 0 if group.link_type == LINK_TYPE_OCO else 1      # the parent of a bracket is no sibling
     cdef bint is_new = order.linked_qty < 0
     cdef qty_t filled = order.cum_qty - max(order.linked_qty, 0)
@@ -132,9 +201,10 @@ cdef void follow_siblings(state_t* state, uint32_t number, const group_t* group)
         sibling = &state.orders.records[group.members[i]]
         if sibling == order:
             continue
-        if order_is_open(sibling):
-            reduce_open(state, group.members[i], filled if order_is_open(order) else sibling.qty - sibling.cum_qty,
-                        CANCEL_REASON_LINKED_ORDER)
+        if order_is_open(sibling) and order_is_open(order):
+            reduce_open(state, group.members[i], filled, CANCEL_REASON_LINKED_ORDER)
+        elif order_is_open(sibling):
+            withdraw(state, group.members[i], EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
         if is_new and order_is_open(order):
             if not order_is_open(sibling):
                 withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)

@@ -1,7 +1,7 @@
 # Orders that depend on one another: groups of an account's orders that carry the same link_id.
 #
 # OCO: equals; what one fills is taken off the others, and when one ends the others are canceled.
-# OTO: the first is the parent; the others wait until it has ended and then enter, for no more than it has filled.
+# OTO: the first is the parent; the others wait for its fills, each of which releases as much of them.
 # BRACKET: as OTO, with two exits on the other side, reduce-only, that are OCO to each other.
 # All are accepted or none is: when one is refused, those before it are canceled and those after it refused.
 #

@@ -30,7 +30,8 @@ cdef enum WaitKind:
     WAIT_NONE = 0                 # in the market, or done
     WAIT_TRIGGER = 1              # for its trigger price
     WAIT_ACTIVATION = 2           # trailing: for the price from which it trails
-    WAIT_PARENT = 3               # for the order it is linked to
+    WAIT_PARENT = 3               # for the first fill of the order it is linked to
+    WAIT_MORE = 4                 # for further fills of it: what there was of this one is done
 
 cdef struct order_record_t:
     # Trading state, hashed as a block of words up to `slot`
@@ -48,7 +49,7 @@ cdef struct order_record_t:
     uint8_t  stp_mode
     uint8_t  trigger_source
     price_t  price
-    qty_t    qty
+    qty_t    qty                  # of a child: what its parent's fills have released
     qty_t    cum_qty
     money_t  cum_notional
     money_t  cum_fee
@@ -62,6 +63,8 @@ cdef struct order_record_t:
     uint64_t link_id
     money_t  amount
     int64_t  trailing_offset
+    qty_t    awaited_qty          # of a child: to be released by its parent's fills to come
+    qty_t    parent_qty           # of the parent's fills: followed by this child already
     qty_t    queue_ahead          # paper: displayed quantity at its price that trades first; -1: not known yet
     uint32_t session
     uint32_t stp_group
@@ -138,6 +141,11 @@ cdef inline bint waits_for_price(const order_record_t* order) noexcept nogil:
     return order.waiting == WAIT_TRIGGER or order.waiting == WAIT_ACTIVATION
 
 
+cdef inline bint has_begun(const order_record_t* order) noexcept nogil:
+    """Whether it is, or has been, in the market: its trigger, if it had one, has fired."""
+    return order.waiting == WAIT_NONE or order.waiting == WAIT_MORE
+
+
 cdef inline bint takes_any_price(const order_record_t* order) noexcept nogil:
     """Whether in the market it is a market order, bounded by nothing but its protection."""
     return (order.order_type == ORDER_TYPE_MARKET or order.order_type == ORDER_TYPE_MARKET_TO_LIMIT
@@ -149,5 +157,10 @@ cdef inline bint order_is_open(const order_record_t* order) noexcept nogil:
     return order.status == ORDER_STATUS_NEW or order.status == ORDER_STATUS_PARTIALLY_FILLED
 
 
+cdef inline qty_t total_qty(const order_record_t* order) noexcept nogil:
+    """What the trader asked for, as far as it may still be filled."""
+    return order.qty + order.awaited_qty
+
+
 cdef inline qty_t order_leaves_qty(const order_record_t* order) noexcept nogil:
-    return order.qty - order.cum_qty if order_is_open(order) else 0
+    return total_qty(order) - order.cum_qty if order_is_open(order) else 0

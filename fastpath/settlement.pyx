@@ -24,7 +24,7 @@ from fastpath.model cimport (
     price_t,
     qty_t,
 )
-from fastpath.orders cimport WAIT_NONE, orders_leave, orders_open
+from fastpath.orders cimport WAIT_MORE, WAIT_NONE, orders_leave, orders_open
 from fastpath.pool cimport NIL, pool_give
 
 
@@ -71,7 +71,9 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     order.cum_qty += qty
     order.cum_notional = saturating_add(order.cum_notional, notional)
     order.cum_fee = saturating_add(order.cum_fee, party.fee)
-    order.status = ORDER_STATUS_FILLED if order.cum_qty == order.qty else ORDER_STATUS_PARTIALLY_FILLED
+    order.status = ORDER_STATUS_PARTIALLY_FILLED
+    if order.cum_qty == order.qty and order.awaited_qty == 0:
+        order.status = ORDER_STATUS_FILLED
     order.changed_ns = state.events.command.ts_ns
     links_changed(&state.links, &state.orders, number)
     if order.slot != NIL:
@@ -80,6 +82,8 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
             slot = order.slot
             unlist(state, number)
             pool_give(state.pool, slot)
+    if order.cum_qty == order.qty and order.awaited_qty > 0:
+        order.waiting = WAIT_MORE
     ledger_execute(&state.ledger, order.position_row, order.side, qty, notional)
     return party
 

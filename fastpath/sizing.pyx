@@ -66,5 +66,8 @@ cdef uint8_t size_order(state_t* state, const instrument_t* instrument, order_re
         found = reducible(state, order)
         if found == 0:
             return REJECT_REASON_REDUCE_ONLY_VIOLATION
-        order.qty = found if order.flags & ORDER_FLAG_CLOSE_POSITION else min(order.qty, found)
+        if order.flags & ORDER_FLAG_CLOSE_POSITION:
+            order.qty = found
+        else:
+            order.qty = min(order.qty, order.cum_qty + found)
     return 0

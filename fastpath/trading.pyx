@@ -62,6 +62,7 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport (
     CLIENT_ORDER_ID_SIZE,
+    WAIT_MORE,
     WAIT_NONE,
     WAIT_PARENT,
     body_digest,
@@ -152,6 +153,9 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
         refuse_group(state, order.account, order.link_id)
         return
     links_join(&state.links, &state.orders, number)
+    if order.waiting == WAIT_PARENT:
+        order.awaited_qty = order.qty
+        order.qty = 0
     if order.waiting != WAIT_NONE:
         open_order(state, instrument, number, taker.slot)
         if waits_for_price(order):
@@ -198,17 +202,18 @@ cdef uint8_t refusal_of_triggered(uint8_t reject_reason) noexcept nogil:
 
 
 cdef void trigger(state_t* state, uint32_t number) noexcept nogil:
-    """A waiting order's price has come: it arrives at the market, or is canceled if it may not."""
+    """A waiting order's price has come, or its parent's fill: it arrives at the market, or is canceled if it may not."""
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
     cdef uint32_t slot = order.slot
     cdef taker_t taker
     cdef match_t result
+    cdef bint returns = order.waiting == WAIT_MORE
     cdef uint8_t reason
     take_off_market(state, instrument, number)
     order.waiting = WAIT_NONE
     order.changed_ns = state.events.command.ts_ns
-    if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT:
+    if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and not returns:
         order.price = order.trigger_price + (order.price if order.side == SIDE_BUY else -order.price)
     events_order(&state.events, EVENT_ORDER_TRIGGERED, order)
     reason = admit(state, instrument, order, &taker)
@@ -269,6 +274,8 @@ cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_
     cdef order_record_t* order = &state.orders.records[number]
     ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
     order.qty -= by
+    if order.qty == order.cum_qty and order.waiting == WAIT_NONE:
+        order.waiting = WAIT_MORE
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, EVENT_ORDER_AMENDED, order)
@@ -276,7 +283,7 @@ cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_
 
 cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
                    const match_t* result) noexcept nogil:
-    """What is left of a taker rests, is canceled, or is nothing."""
+    """What is left of a taker rests, waits for more from its parent, is canceled, or is nothing."""
     cdef order_record_t* order = &state.orders.records[number]
     if result.outcome == MATCH_RESTED:
         if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT or order.price != result.price:
@@ -286,6 +293,9 @@ cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, ui
             events_order(&state.events, EVENT_ORDER_AMENDED, order)
         if instrument.mirror != NULL:
             order.queue_ahead = mirror_displayed(instrument.mirror, order.side, order.price)
+        open_order(state, instrument, number, slot)
+        return
+    if order.waiting == WAIT_MORE:
         open_order(state, instrument, number, slot)
         return
     pool_give(state.pool, slot)

@@ -87,6 +87,8 @@ class Stage:
         elif subject == "fees":
             maker, taker = (round(float(word.rstrip("%")) * 10_000) for word in (rest[1], rest[3]))
             self.define(maker_fee_ppm=maker, taker_fee_ppm=taker)
+        elif subject == "least":
+            self.define(min_qty=int(rest[1]))
         elif subject == "venue" and rest[0] == "opens":
             self.define(mirrored=1)
         elif subject == "venue":

@@ -199,6 +199,8 @@ class Generator:
     def linked(self, seq: int) -> list[AnyCommand]:
         """Two to four orders of one group; sometimes they do not fit together."""
         rng = self.rng
+        if rng.random() < 0.4:
+            return self.followed(seq)
         link_type = rng.choice((1, 2, 3, 3))
         link_id = self.placed + 1 if rng.random() < 0.9 else rng.randint(1, self.placed + 1)
         account, instrument, side = rng.choice((1, 2)), rng.choice((1, 2, 3)), rng.choice((1, 2))
@@ -217,6 +219,32 @@ class Generator:
             self.sent[-1] = order
             orders.append(order)
         return orders
+
+    def followed(self, seq: int) -> list[AnyCommand]:
+        """A parent near the market and children that fit it: they will be filled part by part."""
+        rng = self.rng
+        link_type, side = rng.choice((2, 3)), rng.choice((1, 2))
+        parent = Command(
+            kind=10, account=rng.choice((1, 2)), instrument=rng.choice((1, 1, 2, 3)), side=side, order_type=1,
+            time_in_force=1, price=100 + rng.randint(-3, 3), qty=rng.randint(5, 30), link_id=self.placed + 1,
+            link_type=link_type, client_order_id=b"order-%d" % self.placed,
+        )  # fmt: skip
+        orders = [parent]
+        for _ in range(2):
+            self.placed += 1
+            kind, away = rng.choice((1, 1, 2, 4, 5, 6, 8, 9, 10)), rng.randint(-1, 3) * (1 if side == 1 else -1)
+            price = 0 if kind in (2, 4, 6, 8) else 1 if kind == 9 else 100 + away
+            child = parent._replace(
+                side=side ^ 3 if link_type == 3 or rng.random() < 0.7 else side, order_type=kind, price=price,
+                qty=parent.qty + rng.choice((0, 0, -2, 3)), flags=4 if link_type == 3 and kind != 10 else 0,
+                trigger_price=100 + rng.choice((away, -away)) if 4 <= kind <= 7 else 0,
+                trailing_offset=2 if kind in (8, 9) else 0, trailing_unit=int(kind in (8, 9)),
+                display_qty=2 if kind == 10 else 0, client_order_id=b"order-%d" % self.placed,
+            )  # fmt: skip
+            orders.append(child)
+        self.placed += 1
+        self.sent += orders
+        return list(orders)
 
     def conditional(self, seq: int) -> list[AnyCommand]:
         rng = self.rng

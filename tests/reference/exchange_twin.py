@@ -103,7 +103,12 @@ class Order:
     """Of an iceberg: what it shows now."""
     queue_ahead: int | None = None
     waiting: int = 0
-    """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails."""
+    """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails; 3: for its parent's first fill;
+    4: for further ones."""
+    awaited: int = 0
+    """Of a child: lots to be released by fills of its parent; `qty` has those that were."""
+    followed: int = 0
+    """Of the parent's fills: seen already."""
     trigger_price: int = 0
     expire_ns: int = 0
     group: list[Order] | None = None
@@ -268,7 +273,8 @@ class ExchangeTwin:
             side=order.side, order_type=command.order_type, time_in_force=command.time_in_force,
             flags=command.flags | (128 if order.waiting else 0), account=order.account, instrument=order.instrument,
             order_id=order.order_id, price=order.price,
-            qty=order.qty, cum_qty=order.cum_qty, leaves_qty=order.leaves if order.status in (NEW, PARTIAL) else 0,
+            qty=order.qty + order.awaited, cum_qty=order.cum_qty,
+            leaves_qty=order.leaves + order.awaited if order.status in (NEW, PARTIAL) else 0,
             cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
             cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
             trigger_price=order.trigger_price, display_qty=command.display_qty, expire_ns=order.expire_ns,
@@ -341,7 +347,7 @@ class ExchangeTwin:
         order.fee_ppm += rate_ppm * notional
         order.cum_qty += lots
         order.cum_notional += notional
-        order.status = PARTIAL if order.leaves else FILLED
+        order.status = PARTIAL if order.leaves or order.awaited else FILLED
         self.link_changed(order)
         key = (order.account, order.instrument)
         self.executed.append(key)
@@ -518,6 +524,8 @@ class ExchangeTwin:
             order.group = self.groups.setdefault((order.account, command.link_id), [])
             order.group.append(order)
             self.link_changed(order)
+        if order.waiting == 3:
+            order.awaited, order.qty = order.qty, 0
         if order.waiting:
             self.requeue(order)
             order.opened = self.priority
@@ -538,6 +546,9 @@ class ExchangeTwin:
     def conclude(self, order: Order, stopped: bool) -> None:
         """What is left of a taker rests or is canceled."""
         command = order.command
+        if order.waiting:
+            self.requeue(order)
+            order.opened = self.priority
         if order.leaves == 0 or order.status == CANCELED:
             return
         if stopped:
@@ -636,17 +647,20 @@ class ExchangeTwin:
                 raise Refused("INVALID_COMMAND")
             if command.qty and order.has(CLOSE_POSITION):
                 raise Refused("INVALID_COMMAND")
-            if command.trigger_price and (not order.waiting or order.command.order_type in TRAILING):
+            if command.trigger_price and (order.waiting in (0, 4) or order.command.order_type in TRAILING):
                 raise Refused("INVALID_COMMAND")
-            if command.price and order.waiting and order.command.order_type == TRAILING_STOP_LIMIT:
+            if command.price and order.waiting in (1, 2, 3) and order.command.order_type == TRAILING_STOP_LIMIT:
                 raise Refused("INVALID_COMMAND")
-            price, qty = command.price or order.price, command.qty or order.qty
-            if command.qty and qty <= order.cum_qty:
+            price, qty, awaited = command.price or order.price, command.qty or order.qty + order.awaited, 0
+            if order.awaited:
+                awaited = max(0, qty - order.qty)
+                qty -= awaited
+            if command.qty and command.qty <= order.cum_qty:
                 self.close(order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
             elif order.waiting:
-                self.amend_waiting(order, price, qty, command.trigger_price or order.trigger_price)
+                self.amend_waiting(order, price, qty, awaited, command.trigger_price or order.trigger_price)
             else:
-                self.enter_amended(order, price, qty)
+                self.enter_amended(order, price, qty, awaited)
         except Refused as refused:
             if order is None:
                 self.emit(
@@ -659,24 +673,25 @@ class ExchangeTwin:
             else:
                 self.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
 
-    def amend_waiting(self, order: Order, price: int, qty: int, trigger_price: int) -> None:
+    def amend_waiting(self, order: Order, price: int, qty: int, awaited: int, trigger_price: int) -> None:
         old_command = order.command
-        order.command = old_command._replace(price=price, qty=qty, trigger_price=trigger_price)
+        order.command = old_command._replace(price=price, qty=qty + awaited, trigger_price=trigger_price)
         try:
             self.check_numbers(order)
-            self.check_trigger(order)
+            if order.waiting != 4:
+                self.check_trigger(order)
             self.check_state(order)
         except Refused:
             order.command = old_command
             raise
-        order.price, order.qty, order.trigger_price = price, qty, trigger_price
+        order.price, order.qty, order.awaited, order.trigger_price = price, qty, awaited, trigger_price
         self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
         self.touch(order.instrument)
 
-    def enter_amended(self, order: Order, price: int, qty: int) -> None:
+    def enter_amended(self, order: Order, price: int, qty: int, awaited: int) -> None:
         old_price, old_qty, old_command = order.price, order.qty, order.command
         order.command = old_command._replace(
-            price=price, qty=qty, min_qty=0, display_qty=min(old_command.display_qty, qty)
+            price=price, qty=qty + awaited, min_qty=0, display_qty=min(old_command.display_qty, qty + awaited)
         )
         order.price, order.qty, order.resting = price, qty, False
         in_place = price == old_price and qty <= old_qty
@@ -695,7 +710,7 @@ class ExchangeTwin:
         except Refused:
             order.command, order.price, order.qty, order.resting = old_command, old_price, old_qty, True
             raise
-        order.command = old_command
+        order.command, order.awaited = old_command, awaited
         if in_place:
             order.resting = True
             order.slice = min(order.slice, order.leaves)
@@ -821,7 +836,7 @@ class ExchangeTwin:
     def first_wait(order: Order) -> int:
         if order.command.order_type not in CONDITIONAL:
             return 0
-        return 2 if order.command.order_type in TRAILING and order.command.trigger_price else 1
+        return 2 if order.command.order_type in TRAILING and order.trigger_price else 1
 
     def check_link(self, order: Order) -> None:
         command = order.command
@@ -882,21 +897,49 @@ class ExchangeTwin:
             self.follow_siblings(order, group if kind == OCO else group[1:])
 
     def release(self, child: Order, parent: Order) -> None:
-        if parent.status in (NEW, PARTIAL) or child.status not in (NEW, PARTIAL) or child.waiting != 3:
+        if child.status not in (NEW, PARTIAL) or not child.awaited:
             return
-        if not parent.cum_qty:
+        released = min(parent.cum_qty - child.followed, child.awaited)
+        child.followed = parent.cum_qty
+        over = parent.status not in (NEW, PARTIAL)
+        if over and not released and not child.leaves:
             self.close(child, CancelReason.CANCEL_REASON_LINKED_ORDER)
             return
-        child.qty = min(child.qty, parent.cum_qty)
-        child.command = child.command._replace(qty=child.qty, display_qty=min(child.command.display_qty, child.qty))
-        if child.command.order_type not in CONDITIONAL:
+        child.awaited -= released
+        if over:
+            child.awaited = 0
+            display_qty = min(child.command.display_qty, child.qty + released)
+            child.command = child.command._replace(display_qty=display_qty)
+        if released:
+            self.grow(child, released)
+        elif over:
+            self.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
+
+    def grow(self, child: Order, lots: int) -> None:
+        if not child.waiting:
+            self.grow_in_market(child, lots)
+            return
+        child.qty += lots
+        if child.waiting == 4 or (child.waiting == 3 and child.command.order_type not in CONDITIONAL):
             self.trigger(child)
             return
-        child.waiting = self.first_wait(child)
-        if child.waiting == 1 and child.command.order_type in TRAILING:
-            self.start_trailing(child)
+        if child.waiting == 3:
+            child.waiting = self.first_wait(child)
+            if child.waiting == 1:
+                self.start_trailing(child)
+            self.touch(child.instrument)
         self.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
-        self.touch(child.instrument)
+
+    def grow_in_market(self, child: Order, lots: int) -> None:
+        qty = child.qty + lots
+        if child.has(REDUCE_ONLY):
+            qty = min(qty, child.cum_qty + self.reducible(child))
+        try:
+            if qty <= child.qty:
+                raise Refused("REDUCE_ONLY_VIOLATION")
+            self.enter_amended(child, child.price, qty, child.awaited)
+        except Refused:
+            self.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
 
     def follow_siblings(self, order: Order, members: list[Order]) -> None:
         is_new = order.linked_qty < 0
@@ -906,22 +949,34 @@ class ExchangeTwin:
             if sibling is order:
                 continue
             if sibling.status in (NEW, PARTIAL):
-                self.reduce_open(sibling, filled if order.status in (NEW, PARTIAL) else sibling.leaves)
+                if order.status in (NEW, PARTIAL):
+                    self.reduce_open(sibling, filled, CancelReason.CANCEL_REASON_LINKED_ORDER)
+                else:
+                    self.close(sibling, CancelReason.CANCEL_REASON_LINKED_ORDER)
             if is_new and order.status in (NEW, PARTIAL):
                 if sibling.status not in (NEW, PARTIAL):
                     self.close(order, CancelReason.CANCEL_REASON_LINKED_ORDER)
                 else:
-                    self.reduce_open(order, sibling.linked_qty)
+                    self.reduce_open(order, sibling.linked_qty, CancelReason.CANCEL_REASON_LINKED_ORDER)
 
-    def reduce_open(self, order: Order, lots: int) -> None:
-        if lots >= order.leaves > 0:
-            self.close(order, CancelReason.CANCEL_REASON_LINKED_ORDER)
-        elif lots > 0:
-            order.qty -= lots
-            order.slice = min(order.slice, order.leaves)
-            self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
-            if order.resting:
-                self.touch(order.instrument)
+    def reduce_open(self, order: Order, lots: int, reason: int) -> None:
+        if lots <= 0:
+            return
+        if lots >= order.leaves + order.awaited:
+            self.close(order, reason)
+            return
+        off = min(lots, order.leaves)
+        order.awaited -= lots - off
+        order.qty -= off
+        order.slice = min(order.slice, order.leaves)
+        if order.resting:
+            self.touch(order.instrument)
+        if not order.leaves:
+            if order.waiting == 1 and order.command.order_type in TRAILING:
+                order.trigger_price = 0
+            order.waiting = 4 if order.resting else 3 if order.waiting in (1, 2) else order.waiting
+            order.resting = False
+        self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
 
     def cap_reducing_orders(self) -> None:
         """Reduce-only orders never exceed what they can reduce."""
@@ -932,26 +987,20 @@ class ExchangeTwin:
                     and order.has(REDUCE_ONLY)
                     and (order.account, order.instrument) == (account, instrument)
                 ):
-                    left = self.reducible(order)
-                    if left == 0:
-                        self.close(order, CancelReason.CANCEL_REASON_REDUCE_ONLY)
-                    elif left < order.leaves:
-                        order.qty -= order.leaves - left
-                        order.slice = min(order.slice, order.leaves)
-                        self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
-                        self.touch(instrument)
+                    excess = order.leaves - self.reducible(order)
+                    self.reduce_open(order, excess, CancelReason.CANCEL_REASON_REDUCE_ONLY)
 
     def reducible(self, order: Order) -> int:
         position = self.positions.get((order.account, order.instrument), Position())
         return max(0, -position.qty if order.side == BUY else position.qty)
 
     def trigger(self, order: Order) -> None:
-        order.waiting = 0
+        returns, order.waiting = order.waiting == 4, 0
         kind = order.command.order_type
-        if kind == TRAILING_STOP_LIMIT:
+        if kind == TRAILING_STOP_LIMIT and not returns:
             order.price = order.trigger_price + (order.price if order.side == BUY else -order.price)
         self.emit_order(EventKind.EVENT_ORDER_TRIGGERED, order)
-        order.command = order.command._replace(price=order.price, qty=order.qty)
+        order.command = order.command._replace(price=order.price, qty=order.qty + order.awaited)
         try:
             limit = self.admit(order)
             self.check_against_market(order, limit)
@@ -999,7 +1048,7 @@ class ExchangeTwin:
         if market:
             limit, needed = self.price_market_order(order, limit)
         else:
-            needed = self.required(order, order.price, order.qty)
+            needed = self.required(order, order.price, order.leaves)
             if order.has(SLIDE) and order.side == BUY and self.best_opposite(order) == 1:
                 raise Refused("WOULD_TAKE_LIQUIDITY")
         if self.free(order.account, self.pays(order)) < needed:
@@ -1012,11 +1061,11 @@ class ExchangeTwin:
             return
         rules = self.instruments[order.instrument]
         if order.side == BUY:
-            self.check_move(OUTSIDE, order.account, rules.base_asset, order.qty * rules.base_per_lot)
+            self.check_move(OUTSIDE, order.account, rules.base_asset, order.leaves * rules.base_per_lot)
         else:
             best = self.best_available(order)
             price = max(limit, best if best is not None and crosses(SELL, limit, best) else 0)
-            self.check_move(OUTSIDE, order.account, rules.quote_asset, price * order.qty * rules.quote_per_tick_lot)
+            self.check_move(OUTSIDE, order.account, rules.quote_asset, price * order.leaves * rules.quote_per_tick_lot)
 
     def size(self, order: Order) -> None:
         if order.has(QUOTE_QTY):
@@ -1029,8 +1078,8 @@ class ExchangeTwin:
             most = self.reducible(order)
             if not most:
                 raise Refused("REDUCE_ONLY_VIOLATION")
-            order.qty = most if order.has(CLOSE_POSITION) else min(order.qty, most)
-        order.command = order.command._replace(qty=order.qty)
+            order.qty = most if order.has(CLOSE_POSITION) else min(order.qty, order.cum_qty + most)
+        order.command = order.command._replace(qty=order.qty + order.awaited)
 
     def lots_for_amount(self, order: Order, limit: int) -> int:
         """Level by level, as many whole lots as the money buys."""
@@ -1124,7 +1173,7 @@ class ExchangeTwin:
 
     def check_numbers(self, order: Order) -> None:
         command, rules = order.command, self.instruments[order.instrument]
-        distance = command.order_type == TRAILING_STOP_LIMIT and order.waiting
+        distance = command.order_type == TRAILING_STOP_LIMIT and order.waiting in (1, 2, 3)
         priced = (command.order_type not in MARKETS or order.has(PROTECTED)) and not distance
         iceberg = command.order_type == ICEBERG
         if not distance and (command.price <= 0 if priced else command.price != 0):
@@ -1140,14 +1189,14 @@ class ExchangeTwin:
             or (not 0 < command.display_qty <= command.qty if iceberg else command.display_qty != 0)
         ):
             raise Refused("INVALID_COMMAND")
-        if command.qty < rules.min_qty:
+        if command.qty < rules.min_qty and not order.followed:
             raise Refused("QTY_BELOW_MIN")
         if rules.max_qty and command.qty > rules.max_qty:
             raise Refused("QTY_ABOVE_MAX")
         notional = command.price * command.qty * rules.quote_per_tick_lot if priced else 0
         if command.qty * rules.base_per_lot > MAX_MONEY or notional > MAX_MONEY:
             raise Refused("AMOUNT_OVERFLOW")
-        if priced and notional < rules.min_notional:
+        if priced and notional < rules.min_notional and not order.followed:
             raise Refused("NOTIONAL_BELOW_MIN")
 
     def check_state(self, order: Order) -> None:
@@ -1176,7 +1225,7 @@ class ExchangeTwin:
 
     def price_market_order(self, order: Order, limit: int) -> tuple[int, int]:
         rules = self.instruments[order.instrument]
-        left, cost, worst = order.qty, 0, None
+        left, cost, worst = order.leaves, 0, None
         offers = self.offers(order)
         for price, lots in offers:
             if left == 0 or not crosses(order.side, limit, price):
@@ -1188,14 +1237,14 @@ class ExchangeTwin:
         notional = cost * rules.quote_per_tick_lot
         if notional > MAX_MONEY:
             raise Refused("AMOUNT_OVERFLOW")
-        if notional < rules.min_notional:
+        if notional < rules.min_notional and not order.followed:
             raise Refused("NOTIONAL_BELOW_MIN")
         if order.command.order_type == MARKET_TO_LIMIT or order.command.stp_mode > 1:
-            notional = worst * order.qty * rules.quote_per_tick_lot
+            notional = worst * order.leaves * rules.quote_per_tick_lot
             if notional > MAX_MONEY:
                 raise Refused("AMOUNT_OVERFLOW")
         if order.side == SELL:
-            return worst, order.qty * rules.base_per_lot
+            return worst, order.leaves * rules.base_per_lot
         return worst, notional + -(-max(order.maker_fee_ppm, order.taker_fee_ppm) * notional // 1_000_000)
 
     def best_available(self, order: Order) -> int | None:
@@ -1296,7 +1345,7 @@ class ExchangeTwin:
             rate = order.maker_fee_ppm if order is maker else order.taker_fee_ppm
             fees[order.order_id] = self.execute(order, lots, notional, rate)
             if not order.leaves:
-                order.resting = False
+                order.resting, order.waiting = False, 4 if order.awaited else 0
         accounts = [order.account if order else OUTSIDE for order in (maker, taker)]
         maker_buys = maker.side == BUY if maker else taker is not None and taker.side == SELL
         buyer, seller = accounts if maker_buys else accounts[::-1]

@@ -70,6 +70,23 @@ async def test_one_triggers_the_others(app: Running) -> None:
     assert (await look(app, "rest")).status == STATUS.ORDER_STATUS_NEW
 
 
+async def test_exits_follow_an_entry_that_fills_in_parts(app: Running) -> None:
+    entry = limit("entry", BUY, "60000")
+    await send(app, pb.ORDER_LIST_TYPE_BRACKET, entry, limit("tp", SELL, "63000"), stop("sl", SELL, "58000"))
+    tp = await look(app, "tp")
+    assert (tp.waiting, tp.qty, tp.leaves_qty) == (True, "1", "1")
+    await place(app, account="maker", side=SELL, price="60000", qty="0.4")
+    tp = await look(app, "tp")
+    assert (tp.waiting, tp.status, tp.qty, tp.leaves_qty) == (False, STATUS.ORDER_STATUS_NEW, "1", "1")
+    await place(app, account="maker", side=BUY, price="63000", qty="1")
+    tp, sl = await look(app, "tp"), await look(app, "sl")
+    assert (tp.waiting, tp.cum_qty, tp.leaves_qty) == (True, "0.4", "0.6"), "it had no more to sell"
+    assert (sl.waiting, sl.leaves_qty) == (True, "0.6")
+    ref = pb.OrderRef(account="demo", client_order_id="entry")
+    await app.orders.CancelOrder(pb.CancelOrderRequest(order=ref), metadata=app.admin)
+    assert [(await look(app, name)).status for name in ("tp", "sl")] == [STATUS.ORDER_STATUS_CANCELED] * 2
+
+
 async def test_a_bracket_from_entry_to_stop_loss(app: Running) -> None:
     await place(app, account="maker", side=SELL, price="60000", qty="1")
     entry = order(client_order_id="entry", type=MARKET, qty="1")

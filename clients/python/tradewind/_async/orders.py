@@ -92,7 +92,7 @@ class AsyncOrderCalls(AsyncCalls):
         return await self.place_order_list(OrderListType.OCO, (first, second, *more))
 
     async def oto(self, parent: OrderRequest, *children: OrderRequest) -> OrderList:
-        """One triggers the others: when the parent has ended, they enter for no more than it has filled."""
+        """One triggers the others: each fill of the parent releases as much of them."""
         return await self.place_order_list(OrderListType.OTO, (parent, *children))
 
     async def bracket(self, entry: OrderRequest, *, take_profit: Number, stop_loss: Number) -> OrderList:
