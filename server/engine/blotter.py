@@ -62,10 +62,9 @@ class Blotter:
         """Fill a new blotter with what `save` gave. Raises KeyError if a section is missing."""
         self.tables.load(*(sections[name] for name in _SECTIONS))
 
-    def order(self, order_id: int) -> OrderView | None:
-        """None if there is no such order, or it was forgotten."""
-        record = self.tables.orders.records.get(order_id)
-        return self.view(record) if record is not None else None
+    def order_event(self, order_id: int) -> bytes | None:
+        """The newest event of an order, packed; None if there is no such order, or it was forgotten."""
+        return self.tables.orders.records.get(order_id)
 
     def view(self, record: bytes) -> OrderView:
         """The order that an event of it shows."""

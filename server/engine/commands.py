@@ -29,6 +29,8 @@ _MIRROR_TRADE = int(CommandKind.COMMAND_MIRROR_TRADE)
 _MIRROR_END = int(CommandKind.COMMAND_MIRROR_END)
 _LIVE = int(MirrorState.MIRROR_LIVE)
 _STALE = int(MirrorState.MIRROR_STALE)
+# Where they are in a command.
+_KIND, _ORDER_ID, _CLIENT_ORDER_ID = 16, slice(32, 40), slice(128, 164)
 _BUY = int(Side.SIDE_BUY)
 _SELL = int(Side.SIDE_SELL)
 
@@ -66,6 +68,15 @@ def _pack(
         trigger_price, display_qty, min_qty, amount, expire_ns, trailing_offset, link_id, session, stp_group,
         stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id,
     )  # fmt: skip
+
+
+def subject(command: bytes) -> tuple[str, str]:
+    """What a packed command about an order names it by: field of the request, and value."""
+    order_id = int.from_bytes(command[_ORDER_ID], "little")
+    client_order_id = command[_CLIENT_ORDER_ID].rstrip(b"\0").decode()
+    if command[_KIND] == _PLACE:
+        return "client_order_id", client_order_id
+    return "order", str(order_id or client_order_id)
 
 
 def place(

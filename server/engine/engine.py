@@ -67,12 +67,17 @@ class Engine:
         self._listeners.append(listener)
 
     def order(self, order_id: int) -> OrderView | None:
-        """An order by id, also one that the blotter has forgotten: it closed long ago, so nothing can change it."""
-        view = self.blotter.order(order_id)
-        if view is None and order_id <= self.command_sequence:
-            record = self.exchange.order(order_id)
-            return self.blotter.view(record) if record is not None else None
-        return view
+        """An order by id."""
+        record = self.order_event(order_id)
+        return self.blotter.view(record) if record is not None else None
+
+    def order_event(self, order_id: int) -> bytes | None:
+        """The newest event of an order, also of one that the blotter has forgotten: that one closed long ago, so
+        nothing can change it."""
+        record = self.blotter.order_event(order_id)
+        if record is None and order_id <= self.command_sequence:
+            return self.exchange.order(order_id)
+        return record
 
     def order_id_of(self, account: int, client_order_id: str) -> int | None:
         """The id of an account's order. Ids are command sequences: later ones are not durable yet."""

@@ -88,6 +88,8 @@ class AmendOrder:
 
 OrderRequest = NewOrder | CancelOrder | AmendOrder
 
+_REFUSED = frozenset({REJECTED_COMMAND, CANCEL_REJECTED, AMEND_REJECTED})
+
 
 class Outcome(NamedTuple):
     """What came of a command about one order."""
@@ -140,7 +142,7 @@ class OrderEntry:
 
         Raises NotFound (account), ResourceExhausted, Unavailable; then nothing was taken.
         """
-        return self._submit(b"".join([self._command(request) for request in requests]))
+        return self._submit(b"".join([self.command(request) for request in requests]))
 
     def outcomes(self, requests: Sequence[OrderRequest], events: bytes) -> list[Outcome | TradewindError]:
         """What came of each request of a submission."""
@@ -173,7 +175,8 @@ class OrderEntry:
         events = await self.submit([request])
         return self._outcome(request, decode(records.first_of_commands(events)[0]))
 
-    def _command(self, request: OrderRequest) -> bytes:
+    def command(self, request: OrderRequest) -> bytes:
+        """The packed command of a request. Raises NotFound (account)."""
         account = self._registry.account(request.account).number
         if isinstance(request, NewOrder):
             return self._place_command(account, request)
@@ -191,6 +194,13 @@ class OrderEntry:
             price=request.price,
             trigger_price=request.trigger_price,
         )
+
+    def refusal(self, command: bytes, record: bytes) -> TradewindError:
+        """Why a packed command came to nothing, from its first event, packed."""
+        event = decode(record)
+        if event.kind in _REFUSED:
+            return refusal(event, *commands.subject(command))
+        return NotFound("order", str(event.order_id))
 
     def _place_command(self, account: int, order: NewOrder) -> bytes:
         return commands.place(
@@ -220,7 +230,7 @@ class OrderEntry:
 
     def _outcome(self, request: OrderRequest, event: Event) -> Outcome:
         """From the first event of the request's command: what follows is about what else it caused."""
-        if event.kind in (REJECTED_COMMAND, CANCEL_REJECTED, AMEND_REJECTED):
+        if event.kind in _REFUSED:
             if isinstance(request, NewOrder):
                 raise refusal(event, "client_order_id", event.client_order_id.rstrip(b"\0").decode())
             raise refusal(event, "order", str(request.order_id or request.client_order_id))

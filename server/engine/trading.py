@@ -86,7 +86,9 @@ class Trading:
         entry = OrderEntry(engine, runner.submit, new_id)
         self.place, self.amend, self.cancel = entry.place, entry.amend, entry.cancel
         self.place_list, self.submit, self.outcomes = entry.place_list, entry.submit, entry.outcomes
+        self.command, self.refusal, self.carry_out = entry.command, entry.refusal, runner.submit
         self.cancel_orders, self.set_cancel_timer = entry.cancel_orders, entry.set_cancel_timer
+        self.order_event, self.order_of = engine.order_event, engine.blotter.view
         self._sessions = Sessions(runner.submit)
         self._catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
         self.define_instruments = self._catalogue.define_instruments

@@ -2,7 +2,8 @@
 
 In order: request id, token, scope, quota, size and decoding of the message, account, deadline, the handler itself, and
 at the end the metrics and the mapping of errors. Handlers know nothing of gRPC: they take a decoded request and a
-`Call`, return or yield messages, and raise errors of server/errors.py.
+`Call`, return or yield messages, and raise errors of server/errors.py. An implementation may decode the requests of some
+methods itself (`decoders`, by method); those answer with bytes.
 
 Requests are decoded here and not by grpc, so that undecodable bytes get an answer that says so, and nothing of an
 unauthenticated request is looked at.
@@ -73,7 +74,9 @@ class _Method:
 
     name: str
     policy: Policy
-    request_type: type[Message]
+    request_name: str
+    decode: Callable[[bytes], Any]
+    """Raises DecodeError."""
     handler: Callable[[Any, Call], Any]
     metrics: MethodMetrics
 
@@ -130,14 +133,16 @@ class Boundary:
         name = f"/{service.full_name}/{method.name}"
         streaming = method.server_streaming
         kind = "unary" if not streaming else "bidi_stream" if method.client_streaming else "server_stream"
+        own_decoder = getattr(implementation, "decoders", {}).get(method.name)
         known = _Method(
             name,
             POLICIES[name],
-            GetMessageClass(method.input_type),
+            method.input_type.full_name,
+            own_decoder or GetMessageClass(method.input_type).FromString,
             getattr(implementation, method.name),
             self._metrics.of(service.full_name, method.name, kind),
         )
-        serialize = GetMessageClass(method.output_type).SerializeToString
+        serialize = None if own_decoder else GetMessageClass(method.output_type).SerializeToString
         if not streaming:
 
             async def unary(raw: bytes, context: Context) -> Message:
@@ -236,7 +241,7 @@ class Boundary:
                 metadata={"required_scope": policy.scope.name},
             )
 
-    def _decode(self, method: _Method, raw: bytes, call: Call) -> Message:
+    def _decode(self, method: _Method, raw: bytes, call: Call) -> Any:
         """The request message, about an account that the token may use."""
         if len(raw) > self._settings.max_message_bytes:
             raise errors.InvalidRequest.of(
@@ -245,10 +250,10 @@ class Boundary:
                 reason="MESSAGE_TOO_LARGE",
             )
         try:
-            request = method.request_type.FromString(raw)
+            request = method.decode(raw)
         except DecodeError:
             raise errors.InvalidRequest.of(
-                "(message)", f"is not a valid {method.request_type.DESCRIPTOR.full_name}", reason="MALFORMED_MESSAGE"
+                "(message)", f"is not a valid {method.request_name}", reason="MALFORMED_MESSAGE"
             ) from None
         for account in method.policy.accounts(request) if method.policy.accounts is not None else ():
             if not call.caller.may_use(account):
@@ -259,7 +264,7 @@ class Boundary:
         if isinstance(raw, bytes):
             return self._decode(method, raw, call)
 
-        async def requests() -> AsyncIterator[Message]:
+        async def requests() -> AsyncIterator[Any]:
             async for each in raw:
                 yield self._decode(method, each, call)
 

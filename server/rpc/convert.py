@@ -58,7 +58,7 @@ def order(view: OrderView) -> orders_pb2.Order:
         cum_fee=quote.text(view.cum_fee),
         status=_wire(view.status),
         reject_reason=_wire(view.reject_reason),
-        reject_message=_reject_message(view.reject_reason),
+        reject_message=REJECT_MESSAGES[view.reject_reason],
         cancel_reason=_wire(view.cancel_reason),
         post_only=view.post_only,
         create_time=timestamp(view.create_ns) if view.create_ns else None,
@@ -72,11 +72,12 @@ def order(view: OrderView) -> orders_pb2.Order:
     )
 
 
-def _reject_message(reason: int) -> str:
-    if not reason:
-        return ""
-    name = orders_pb2.RejectReason.Name(reason)
+def _reject_message(name: str) -> str:
     return "refused: " + name.removeprefix("REJECT_REASON_").replace("_", " ").lower()
+
+
+REJECT_MESSAGES = ("", *map(_reject_message, orders_pb2.RejectReason.keys()[1:]))
+"""By RejectReason, whose numbers are contiguous: a refusal for people."""
 
 
 def fill(view: FillView) -> orders_pb2.Fill:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -46,12 +46,15 @@ class OrderMetrics:
 
     def decided(self, placed: Outcome) -> None:
         """An order was placed; one that had been placed before is not counted again."""
-        if placed.replayed:
-            return
-        order = placed.order
-        self._orders.labels(_label(orders_pb2.OrderStatus.Name, order.status, "ORDER_STATUS_")).inc()
-        if order.reject_reason:
-            self._rejects.labels(_label(orders_pb2.RejectReason.Name, order.reject_reason, "REJECT_REASON_")).inc()
+        if not placed.replayed:
+            self.count({(placed.order.status, placed.order.reject_reason): 1})
+
+    def count(self, decided: Mapping[tuple[int, int], int]) -> None:
+        """New orders: how many by (status, reject reason)."""
+        for (status, reason), number in decided.items():
+            self._orders.labels(_label(orders_pb2.OrderStatus.Name, status, "ORDER_STATUS_")).inc(number)
+            if reason:
+                self._rejects.labels(_label(orders_pb2.RejectReason.Name, reason, "REJECT_REASON_")).inc(number)
 
 
 def _label(name_of: Callable[[Any], str], number: int, prefix: str) -> str:

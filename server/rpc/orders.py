@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import AsyncIterator
 
 from server.clock import Clock
 from server.engine.history import History
-from server.engine.orders import Outcome
 from server.engine.trading import OrdersSnapshot, OrderUpdate, Trading
 from server.errors import ShuttingDown
 from server.rpc import convert
@@ -16,9 +14,10 @@ from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
 from server.rpc.metrics import OrderMetrics
 from server.rpc.new_orders import new_order
-from server.rpc.order_batches import Batch, OrderStream, Result, check_batch
 from server.rpc.order_changes import amend_order, order_ref
+from server.rpc.order_lane import OrderBatch, StreamBatch, compiled_lane
 from server.rpc.order_lists import order_list
+from server.rpc.order_stream import OrderStream
 from server.rpc.streams import RECONNECT, engine_envelope, engine_position
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
@@ -32,19 +31,18 @@ class OrderService:
         self._history = history
         self._metrics = metrics
         self._clock = clock
+        lane = compiled_lane(trading, metrics)
+        self.decoders = {"StreamOrders": lane.read_stream, "BatchPlaceOrders": lane.read_batch}
+        """Of the methods that take and give messages as bytes."""
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, call: Call) -> pb.PlaceOrderResponse:
         placed = await self._trading.place(new_order(request, self._trading.registry))
         self._metrics.decided(placed)
         return pb.PlaceOrderResponse(order=convert.order(placed.order), replayed=placed.replayed)
 
-    async def BatchPlaceOrders(self, request: pb.BatchPlaceOrdersRequest, call: Call) -> pb.BatchPlaceOrdersResponse:
-        check_batch("orders", request.orders)
-        batch = Batch(self._trading, self._metrics, call.request_id)
-        for each in request.orders:
-            batch.add(functools.partial(new_order, each, self._trading.registry))
-        batch.start()
-        return pb.BatchPlaceOrdersResponse(results=map(_placed, await batch.results()))
+    async def BatchPlaceOrders(self, batch: OrderBatch, call: Call) -> bytes:
+        batch.start(call.request_id)
+        return await batch.answer()
 
     async def PlaceOrderList(self, request: pb.PlaceOrderListRequest, call: Call) -> pb.PlaceOrderListResponse:
         placed = await self._trading.place_list(request.type, order_list(request, self._trading.registry))
@@ -83,10 +81,8 @@ class OrderService:
         await self._trading.set_cancel_timer(account, expire_ns)
         return pb.SetCancelTimerResponse(expire_time=convert.timestamp(expire_ns) if expire_ns else None)
 
-    async def StreamOrders(
-        self, requests: AsyncIterator[pb.StreamOrdersRequest], call: Call
-    ) -> AsyncIterator[pb.StreamOrdersResponse]:
-        with contextlib.closing(OrderStream(self._trading, self._metrics, requests, call.request_id)) as stream:
+    async def StreamOrders(self, batches: AsyncIterator[StreamBatch], call: Call) -> AsyncIterator[bytes]:
+        with contextlib.closing(OrderStream(self._trading, batches, call.request_id)) as stream:
             async for response in stream.responses():
                 yield response
 
@@ -169,13 +165,6 @@ class OrderService:
         fields.check()
         if instrument:
             found("instrument", instrument, known)
-
-
-def _placed(result: Result) -> pb.PlaceOrderResult:
-    if isinstance(result, Outcome):
-        placed = pb.PlaceOrderResponse(order=convert.order(result.order), replayed=result.replayed)
-        return pb.PlaceOrderResult(placed=placed)
-    return pb.PlaceOrderResult(error=result)
 
 
 def _statuses(fields: Fields, request: pb.ListOrdersRequest) -> frozenset[int] | None:

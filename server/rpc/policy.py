@@ -32,23 +32,11 @@ def _of_orders(request: Any) -> Iterable[str]:
     return {order.account for order in request.orders}
 
 
-def _of_commands(request: Any) -> Iterable[str]:
-    return {_account_of(command) for command in request.commands}
-
-
-def _account_of(command: Any) -> str:
-    kind = command.WhichOneof("command")
-    if kind == "place":
-        account: str = command.place.account
-    else:
-        account = getattr(command, kind).order.account if kind else ""
-    return account
-
-
 _OPEN = Policy(None)
 _READ = Policy(Scope.READ)
 _READ_ACCOUNT = Policy(Scope.READ, _one("account"))
 _TRADE_ACCOUNT = Policy(Scope.TRADE, _one("account"))
+_TRADE_BATCH = Policy(Scope.TRADE, attrgetter("accounts"))
 _TRADE_ORDER = Policy(Scope.TRADE, _one("order.account"))
 _ADMIN = Policy(Scope.ADMIN)
 _ADMIN_ACCOUNT = Policy(Scope.ADMIN, _one("account"))
@@ -69,13 +57,13 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.MarketDataService/ListCandles": _READ,
     "/tradewind.v1.MarketDataService/SubscribeMarketData": _READ,
     "/tradewind.v1.OrderService/PlaceOrder": _TRADE_ACCOUNT,
-    "/tradewind.v1.OrderService/BatchPlaceOrders": Policy(Scope.TRADE, _of_orders),
+    "/tradewind.v1.OrderService/BatchPlaceOrders": _TRADE_BATCH,
     "/tradewind.v1.OrderService/PlaceOrderList": Policy(Scope.TRADE, _of_orders),
     "/tradewind.v1.OrderService/AmendOrder": _TRADE_ORDER,
     "/tradewind.v1.OrderService/CancelOrder": _TRADE_ORDER,
     "/tradewind.v1.OrderService/CancelOrders": _TRADE_ACCOUNT,
     "/tradewind.v1.OrderService/SetCancelTimer": _TRADE_ACCOUNT,
-    "/tradewind.v1.OrderService/StreamOrders": Policy(Scope.TRADE, _of_commands),
+    "/tradewind.v1.OrderService/StreamOrders": _TRADE_BATCH,
     "/tradewind.v1.OrderService/SetTradingStatus": Policy(Scope.RISK_ADMIN),
     "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, _one("order.account")),
     "/tradewind.v1.OrderService/ListOrders": _READ_ACCOUNT,

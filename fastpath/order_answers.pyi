@@ -1,0 +1,24 @@
+from collections.abc import Callable, Mapping, Sequence
+
+from fastpath.directory import Directory
+
+class AnswerWriter:
+    def __init__(
+        self,
+        directory: Directory,
+        reject_messages: Sequence[str],
+        find: Callable[[int], bytes | None],
+        encode: Callable[[bytes], bytes],
+    ) -> None: ...
+    def stream(
+        self,
+        batch_id: int,
+        count: int,
+        events: bytes,
+        errors: Mapping[int, bytes],
+        refused: Callable[[int, bytes], bytes],
+    ) -> tuple[bytes, dict[tuple[int, int], int]]: ...
+    def batch(
+        self, count: int, events: bytes, errors: Mapping[int, bytes], refused: Callable[[int, bytes], bytes]
+    ) -> tuple[bytes, dict[tuple[int, int], int]]: ...
+    def order(self, record: bytes) -> bytes: ...

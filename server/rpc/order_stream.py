@@ -1,0 +1,80 @@
+"""The stream of commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from server.engine.sessions import Session
+from server.engine.trading import Trading
+from server.errors import ResourceExhausted, ShuttingDown, TradewindError
+from server.rpc.order_lane import StreamBatch
+from server.rpc.streams import RECONNECT
+from tradewind.v1 import common_pb2
+from tradewind.v1 import orders_pb2 as pb
+
+MAX_WAITING_BATCHES = 16
+"""Batches of one stream that wait for the journal; the next is read when the first of them is answered."""
+
+
+class _Answer:
+    """To one message of the stream: a batch that is on its way, or that the engine had no room for."""
+
+    def __init__(self, batch: StreamBatch, request_id: str, session: Session) -> None:
+        self._batch = batch
+        self._refusal: TradewindError | None = None
+        try:
+            batch.start(request_id, session)
+        except ResourceExhausted as error:
+            self._refusal = error
+
+    async def response(self) -> bytes:
+        return await self._batch.answer() if self._refusal is None else self._batch.refusal(self._refusal)
+
+
+class OrderStream:
+    """One StreamOrders call. It reads ahead, so that several batches share one sync of the journal."""
+
+    def __init__(self, trading: Trading, requests: AsyncIterator[StreamBatch], request_id: str) -> None:
+        self._requests = requests
+        self._request_id = request_id
+        self._session = trading.open_session()
+        self._room = asyncio.Semaphore(MAX_WAITING_BATCHES)
+        self._answers: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
+        self._reader = asyncio.create_task(self._read(), name="order-stream-reader")
+        self._ender = asyncio.create_task(self._end(), name="order-stream-ender")
+
+    def close(self) -> None:
+        """Read nothing more, and cancel the orders that are to end with the stream."""
+        self._reader.cancel()
+        self._ender.cancel()
+        self._session.close()
+
+    async def responses(self) -> AsyncIterator[bytes]:
+        """Serialized StreamOrdersResponses. Raises what a malformed message, or a token that may not use an account,
+        is refused with."""
+        while (answer := await self._answers.get()) is not None:
+            if isinstance(answer, Exception):
+                raise answer
+            yield await answer.response()
+            self._room.release()
+        if self._session.ending.is_set():
+            notice = common_pb2.StreamNotice(code=common_pb2.StreamNotice.CODE_GOING_AWAY, message=RECONNECT)
+            yield pb.StreamOrdersResponse(notice=notice).SerializeToString()
+            raise ShuttingDown(RECONNECT)
+
+    async def _read(self) -> None:
+        last: Exception | None = None
+        try:
+            async for batch in self._requests:
+                await self._room.acquire()
+                self._answers.put_nowait(_Answer(batch, self._request_id, self._session))
+        except asyncio.CancelledError:
+            pass  # the server is about to stop, or nobody listens any more: what was taken is still answered
+        except Exception as error:
+            last = error
+        self._answers.put_nowait(last)
+
+    async def _end(self) -> None:
+        await self._session.ending.wait()
+        self._reader.cancel()
