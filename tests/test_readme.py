@@ -117,7 +117,8 @@ def test_an_error_shows_its_reason_and_its_field(blocks: list[Block]) -> None:
 
 def test_the_stream_delivers_acks_snapshots_and_updates(blocks: list[Block]) -> None:
     messages = documents(block_with(blocks, "SubscribeMarketData").output.split("ERROR:")[0])
-    kinds = {kind for message in messages for kind in ("ack", "snapshot", "update") if kind in message}
+    events = [event for message in messages for event in message["events"]]
+    kinds = {kind for event in events for kind in ("ack", "snapshot", "update") if kind in event}
     assert kinds == {"ack", "snapshot", "update"}
 
 

@@ -178,6 +178,7 @@ class EventStream(Generic[E]):
         heartbeat_s: float,
     ) -> None:
         """`kinds` are the first and last EventKind; `snapshot` makes the messages of a snapshot, at least one."""
+        self.epoch = log.epoch
         self._log = log
         self._account = account
         self._kinds = kinds
@@ -249,17 +250,22 @@ class EventStream(Generic[E]):
         if self._missed_from is not None and self._log.history is not None:
             missed_from, self._missed_from = self._missed_from, None
             await self._catch_up(self._log.history, missed_from)
-        while not self._items:
+        while (item := self.pending()) is None:
             if self._closed:
                 raise StopAsyncIteration
-            if self._read():
-                continue
             if self._ending is not None:
                 self._put(self._after, self._ending)
                 self.close()
             elif not await self._changed():
                 self._batch, self._after = self._log.end, self._log.last_sequence
                 self._put(self._after, Heartbeat())
+        return item
+
+    def pending(self) -> StreamItem[E] | None:
+        """The next message if there is one now; for a stream from which one was read. Raises SlowConsumer."""
+        while not self._items:
+            if self._closed or not self._read():
+                return None
         return self._items.popleft()
 
     def wake(self, batch: int) -> None:

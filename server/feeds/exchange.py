@@ -12,6 +12,9 @@ from server.feeds.ccxt_import import ccxt
 Tap = Callable[[Any, Any], bool]
 """Called with (client, message); True if the message was market data and is dealt with."""
 
+FRAMES_A_TURN = 32
+"""Messages of a connection that are handled before everything else in the process has its turn."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,13 +40,38 @@ def tapped_exchange(ccxt_id: str, config: Mapping[str, Any], tap: Tap) -> Any:
     def no_snapshot(self: Any, client: Any, message: Any, subscription: Any) -> None:
         """ccxt would fetch a snapshot for its own Binance book here; ours is fetched by the sequence guard's rules."""
 
-    methods = {"handle_message": handle_message, "handle_order_book_subscription": no_snapshot}
+    def client(self: Any, url: str) -> Any:
+        connection = base.client(self, url)
+
+        def receive_loop() -> None:
+            connection.reading = self.asyncio_loop.create_task(_receive(connection))
+
+        connection.receive_loop = receive_loop
+        return connection
+
+    methods = {"handle_message": handle_message, "handle_order_book_subscription": no_snapshot, "client": client}
     return type(f"Tapped{ccxt_id.capitalize()}", (base,), methods)(dict(config))
 
 
 def drop(client: Any, reason: str) -> None:
     """Close one of ccxt's connections; all who wait on it get a NetworkError."""
     client.on_error(ccxt.NetworkError(reason))
+
+
+async def _receive(client: Any) -> None:
+    """Read a connection to its end, in place of ccxt's own loop: that handles all that has arrived in one go, and after
+    a burst nobody else is served for as long as it takes."""
+    handled = 0
+    try:
+        while not client.closed():
+            client.handle_message(await client.receive())
+            handled += 1
+            if not handled % FRAMES_A_TURN:
+                await asyncio.sleep(0)
+    except Exception as error:
+        drop(client, f"reading failed: {error}")
+    else:
+        client.on_close(1006)
 
 
 async def close(exchange: Any) -> None:

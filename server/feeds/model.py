@@ -8,7 +8,9 @@ counted in), times int64 nanoseconds since the epoch (UTC).
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from server.instruments import Instrument
 
@@ -29,8 +31,23 @@ class FeedState(enum.IntEnum):
     """Nothing came for too long, or the connection is down."""
 
 
+class _Shared:
+    """Room beside an update for its encoded form: made for the first subscriber that is sent it, shared by all others."""
+
+    __slots__ = ("_encoded",)
+    _encoded: bytes
+
+    def encoded(self, encode: Callable[[Self], bytes]) -> bytes:
+        """What `encode` makes of this update, the same bytes for all who ask. All must ask with the same `encode`."""
+        try:
+            return self._encoded
+        except AttributeError:
+            object.__setattr__(self, "_encoded", encode(self))
+            return self._encoded
+
+
 @dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(_Shared):
     """Best bid and ask. A side that is empty has price 0 and quantity 0."""
 
     instrument: Instrument
@@ -43,7 +60,7 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(_Shared):
     """One public trade. `aggressor_side` is 1 BUY, 2 SELL (the taker's side)."""
 
     instrument: Instrument
@@ -56,7 +73,7 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
-class BookUpdate:
+class BookUpdate(_Shared):
     """A snapshot (all levels, best first) or a delta (changed levels, any order) of an instrument's book."""
 
     instrument: Instrument

@@ -159,17 +159,23 @@ class MarketStream:
 
     async def __anext__(self) -> StreamItem:
         """The next message; a heartbeat if there is none for a while. Raises SlowConsumer."""
-        while not self._items:
+        while (item := self.pending()) is None:
             if self._closed:
                 raise StopAsyncIteration
             if self._ending is not None:
                 notice = StreamItem("", self.epoch, self._last_sequence, self._last_sequence, self._ending)
                 self.close()
                 return notice
-            if self._ready:
-                self._read(self._ready.popleft())
-            elif not await self._changed():
+            if not await self._changed():
                 return StreamItem("", self.epoch, self._last_sequence, self._last_sequence, Heartbeat())
+        return item
+
+    def pending(self) -> StreamItem | None:
+        """The next message if there is one now. Raises SlowConsumer."""
+        while not self._items:
+            if not self._ready or self._ending is not None:
+                return None
+            self._read(self._ready.popleft())
         item = self._items.popleft()
         self._last_sequence = item.sequence
         return item

@@ -143,7 +143,7 @@ class BookState:
 class BookView(Topic[BookUpdate]):
     """The best `depth` levels of a book: exactly these after each update, whatever moves in and out of the range."""
 
-    __slots__ = ("_asks", "_bids", "_state", "depth", "source", "subscribers")
+    __slots__ = ("_asks", "_bids", "_merged", "_picture", "_state", "depth", "source", "subscribers")
 
     def __init__(self, source: BookState, depth: int, capacity: int) -> None:
         super().__init__(capacity, source.sequence)
@@ -153,6 +153,10 @@ class BookView(Topic[BookUpdate]):
         self._bids = source.book.bids.keys[:depth]
         self._asks = source.book.asks.keys[:depth]
         self._state = source.state
+        self._picture: tuple[int, BookUpdate] | None = None
+        """The last snapshot, with the sequence of the source it is good for: readers that come together share it."""
+        self._merged: tuple[tuple[int, int], BookUpdate] | None = None
+        """The last merger of the updates after a sequence up to another: readers in step share it."""
 
     def restart(self) -> None:
         """The source took a snapshot: so do the subscribers."""
@@ -172,9 +176,17 @@ class BookView(Topic[BookUpdate]):
             self.append(replace(update, bids=tuple(bid_levels), asks=tuple(ask_levels)))
 
     def snapshot(self) -> BookUpdate:
-        return self.source.picture(self.depth)
+        if self._picture is None or self._picture[0] != self.source.sequence:
+            self._picture = self.source.sequence, self.source.picture(self.depth)
+        return self._picture[1]
 
     def merged(self, after: int) -> BookUpdate:
+        span = (after, self.sequence)
+        if self._merged is None or self._merged[0] != span:
+            self._merged = span, self._merge(after)
+        return self._merged[1]
+
+    def _merge(self, after: int) -> BookUpdate:
         newest = self.at(self.sequence)
         if self.sequence == after + 1:
             return newest

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 from server.clock import Clock
 from server.engine.events import BalanceView, PositionView
+from server.engine.fanout import StreamItem
 from server.engine.history import History
-from server.engine.trading import AccountSnapshot, Trading
-from server.errors import ShuttingDown
+from server.engine.trading import AccountEvent, AccountSnapshot, Trading
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
-from server.rpc.streams import RECONNECT, engine_envelope, engine_position
+from server.rpc.streams import engine_event, engine_position, messages
 from tradewind.v1 import accounts_pb2 as pb
 
 
@@ -80,28 +80,28 @@ class AccountService:
         entries = map(convert.ledger_entry, page.items)
         return pb.ListLedgerEntriesResponse(entries=entries, next_page_token=page.next_page_token)
 
-    async def SubscribeAccount(
-        self, request: pb.SubscribeAccountRequest, call: Call
-    ) -> AsyncIterator[pb.SubscribeAccountResponse]:
+    async def SubscribeAccount(self, request: pb.SubscribeAccountRequest, call: Call) -> AsyncIterator[bytes]:
         fields = Fields()
         account = fields.name("account", request.account)
         resume_from = engine_position(fields, request)
         fields.check()
         with contextlib.closing(self._trading.subscribe_account(account, resume_from)) as stream:
-            async for item in stream:
-                message = engine_envelope(pb.SubscribeAccountResponse, item, self._clock.now_ns())
-                match item.event:
-                    case AccountSnapshot(balances, positions, is_last):
-                        message.snapshot.balances.extend(map(convert.balance, balances))
-                        message.snapshot.positions.extend(map(convert.position, positions))
-                        message.snapshot.is_last = is_last
-                        message.snapshot.SetInParent()
-                    case BalanceView():
-                        message.update.balance.CopyFrom(convert.balance(item.event))
-                    case PositionView():
-                        message.update.position.CopyFrom(convert.position(item.event))
+            async for message in messages(stream, self._event):
                 yield message
-        raise ShuttingDown(RECONNECT)
+
+    def _event(self, item: StreamItem[AccountEvent]) -> bytes:
+        event = engine_event(pb.AccountEvent, item, self._clock.now_ns())
+        match item.event:
+            case AccountSnapshot(balances, positions, is_last):
+                event.snapshot.balances.extend(map(convert.balance, balances))
+                event.snapshot.positions.extend(map(convert.position, positions))
+                event.snapshot.is_last = is_last
+                event.snapshot.SetInParent()
+            case BalanceView():
+                event.update.balance.CopyFrom(convert.balance(item.event))
+            case PositionView():
+                event.update.position.CopyFrom(convert.position(item.event))
+        return event.SerializeToString()
 
 
 def _account(name: str) -> str:

@@ -2,8 +2,8 @@
 
 In order: request id, token, scope, quota, size and decoding of the message, account, deadline, the handler itself, and
 at the end the metrics and the mapping of errors. Handlers know nothing of gRPC: they take a decoded request and a
-`Call`, return or yield messages, and raise errors of server/errors.py. An implementation may decode the requests of some
-methods itself (`decoders`, by method); those answer with bytes.
+`Call`, return or yield messages (or the bytes of messages, where speed counts), and raise errors of server/errors.py.
+An implementation may decode the requests of some methods itself (`decoders`, by method).
 
 Requests are decoded here and not by grpc, so that undecodable bytes get an answer that says so, and nothing of an
 unauthenticated request is looked at.
@@ -142,20 +142,19 @@ class Boundary:
             getattr(implementation, method.name),
             self._metrics.of(service.full_name, method.name, kind),
         )
-        serialize = None if own_decoder else GetMessageClass(method.output_type).SerializeToString
         if not streaming:
 
             async def unary(raw: bytes, context: Context) -> Message:
                 return await self._unary(known, raw, context)
 
-            return grpc.unary_unary_rpc_method_handler(unary, response_serializer=serialize)
+            return grpc.unary_unary_rpc_method_handler(unary, response_serializer=_serialized)
 
         async def stream(raw: Any, context: Context) -> None:
             await self._stream(known, raw, context)
 
         if method.client_streaming:
-            return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
-        return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serialize)
+            return grpc.stream_stream_rpc_method_handler(stream, response_serializer=_serialized)
+        return grpc.unary_stream_rpc_method_handler(stream, response_serializer=_serialized)
 
     # -- a call ----------------------------------------------------------------------------------------
 
@@ -326,6 +325,10 @@ class Boundary:
         quota = self._quotas.pop(token_id, None)
         for stream in tuple(quota.streams) if quota else ():
             stream.end(errors.Unauthenticated("the token was revoked"))
+
+
+def _serialized(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
 
 
 def _secret(authorization: str) -> str:

@@ -9,17 +9,16 @@ from google.protobuf.duration_pb2 import Duration
 
 from server.clock import Clock
 from server.engine.paging import decode_number_token, decode_token, encode_token
-from server.errors import InvalidRequest, MarketDataStale, ShuttingDown
+from server.errors import InvalidRequest, MarketDataStale
 from server.feeds import subscription as hub
 from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, MarketUpdate, Quote, Trade
 from server.instruments import Instrument, Registry
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found, page_of
-from server.rpc.streams import RECONNECT, check_position
+from server.rpc.market_encoder import MarketDataEncoder
+from server.rpc.streams import check_position, messages
 from server.storage.tick_history import TickHistory
-from tradewind.v1 import common_pb2
 from tradewind.v1 import market_data_pb2 as pb
 
 MAX_SUBSCRIPTIONS = 500
@@ -114,13 +113,10 @@ class MarketDataService:
             next_page_token=encode_token("candles", str(following)) if following < end_ns else "",
         )
 
-    async def SubscribeMarketData(
-        self, request: pb.SubscribeMarketDataRequest, call: Call
-    ) -> AsyncIterator[pb.SubscribeMarketDataResponse]:
+    async def SubscribeMarketData(self, request: pb.SubscribeMarketDataRequest, call: Call) -> AsyncIterator[bytes]:
         with contextlib.closing(self._market_data.subscribe(self._subscriptions(request))) as stream:
-            async for item in stream:
-                yield self._message(item)
-        raise ShuttingDown(RECONNECT)
+            async for message in messages(stream, MarketDataEncoder(self._clock)):
+                yield message
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -168,36 +164,6 @@ class MarketDataService:
 
     def _instrument(self, instrument: Instrument) -> pb.Instrument:
         return convert.instrument(instrument, self._trading_status(instrument.number))
-
-    def _message(self, item: hub.StreamItem) -> pb.SubscribeMarketDataResponse:
-        message = pb.SubscribeMarketDataResponse(
-            stream_epoch=item.epoch,
-            sequence=item.sequence,
-            prev_sequence=item.prev_sequence,
-            subscription_id=item.subscription_id,
-        )
-        now_ns = self._clock.now_ns()
-        match item.event:
-            case hub.Update(data, conflated_count):
-                message.update.conflated_count = conflated_count
-                _put(message.update, data, now_ns)
-            case hub.Snapshot(data, is_last):
-                message.snapshot.is_last = is_last
-                if data is not None:
-                    _put(message.snapshot, data, now_ns)
-            case hub.Ack(resumed):
-                message.ack.subscription_id = item.subscription_id
-                message.ack.resumed = resumed
-            case hub.Heartbeat():
-                message.heartbeat.time.CopyFrom(convert.timestamp(now_ns))
-            case hub.Gap(from_sequence, to_sequence, reason):
-                message.gap.from_sequence = from_sequence
-                message.gap.to_sequence = to_sequence
-                message.gap.reason = reason
-            case hub.Notice(text):
-                message.notice.code = common_pb2.StreamNotice.CODE_GOING_AWAY
-                message.notice.message = text
-        return message
 
 
 def _interval_ns(fields: Fields, interval: Duration) -> int:
@@ -262,13 +228,3 @@ def _subscription(wanted: pb.MarketDataSubscription, subscription_id: str, instr
         interval_ms=wanted.interval_ms,
         resume_from=hub.StreamPosition(resume.epoch, resume.sequence) if wanted.HasField("resume_from") else None,
     )
-
-
-def _put(target: pb.MarketDataUpdate | pb.MarketDataSnapshot, data: MarketUpdate, now_ns: int) -> None:
-    match data:
-        case Quote():
-            target.quote.CopyFrom(convert.quote(data, now_ns))
-        case Trade():
-            target.trade.CopyFrom(convert.trade(data, now_ns))
-        case BookUpdate():
-            target.book.CopyFrom(convert.book(data, now_ns))

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from server.clock import Clock
+from server.engine.fanout import StreamItem
 from server.engine.history import History
-from server.engine.trading import OrdersSnapshot, OrderUpdate, Trading
-from server.errors import ShuttingDown
+from server.engine.trading import OrderEvent, OrdersSnapshot, OrderUpdate, Trading
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
@@ -18,7 +18,7 @@ from server.rpc.order_changes import amend_order, order_ref
 from server.rpc.order_lane import OrderBatch, StreamBatch, compiled_lane
 from server.rpc.order_lists import order_list
 from server.rpc.order_stream import OrderStream
-from server.rpc.streams import RECONNECT, engine_envelope, engine_position
+from server.rpc.streams import engine_event, engine_position, messages
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
@@ -139,26 +139,25 @@ class OrderService:
         )
         return pb.ListFillsResponse(fills=map(convert.fill, page.items), next_page_token=page.next_page_token)
 
-    async def SubscribeOrders(
-        self, request: pb.SubscribeOrdersRequest, call: Call
-    ) -> AsyncIterator[pb.SubscribeOrdersResponse]:
+    async def SubscribeOrders(self, request: pb.SubscribeOrdersRequest, call: Call) -> AsyncIterator[bytes]:
         fields = Fields()
         account = fields.name("account", request.account)
         resume_from = engine_position(fields, request)
         fields.check()
         with contextlib.closing(self._trading.subscribe_orders(account, resume_from)) as stream:
-            async for item in stream:
-                message = engine_envelope(pb.SubscribeOrdersResponse, item, self._clock.now_ns())
-                match item.event:
-                    case OrdersSnapshot(orders, is_last):
-                        snapshot = pb.OrdersSnapshot(orders=map(convert.order, orders), is_last=is_last)
-                        message.snapshot.CopyFrom(snapshot)
-                    case OrderUpdate(order, fill):
-                        message.update.order.CopyFrom(convert.order(order))
-                        if fill is not None:
-                            message.update.fill.CopyFrom(convert.fill(fill))
+            async for message in messages(stream, self._event):
                 yield message
-        raise ShuttingDown(RECONNECT)
+
+    def _event(self, item: StreamItem[OrderEvent]) -> bytes:
+        event = engine_event(pb.OrdersEvent, item, self._clock.now_ns())
+        match item.event:
+            case OrdersSnapshot(orders, is_last):
+                event.snapshot.CopyFrom(pb.OrdersSnapshot(orders=map(convert.order, orders), is_last=is_last))
+            case OrderUpdate(order, fill):
+                event.update.order.CopyFrom(convert.order(order))
+                if fill is not None:
+                    event.update.fill.CopyFrom(convert.fill(fill))
+        return event.SerializeToString()
 
     def _check_filter(self, fields: Fields, instrument: str) -> None:
         known = fields.instrument("instrument", instrument, self._trading.registry) if instrument else None

@@ -1,22 +1,33 @@
-"""What streams share: the position to resume from, the end, and the envelope of order and account streams."""
+"""What streams share: the position to resume from, messages of all that is pending, and the end."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 from server.engine import fanout
+from server.errors import ShuttingDown
 from server.instruments import INT64_MAX
 from server.rpc import convert
 from server.rpc.fields import Fields
+from server.rpc.wire import content_key, prefixed
 from tradewind.v1 import common_pb2
+from tradewind.v1.market_data_pb2 import SubscribeMarketDataResponse as AnyResponse
 
+MESSAGE_BYTES = 65_536
+"""A message is complete when it has so many, or when there is no more to tell."""
 _MAX_EPOCH_CHARS = 64
 RECONNECT = "the server is stopping: connect again later; streams continue with resume_from"
 """With what calls are refused, and streams end after their notice."""
 
-Envelope = TypeVar("Envelope", bound=Message)
+# The responses of all streams have these two fields.
+_EPOCH = content_key(AnyResponse.STREAM_EPOCH_FIELD_NUMBER)
+_EVENTS = content_key(AnyResponse.EVENTS_FIELD_NUMBER)
+
+Event = TypeVar("Event", bound=Message)
+Item = TypeVar("Item", covariant=True)
 
 
 class Resumable(Protocol):
@@ -26,6 +37,37 @@ class Resumable(Protocol):
     def resume_from(self) -> common_pb2.StreamPosition: ...
 
     def HasField(self, field_name: Any) -> bool: ...
+
+
+class Stream(Protocol[Item]):
+    """What a subscriber is to get."""
+
+    epoch: str
+
+    def __aiter__(self) -> AsyncIterator[Item]: ...
+
+    def pending(self) -> Item | None:
+        """The next item if there is one now."""
+        ...
+
+
+async def messages(stream: Stream[Item], encode: Callable[[Item], bytes]) -> AsyncIterator[bytes]:
+    """Serialized responses of a stream; `encode` makes an event of an item. Ends with ShuttingDown.
+
+    Each has all that is pending when it is written: under load messages grow instead of multiplying, since a message
+    costs far more than an event in it.
+    """
+    header = _EPOCH + prefixed(stream.epoch.encode())
+    async for first in stream:
+        item: Item | None = first
+        parts, size = [header], 0
+        while item is not None:
+            event = encode(item)
+            parts += (_EVENTS, prefixed(event))
+            size += len(event)
+            item = stream.pending() if size < MESSAGE_BYTES else None
+        yield b"".join(parts)
+    raise ShuttingDown(RECONNECT)
 
 
 def check_position(fields: Fields, path: str, position: common_pb2.StreamPosition) -> None:
@@ -41,10 +83,10 @@ def engine_position(fields: Fields, request: Resumable) -> fanout.StreamPosition
     return fanout.StreamPosition(request.resume_from.epoch, request.resume_from.sequence)
 
 
-def engine_envelope(kind: type[Envelope], item: fanout.StreamItem[Any], now_ns: int) -> Envelope:
-    """The message of an item, with those events filled in that all streams have."""
-    envelope = kind(stream_epoch=item.epoch, sequence=item.sequence, prev_sequence=item.prev_sequence)
-    message: Any = envelope
+def engine_event(kind: type[Event], item: fanout.StreamItem[Any], now_ns: int) -> Event:
+    """The event of an item of an order or account stream, filled in if it is of those that both have."""
+    event = kind(sequence=item.sequence, prev_sequence=item.prev_sequence)
+    message: Any = event
     match item.event:
         case fanout.Ack(resumed):
             message.ack.SetInParent()
@@ -58,4 +100,4 @@ def engine_envelope(kind: type[Envelope], item: fanout.StreamItem[Any], now_ns: 
         case fanout.Notice(text):
             message.notice.code = common_pb2.StreamNotice.CODE_GOING_AWAY
             message.notice.message = text
-    return envelope
+    return event

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +119,23 @@ async def serving(
             yield Scripted(channel, server, boundary, tokens, registry, bearer(admin_secret(tokens)))
     finally:
         await server.stop(None)
+
+
+class Events:
+    """The events of a stream, one at a time, whatever the messages they come in."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.epoch = ""
+        """Of the last message."""
+        self._events: deque[Any] = deque()
+
+    async def read(self, timeout_s: float = 30.0) -> Any:
+        while not self._events:
+            message = await asyncio.wait_for(self.call.read(), timeout_s)
+            self.epoch = message.stream_epoch
+            self._events.extend(message.events)
+        return self._events.popleft()
+
+    async def take(self, count: int) -> list[Any]:
+        return [await self.read() for _ in range(count)]

@@ -26,7 +26,7 @@ from server.lifecycle import InstanceLock, ServiceState, ServiceStatus, StatusBo
 from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
-from tests.server.rpc_support import Metadata, bearer, refusal, refused
+from tests.server.rpc_support import Events, Metadata, bearer, refusal, refused
 from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, orders_pb2_grpc, system_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +160,7 @@ async def test_orders_tokens_and_stream_positions_survive_a_restart(tmp_path: Pa
         assert again.order.order_id == placed.order_id
         request = orders_pb2.SubscribeOrdersRequest(account="demo")
         stream = app.orders.SubscribeOrders(request, metadata=trader)
-        assert [(await stream.read()).WhichOneof("event") for _ in range(2)] == ["ack", "snapshot"]
+        assert [event.WhichOneof("event") for event in await Events(stream).take(2)] == ["ack", "snapshot"]
         stream.cancel()
 
 
@@ -205,21 +205,21 @@ async def test_a_reader_that_is_too_slow_is_ended_and_resumes(tmp_path: Path) ->
         any_channel: Any = channel
         stub: Any = orders_pb2_grpc.OrderServiceStub(any_channel)
         request = orders_pb2.SubscribeOrdersRequest(account="demo")
-        slow = stub.SubscribeOrders(request, metadata=app.admin)
+        slow = Events(stub.SubscribeOrders(request, metadata=app.admin))
         last = await slow.read()
         for _ in range(30):
             await asyncio.gather(*(place(app, qty="0.001", price="10000.5") for _ in range(100)))
         answer = None
         while answer is None:
             try:
-                last = await asyncio.wait_for(slow.read(), 10)
+                last = await slow.read()
             except grpc.aio.AioRpcError as error:
                 answer = refusal(error)
         assert (answer.code, answer.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_CONSUMER")
         assert answer.retry
-        request.resume_from.epoch, request.resume_from.sequence = last.stream_epoch, last.sequence
+        request.resume_from.epoch, request.resume_from.sequence = slow.epoch, last.sequence
         resumed = app.orders.SubscribeOrders(request, metadata=app.admin)
-        items = [await asyncio.wait_for(resumed.read(), 30) for _ in range(50)]
+        items = await Events(resumed).take(50)
         assert [item.WhichOneof("event") for item in items] == ["ack", *["update"] * 49], "without a gap"
         assert [item.prev_sequence for item in items[1:]] == [last.sequence, *(item.sequence for item in items[1:-1])]
         resumed.cancel()
@@ -237,14 +237,14 @@ async def test_streams_end_with_a_notice_and_a_clean_status(tmp_path: Path) -> N
         market = app.market.SubscribeMarketData(
             market_data_pb2.SubscribeMarketDataRequest(subscriptions=[subscription]), metadata=app.admin
         )
-        for stream in (orders, market):
-            await stream.read()
-            await stream.read()
+        streams = Events(orders), Events(market)
+        for stream in streams:
+            await stream.take(2)
         app.stop.set()
-        for stream in (orders, market):
-            notice = (await asyncio.wait_for(stream.read(), 10)).notice
+        for stream in streams:
+            notice = (await stream.read()).notice
             assert notice.code == common_pb2.StreamNotice.CODE_GOING_AWAY
-            answer = await asyncio.wait_for(refused(stream), 10)
+            answer = await asyncio.wait_for(refused(stream.call), 10)
             assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
 
 

@@ -220,13 +220,12 @@ def test_a_book_is_drawn_with_its_spread(server: ScriptedServer, run: Any) -> No
 
 def test_watching_prints_a_json_line_an_event(server: ScriptedServer, run: Any) -> None:
     def script(call: Call) -> Iterator[Any]:
-        yield market_data_pb2.SubscribeMarketDataResponse(
-            stream_epoch="e", sequence=1, subscription_id=NAME, ack=common_pb2.StreamAck()
-        )
         snapshot = market_data_pb2.MarketDataSnapshot(quote=quote(), is_last=True)
-        yield market_data_pb2.SubscribeMarketDataResponse(
-            stream_epoch="e", sequence=1, subscription_id=NAME, snapshot=snapshot
+        events = (
+            market_data_pb2.MarketDataEvent(sequence=1, subscription_id=NAME, ack=common_pb2.StreamAck()),
+            market_data_pb2.MarketDataEvent(sequence=1, subscription_id=NAME, snapshot=snapshot),
         )
+        yield market_data_pb2.SubscribeMarketDataResponse(stream_epoch="e", events=events)
         call.fail(grpc.StatusCode.PERMISSION_DENIED, "revoked")
 
     server.on("SubscribeMarketData", script)
@@ -420,9 +419,8 @@ def test_the_installed_command_ends_quietly_when_its_reader_has_seen_enough(serv
         while call.context.is_active():
             sequence += 1
             snapshot = market_data_pb2.MarketDataSnapshot(quote=quote(), is_last=True)
-            yield market_data_pb2.SubscribeMarketDataResponse(
-                stream_epoch="e", sequence=sequence, subscription_id=NAME, snapshot=snapshot
-            )
+            event = market_data_pb2.MarketDataEvent(sequence=sequence, subscription_id=NAME, snapshot=snapshot)
+            yield market_data_pb2.SubscribeMarketDataResponse(stream_epoch="e", events=[event])
 
     server.on("SubscribeMarketData", script)
     command = f"{sys.executable} -m server.cli quote {NAME} --watch --json | head -2"

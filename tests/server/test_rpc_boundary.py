@@ -48,7 +48,7 @@ async def _empty_stream(request: Any, call: Call) -> AsyncIterator[Any]:
 
 async def _endless(request: Any, call: Call) -> AsyncIterator[Any]:
     for sequence in itertools.count(1):
-        yield pb.SubscribeOrdersResponse(sequence=sequence)
+        yield pb.SubscribeOrdersResponse(events=[pb.OrdersEvent(sequence=sequence)])
         await asyncio.sleep(0.001 if sequence < 5 else 3600)
 
 

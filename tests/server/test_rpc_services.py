@@ -22,7 +22,7 @@ from tests.server.app_support import (
     running,
     settings,
 )
-from tests.server.rpc_support import bearer, refused
+from tests.server.rpc_support import Events, bearer, refused
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -135,27 +135,29 @@ async def test_lists_are_paged_newest_first_and_filtered(app: Running) -> None:
 async def test_order_stream_is_ack_snapshot_then_changes_and_resumes(app: Running) -> None:
     resting = await place(app, client_order_id="s-1")
     call = app.orders.SubscribeOrders(orders_pb2.SubscribeOrdersRequest(account="demo"), metadata=app.admin)
-    ack, snapshot = await call.read(), await call.read()
+    events = Events(call)
+    ack, snapshot = await events.take(2)
     assert ack.WhichOneof("event") == "ack"
     assert not ack.ack.resumed
     assert [each.order_id for each in snapshot.snapshot.orders] == [resting.order_id]
     assert snapshot.snapshot.is_last
     await place(app, account="maker", side=SELL, type=MARKET, qty="0.1")
-    update = await asyncio.wait_for(call.read(), 5)
+    update = await events.read()
     assert update.update.order.status == orders_pb2.ORDER_STATUS_FILLED
     assert update.update.fill.liquidity == common_pb2.LIQUIDITY_MAKER
     assert update.prev_sequence == snapshot.sequence
     call.cancel()
     await place(app, client_order_id="s-2")
-    position = common_pb2.StreamPosition(epoch=update.stream_epoch, sequence=update.sequence)
+    position = common_pb2.StreamPosition(epoch=events.epoch, sequence=update.sequence)
     request = orders_pb2.SubscribeOrdersRequest(account="demo", resume_from=position)
     resumed = app.orders.SubscribeOrders(request, metadata=app.admin)
-    assert (await resumed.read()).ack.resumed
-    assert (await resumed.read()).update.order.client_order_id == "s-2"
+    again, missed = await Events(resumed).take(2)
+    assert again.ack.resumed
+    assert missed.update.order.client_order_id == "s-2"
     resumed.cancel()
     request.resume_from.epoch = "another"
     other = app.orders.SubscribeOrders(request, metadata=app.admin)
-    kinds = [(await other.read()).WhichOneof("event") for _ in range(3)]
+    kinds = [event.WhichOneof("event") for event in await Events(other).take(3)]
     assert kinds == ["ack", "gap", "snapshot"]
     other.cancel()
 
@@ -211,14 +213,15 @@ async def test_balances_are_adjusted_once_per_request_id(app: Running) -> None:
 async def test_account_stream_shows_balances_and_positions(app: Running) -> None:
     request = accounts_pb2.SubscribeAccountRequest(account="demo")
     call = app.accounts.SubscribeAccount(request, metadata=app.admin)
-    assert (await call.read()).WhichOneof("event") == "ack"
-    snapshot = (await call.read()).snapshot
+    events = Events(call)
+    assert (await events.read()).WhichOneof("event") == "ack"
+    snapshot = (await events.read()).snapshot
     assert {each.asset for each in snapshot.balances} >= {"BTC", "USDT"}
     await place(app, account="maker", side=SELL, qty="0.1")
     await place(app, type=MARKET, qty="0.1")
     changed = set()
     for _ in range(3):
-        update = (await asyncio.wait_for(call.read(), 5)).update
+        update = (await events.read()).update
         changed.add(update.balance.asset or update.position.instrument)
     assert changed == {"BTC", "USDT", INSTRUMENT}
     call.cancel()
@@ -276,18 +279,18 @@ async def test_a_market_stream_gives_each_subscription_an_ack_and_a_snapshot(app
         ]
     )
     call = app.market.SubscribeMarketData(request, metadata=app.admin)
-    first = [await asyncio.wait_for(call.read(), 5) for _ in range(6)]
+    events = Events(call)
+    first = await events.take(6)
     for name in (f"{INSTRUMENT}#book", "t", f"{INSTRUMENT}#quote"):
-        kinds = [message.WhichOneof("event") for message in first if message.subscription_id == name]
+        kinds = [event.WhichOneof("event") for event in first if event.subscription_id == name]
         assert kinds == ["ack", "snapshot"]
     await place(app, account="maker", side=SELL, price="60001", qty="1")
     await place(app, type=MARKET, qty="0.25")
     kinds = set()
     async with asyncio.timeout(5):
         while kinds != {"quote", "trade", "book"}:
-            message = await call.read()
-            event = getattr(message, message.WhichOneof("event"))
-            kinds.add(event.WhichOneof("data"))
+            event = await events.read()
+            kinds.add(getattr(event, event.WhichOneof("event")).WhichOneof("data"))
     call.cancel()
 
 

@@ -57,12 +57,13 @@ class Market:
         stub = market_data_pb2_grpc.MarketDataServiceStub(client.channel)
         bids: Side = {}
         asks: Side = {}
-        async for message in stub.SubscribeMarketData(request, metadata=client.metadata()):
-            event = message.WhichOneof("event")
-            if event not in ("snapshot", "update"):
+        stream = stub.SubscribeMarketData(request, metadata=client.metadata())
+        async for event in (event async for message in stream for event in message.events):
+            kind = event.WhichOneof("event")
+            if kind not in ("snapshot", "update"):
                 continue
-            book = message.snapshot.book if event == "snapshot" else message.update.book
-            if event == "snapshot":
+            book = event.snapshot.book if kind == "snapshot" else event.update.book
+            if kind == "snapshot":
                 bids, asks = {}, {}
             bids, asks = changed(bids, book.bids), changed(asks, book.asks)
             if book.state == market_data_pb2.FEED_STATE_LIVE:

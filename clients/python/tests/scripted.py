@@ -6,8 +6,9 @@ It can do what a right server never does: lose a message, fail twice and then wo
 from __future__ import annotations
 
 import inspect
+import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,6 +39,14 @@ class Call:
             box.Pack(detail)
         status = status_pb2.Status(code=code.value[0], message=text, details=packed)
         self.context.abort_with_status(rpc_status.to_status(status))
+
+
+def hold(call: Call) -> Iterator[Any]:
+    """Keep the stream open and silent until the client ends it."""
+    ended = threading.Event()
+    if call.context.add_callback(ended.set):
+        ended.wait(30)
+    yield from ()
 
 
 Script = Callable[[Call], Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,9 +14,9 @@ from google.protobuf import timestamp_pb2
 from google.rpc import error_details_pb2
 
 import tradewind
-from clients.python.tests.scripted import Call, Driver, ScriptedServer
-from tradewind import Level, OrderStatus, OrderUpdate, errors
-from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2
+from clients.python.tests.scripted import Call, Driver, ScriptedServer, hold
+from tradewind import Level, errors
+from tradewind.v1 import common_pb2, market_data_pb2
 
 NAME = "binance:BTC/USDT"
 CODE = grpc.StatusCode
@@ -25,9 +24,17 @@ NOW = timestamp_pb2.Timestamp(seconds=1_700_000_000, nanos=123_456_789)
 
 
 def market(sequence: int, prev: int, epoch: str = "e", **event: Any) -> market_data_pb2.SubscribeMarketDataResponse:
-    return market_data_pb2.SubscribeMarketDataResponse(
-        stream_epoch=epoch, sequence=sequence, prev_sequence=prev, subscription_id=NAME, **event
-    )
+    return in_one_message(market_event(sequence, prev, **event), epoch=epoch)
+
+
+def market_event(sequence: int, prev: int, **event: Any) -> market_data_pb2.MarketDataEvent:
+    return market_data_pb2.MarketDataEvent(sequence=sequence, prev_sequence=prev, subscription_id=NAME, **event)
+
+
+def in_one_message(
+    *events: market_data_pb2.MarketDataEvent, epoch: str = "e"
+) -> market_data_pb2.SubscribeMarketDataResponse:
+    return market_data_pb2.SubscribeMarketDataResponse(stream_epoch=epoch, events=events)
 
 
 def ack(resumed: bool = False) -> dict[str, common_pb2.StreamAck]:
@@ -51,20 +58,12 @@ def whole(sequence: int, bids: dict[str, str], asks: dict[str, str], is_last: bo
 
 
 def change(sequence: int, prev: int, bids: dict[str, str], asks: dict[str, str], conflated: int = 0) -> Any:
-    update = market_data_pb2.MarketDataUpdate(book=book(bids, asks), conflated_count=conflated)
-    return market(sequence, prev, update=update)
+    update = market_data_pb2.MarketDataUpdate(book=book(bids, asks))
+    return market(sequence, prev, update=update, conflated_count=conflated)
 
 
 def levels(side: tuple[Level, ...]) -> dict[str, str]:
     return {str(level.price): str(level.qty) for level in side}
-
-
-def hold(call: Call) -> Iterator[Any]:
-    """Keep the stream open and silent until the client ends it."""
-    ended = threading.Event()
-    if call.context.add_callback(ended.set):
-        ended.wait(30)
-    yield from ()
 
 
 def resume_positions(server: ScriptedServer) -> list[tuple[str, int] | None]:
@@ -158,6 +157,32 @@ async def test_a_lost_message_is_fetched_again(driver: Driver, server: ScriptedS
     assert resume_positions(server) == [None, ("e", 1)]
 
 
+async def test_of_a_message_of_many_events_those_before_a_lost_one_count(
+    driver: Driver, server: ScriptedServer
+) -> None:
+    def loses(call: Call) -> Iterator[Any]:
+        messages = [
+            market(1, 0, **ack()),
+            whole(1, {"100": "1"}, {"101": "2"}),
+            change(2, 1, {"99": "1"}, {}),
+            change(4, 3, {"97": "1"}, {}),  # 3 is missing
+        ]
+        yield in_one_message(*(event for message in messages for event in message.events))
+        yield from hold(call)
+
+    def resumes(call: Call) -> Iterator[Any]:
+        yield market(2, 2, **ack(resumed=True))
+        yield change(3, 2, {"98": "1"}, {})
+        yield from hold(call)
+
+    server.on("SubscribeMarketData", loses, resumes)
+    watch = driver.client.watch_book(NAME)
+    books = await driver.take(watch, 3)
+    watch.close()
+    assert [list(levels(each.bids)) for each in books] == [["100"], ["100", "99"], ["100", "99", "98"]]
+    assert resume_positions(server) == [None, ("e", 2)]
+
+
 async def test_a_message_lost_twice_at_the_same_place_means_a_fresh_start(
     driver: Driver, server: ScriptedServer
 ) -> None:
@@ -226,10 +251,8 @@ async def test_heartbeats_notices_and_unknown_news_are_no_values(driver: Driver,
     def going_away(call: Call) -> Iterator[Any]:
         yield market(1, 0, **ack())
         yield market(1, 0, snapshot=market_data_pb2.MarketDataSnapshot(is_last=True))  # nothing known yet
-        yield market_data_pb2.SubscribeMarketDataResponse(
-            stream_epoch="e", sequence=1, prev_sequence=1, heartbeat=common_pb2.StreamHeartbeat()
-        )
-        yield market_data_pb2.SubscribeMarketDataResponse(stream_epoch="e", sequence=1, notice=notice)
+        beat = market_data_pb2.MarketDataEvent(sequence=1, prev_sequence=1, heartbeat=common_pb2.StreamHeartbeat())
+        yield in_one_message(beat, market_data_pb2.MarketDataEvent(sequence=1, notice=notice))
 
     def resumes(call: Call) -> Iterator[Any]:
         yield market(1, 1, **ack(resumed=True))
@@ -321,89 +344,6 @@ async def test_a_slow_reader_that_was_ended_resumes(driver: Driver, server: Scri
     watch.close()
 
 
-# --- orders and accounts --------------------------------------------------------------------------------------------
-
-
-def order(order_id: int, status: int = orders_pb2.ORDER_STATUS_NEW) -> orders_pb2.Order:
-    return orders_pb2.Order(
-        order_id=str(order_id), account="demo", qty="1", cum_qty="0", leaves_qty="1", cum_notional="0", cum_fee="0",
-        status=status,  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-def orders(sequence: int, prev: int, **event: Any) -> orders_pb2.SubscribeOrdersResponse:
-    return orders_pb2.SubscribeOrdersResponse(stream_epoch="e", sequence=sequence, prev_sequence=prev, **event)
-
-
-async def test_orders_are_followed_from_a_snapshot(driver: Driver, server: ScriptedServer) -> None:
-    fill = orders_pb2.Fill(trade_id="9", order_id="1", price="2", qty="1", fee="-0.1")
-    filled = orders_pb2.OrderUpdate(order=order(1, orders_pb2.ORDER_STATUS_FILLED), fill=fill)
-
-    def script(call: Call) -> Iterator[Any]:
-        yield orders(10, 10, ack=common_pb2.StreamAck())
-        yield orders(10, 10, snapshot=orders_pb2.OrdersSnapshot(orders=[order(1), order(2)], is_last=True))
-        yield orders(17, 10, update=filled)
-        yield from hold(call)
-
-    server.on("SubscribeOrders", script)
-    watch = driver.client.watch_orders()
-    first, second, third = await driver.take(watch, 3)
-    watch.close()
-    assert [first.order.order_id, second.order.order_id] == ["1", "2"]
-    assert first.is_snapshot
-    assert first.fill is None
-    assert third.order.status is OrderStatus.FILLED
-    assert (third.fill.trade_id, third.fill.fee) == ("9", Decimal("-0.1"))
-    assert server.calls["SubscribeOrders"][0].request.account == "demo"
-
-
-async def test_an_order_that_closed_in_a_gap_is_looked_up(driver: Driver, server: ScriptedServer) -> None:
-    def breaks(call: Call) -> Iterator[Any]:
-        yield orders(10, 10, ack=common_pb2.StreamAck())
-        yield orders(10, 10, snapshot=orders_pb2.OrdersSnapshot(orders=[order(1), order(2)], is_last=True))
-        call.fail(CODE.UNAVAILABLE)
-
-    def gap(call: Call) -> Iterator[Any]:
-        assert call.request.resume_from == common_pb2.StreamPosition(epoch="e", sequence=10)
-        yield orders(90, 90, ack=common_pb2.StreamAck())
-        yield orders(90, 90, gap=common_pb2.StreamGap(from_sequence=11, to_sequence=90))
-        yield orders(90, 90, snapshot=orders_pb2.OrdersSnapshot(orders=[order(2)], is_last=True))
-        yield from hold(call)
-
-    server.on("SubscribeOrders", breaks, gap)
-    server.on("GetOrder", lambda call: orders_pb2.GetOrderResponse(order=order(1, orders_pb2.ORDER_STATUS_CANCELED)))
-    watch = driver.client.watch_orders()
-    updates: list[OrderUpdate] = await driver.take(watch, 4)
-    watch.close()
-    assert [(update.order.order_id, update.order.is_open) for update in updates[2:]] == [("2", True), ("1", False)]
-    assert watch.gaps == 1
-
-
-async def test_balances_and_positions_are_followed(driver: Driver, server: ScriptedServer) -> None:
-    def balance(total: str) -> accounts_pb2.Balance:
-        return accounts_pb2.Balance(account="demo", asset="USDT", total=total, reserved="1", free="2")
-
-    def envelope(sequence: int, prev: int, **event: Any) -> accounts_pb2.SubscribeAccountResponse:
-        return accounts_pb2.SubscribeAccountResponse(stream_epoch="e", sequence=sequence, prev_sequence=prev, **event)
-
-    position = accounts_pb2.Position(account="demo", instrument=NAME, qty="0", cost="0", realized_pnl="3.5")
-
-    def script(call: Call) -> Iterator[Any]:
-        yield envelope(1, 1, ack=common_pb2.StreamAck())
-        yield envelope(1, 1, snapshot=accounts_pb2.AccountSnapshot(balances=[balance("3")], is_last=True))
-        yield envelope(2, 1, update=accounts_pb2.AccountUpdate(balance=balance("4")))
-        yield envelope(3, 2, update=accounts_pb2.AccountUpdate(position=position))
-        yield from hold(call)
-
-    server.on("SubscribeAccount", script)
-    watch = driver.client.watch_account("demo")
-    first, second, third = await driver.take(watch, 3)
-    watch.close()
-    assert (first.total, second.total) == (Decimal(3), Decimal(4))
-    assert third.avg_price is None
-    assert third.realized_pnl == Decimal("3.5")
-
-
 # --- how a watch begins and ends ------------------------------------------------------------------------------------
 
 
@@ -468,7 +408,7 @@ async def test_raw_messages_come_whole(server: ScriptedServer) -> None:
     server.on("SubscribeMarketData", script)
     with tradewind.Client(server.address, "t") as client, client.watch_book(NAME) as watch:
         message = next(watch.raw())
-    assert message.snapshot.book.bids[0].price == "100"
+    assert message.events[0].snapshot.book.bids[0].price == "100"
 
 
 async def test_a_server_that_restarts_on_its_port_is_found_again() -> None:

@@ -1,6 +1,6 @@
 """What is read from a stream, without doing any reading: requests to (re)open it, and messages turned into state.
 
-A feed takes the envelopes of one kind of stream in the order they arrive. It keeps the position to resume from, checks
+A feed takes the messages of one kind of stream in the order they arrive. It keeps the position to resume from, checks
 that nothing is missing, and turns snapshots and changes into plain values. The sync and the async client share it.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tradewind import convert
 from tradewind.errors import TradewindError
@@ -18,7 +18,7 @@ from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2
 
 Item = TypeVar("Item", covariant=True)
 Request = TypeVar("Request", covariant=True)
-Envelope = TypeVar("Envelope", contravariant=True)
+Message = TypeVar("Message", contravariant=True)
 
 
 class MessageLost(TradewindError):
@@ -28,7 +28,7 @@ class MessageLost(TradewindError):
         super().__init__(f"expected the message after {expected}, got the one after {got}", reason="MESSAGE_LOST")
 
 
-class Feed(Protocol[Request, Envelope, Item]):
+class Feed(Protocol[Request, Message, Item]):
     """One kind of stream."""
 
     gaps: int
@@ -38,9 +38,14 @@ class Feed(Protocol[Request, Envelope, Item]):
         """The request that opens the stream, or continues it where it broke off."""
         ...
 
-    def accept(self, envelope: Envelope, /) -> Iterable[Item]:
+    def accept(self, message: Message, /) -> Iterable[Item]:
         """What one message means to the user. Raises MessageLost."""
         ...
+
+
+def is_only_acks(message: Any) -> bool:
+    """Whether a message of a stream says nothing but that it was opened."""
+    return all(event.WhichOneof("event") == "ack" for event in message.events)
 
 
 class _Place:
@@ -147,23 +152,27 @@ class MarketDataFeed(Generic[M]):
             added.MergeFrom(self._template)
         return request
 
-    def accept(self, envelope: market_data_pb2.SubscribeMarketDataResponse, /) -> Iterator[M]:
-        event = envelope.WhichOneof("event")
-        place = self._places.get(envelope.subscription_id)
+    def accept(self, message: market_data_pb2.SubscribeMarketDataResponse, /) -> Iterator[M]:
+        for event in message.events:
+            value = self._accept(message.stream_epoch, event)
+            if value is not None:
+                yield value
+
+    def _accept(self, epoch: str, event: market_data_pb2.MarketDataEvent) -> M | None:
+        kind = event.WhichOneof("event")
+        place = self._places.get(event.subscription_id)
         if place is None:  # heartbeats and notices belong to no subscription
-            return
-        value = None
-        if event == "gap":
+            return None
+        if kind == "gap":
             self.gaps += 1
-        elif event == "snapshot":
-            is_first = place.snapshot(envelope.stream_epoch, envelope.sequence, envelope.snapshot.is_last)
-            value = self._snapshot(envelope.subscription_id, envelope.snapshot, is_first)
-        elif event == "update":
-            place.follow(envelope.stream_epoch, envelope.sequence, envelope.prev_sequence)
-            self.conflated += envelope.update.conflated_count
-            value = self._update(envelope.subscription_id, envelope.update)
-        if value is not None:
-            yield value
+        elif kind == "snapshot":
+            is_first = place.snapshot(epoch, event.sequence, event.snapshot.is_last)
+            return self._snapshot(event.subscription_id, event.snapshot, is_first)
+        elif kind == "update":
+            place.follow(epoch, event.sequence, event.prev_sequence)
+            self.conflated += event.conflated_count
+            return self._update(event.subscription_id, event.update)
+        return None
 
     def _snapshot(self, instrument: str, snapshot: market_data_pb2.MarketDataSnapshot, is_first: bool) -> M | None:
         raise AssertionError("a subclass says what its snapshots mean")
@@ -175,9 +184,7 @@ class MarketDataFeed(Generic[M]):
 def _delivery(interval_ms: int | None) -> market_data_pb2.MarketDataSubscription:
     if interval_ms is None:
         return market_data_pb2.MarketDataSubscription(delivery=market_data_pb2.DELIVERY_LATEST)
-    return market_data_pb2.MarketDataSubscription(
-        delivery=market_data_pb2.DELIVERY_INTERVAL, interval_ms=interval_ms
-    )
+    return market_data_pb2.MarketDataSubscription(delivery=market_data_pb2.DELIVERY_INTERVAL, interval_ms=interval_ms)
 
 
 class QuoteFeed(MarketDataFeed[Quote]):
@@ -248,17 +255,21 @@ class OrdersFeed:
     def request(self) -> orders_pb2.SubscribeOrdersRequest:
         return orders_pb2.SubscribeOrdersRequest(account=self._account, resume_from=self._place.reopen())
 
-    def accept(self, envelope: orders_pb2.SubscribeOrdersResponse, /) -> Iterator[OrderUpdate]:
-        event = envelope.WhichOneof("event")
-        if event == "gap":
+    def accept(self, message: orders_pb2.SubscribeOrdersResponse, /) -> Iterator[OrderUpdate]:
+        for event in message.events:
+            yield from self._accept(message.stream_epoch, event)
+
+    def _accept(self, epoch: str, event: orders_pb2.OrdersEvent) -> Iterator[OrderUpdate]:
+        kind = event.WhichOneof("event")
+        if kind == "gap":
             self.gaps += 1
-        elif event == "snapshot":
-            if self._place.snapshot(envelope.stream_epoch, envelope.sequence, envelope.snapshot.is_last):
+        elif kind == "snapshot":
+            if self._place.snapshot(epoch, event.sequence, event.snapshot.is_last):
                 self._snapshot.clear()
-            yield from self._take_snapshot(envelope.snapshot)
-        elif event == "update":
-            self._place.follow(envelope.stream_epoch, envelope.sequence, envelope.prev_sequence)
-            update = envelope.update
+            yield from self._take_snapshot(event.snapshot)
+        elif kind == "update":
+            self._place.follow(epoch, event.sequence, event.prev_sequence)
+            update = event.update
             order = convert.order(update.order)
             self._remember(order)
             yield OrderUpdate(order, convert.fill(update.fill) if update.HasField("fill") else None)
@@ -290,17 +301,21 @@ class AccountFeed:
     def request(self) -> accounts_pb2.SubscribeAccountRequest:
         return accounts_pb2.SubscribeAccountRequest(account=self._account, resume_from=self._place.reopen())
 
-    def accept(self, envelope: accounts_pb2.SubscribeAccountResponse, /) -> Iterator[Balance | Position]:
-        event = envelope.WhichOneof("event")
-        if event == "gap":
+    def accept(self, message: accounts_pb2.SubscribeAccountResponse, /) -> Iterator[Balance | Position]:
+        for event in message.events:
+            yield from self._accept(message.stream_epoch, event)
+
+    def _accept(self, epoch: str, event: accounts_pb2.AccountEvent) -> Iterator[Balance | Position]:
+        kind = event.WhichOneof("event")
+        if kind == "gap":
             self.gaps += 1
-        elif event == "snapshot":
-            self._place.snapshot(envelope.stream_epoch, envelope.sequence, envelope.snapshot.is_last)
-            yield from map(convert.balance, envelope.snapshot.balances)
-            yield from map(convert.position, envelope.snapshot.positions)
-        elif event == "update":
-            self._place.follow(envelope.stream_epoch, envelope.sequence, envelope.prev_sequence)
-            if envelope.update.HasField("balance"):
-                yield convert.balance(envelope.update.balance)
-            elif envelope.update.HasField("position"):
-                yield convert.position(envelope.update.position)
+        elif kind == "snapshot":
+            self._place.snapshot(epoch, event.sequence, event.snapshot.is_last)
+            yield from map(convert.balance, event.snapshot.balances)
+            yield from map(convert.position, event.snapshot.positions)
+        elif kind == "update":
+            self._place.follow(epoch, event.sequence, event.prev_sequence)
+            if event.update.HasField("balance"):
+                yield convert.balance(event.update.balance)
+            elif event.update.HasField("position"):
+                yield convert.position(event.update.position)

@@ -14,7 +14,7 @@ import grpc
 
 from tradewind.errors import ShuttingDown, SlowConsumer, TradewindError, Unavailable, from_rpc_error
 from tradewind.models import Order, OrderUpdate
-from tradewind.streams import Feed, MessageLost, OrdersFeed
+from tradewind.streams import Feed, MessageLost, OrdersFeed, is_only_acks
 
 T = TypeVar("T")
 
@@ -92,6 +92,7 @@ class AsyncWatch(Generic[T]):
                 self._call = self._open_call(self._feed.request())
                 self._messages = aiter(self._call)
             message = await anext(self._messages)
+            self._connected_before = True
             self._items.extend(self._feed.accept(message))
         except StopAsyncIteration:
             await self._reconnect(ShuttingDown("the server ended the stream", reason="SHUTTING_DOWN"))
@@ -104,8 +105,7 @@ class AsyncWatch(Generic[T]):
             if not self._closed:  # closing while another task reads ends that read; the reader sees the end, not this
                 raise
         else:
-            self._connected_before = True
-            if message.WhichOneof("event") != "ack":
+            if not is_only_acks(message):
                 self._failures = 0
             return message
         return None
