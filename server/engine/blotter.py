@@ -6,11 +6,11 @@ events themselves and decodes one when somebody asks for it: far more are made t
 
 from __future__ import annotations
 
-import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from fastpath.blotter import Tables
+from fastpath.blotter import Tables, changes
 from server.engine.events import (
     TRADING_STATUS_OPEN,
     BalanceView,
@@ -24,8 +24,6 @@ from server.engine.events import (
 from server.engine.limits import EngineLimits
 from server.instruments import Registry
 
-_FLAGS = struct.Struct("<I")
-_FLAGS_OFFSET = 28
 _SECTIONS = (
     "blotter.orders", "blotter.closed", "blotter.fills", "blotter.ledger", "blotter.statuses", "blotter.forgotten"
 )  # fmt: skip
@@ -41,6 +39,10 @@ class Changes(NamedTuple):
     fills: list[bytes]
     """The fill events, in order."""
 
+    @classmethod
+    def of(cls, events: bytes) -> Changes:
+        return cls(*changes(events))
+
 
 class Blotter:
     """Projection of the event stream. Memory is bounded: see EngineLimits.closed_orders and .fills."""
@@ -50,9 +52,9 @@ class Blotter:
         self.tables = Tables(closed_orders=limits.closed_orders, fills=limits.fills)
         """The packed events behind the views."""
 
-    def apply(self, events: bytes) -> Changes:
+    def apply(self, events: bytes) -> None:
         """Take over a batch of durable events."""
-        return Changes(*self.tables.apply(events))
+        self.tables.apply(events)
 
     def save(self) -> dict[str, bytes]:
         """The sections of a snapshot that hold the blotter."""
@@ -64,7 +66,7 @@ class Blotter:
 
     def order_event(self, order_id: int) -> bytes | None:
         """The newest event of an order, packed; None if there is no such order, or it was forgotten."""
-        return self.tables.orders.records.get(order_id)
+        return self.tables.orders.get(order_id)
 
     def view(self, record: bytes) -> OrderView:
         """The order that an event of it shows."""
@@ -72,23 +74,21 @@ class Blotter:
 
     def any_open(self, flag: int) -> bool:
         """Whether an open order has this OrderFlag."""
-        records = self.tables.orders.records
-        return any(
-            _FLAGS.unpack_from(records[order_id], _FLAGS_OFFSET)[0] & flag
-            for orders in self.tables.open_orders.values()
-            for order_id in orders
-        )
+        return self.tables.any_open(flag)
 
     def open_orders(self, account: int) -> list[OrderView]:
         """By order_id."""
-        records = self.tables.orders.records
-        return [self.view(records[order_id]) for order_id in sorted(self.tables.open_orders.get(account, ()))]
+        return [self.view(record) for record in self._open_records(self.tables.open_ids(account))]
 
     def open_records(self, account: int, before: int | None) -> Iterator[bytes]:
         """Open orders newest first, with ids below `before`, packed."""
-        for order_id in sorted(self.tables.open_orders.get(account, ()), reverse=True):
-            if before is None or order_id < before:
-                yield self.tables.orders.records[order_id]
+        ids = self.tables.open_ids(account)
+        older = ids if before is None else ids[: bisect_left(ids, before)]
+        return self._open_records(older[::-1])
+
+    def _open_records(self, ids: list[int]) -> Iterator[bytes]:
+        records = (self.tables.orders.get(order_id) for order_id in ids)
+        return (record for record in records if record is not None)
 
     def trading_status(self, instrument: int) -> int:
         """TradingStatus of an instrument that is defined, or (0) what was last set for all, OPEN if nothing was."""
@@ -96,14 +96,10 @@ class Blotter:
 
     def balances(self, account: int) -> list[BalanceView]:
         """By asset name; assets the account ever had."""
-        views = [
-            balance_view(decode(record), self._registry) for record in self.tables.balances.get(account, {}).values()
-        ]
+        views = [balance_view(decode(record), self._registry) for record in self.tables.balances(account)]
         return sorted(views, key=lambda view: view.asset.name)
 
     def positions(self, account: int) -> list[PositionView]:
         """By instrument name; instruments the account ever traded."""
-        views = [
-            position_view(decode(record), self._registry) for record in self.tables.positions.get(account, {}).values()
-        ]
+        views = [position_view(decode(record), self._registry) for record in self.tables.positions(account)]
         return sorted(views, key=lambda view: view.instrument.name)

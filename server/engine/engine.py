@@ -53,8 +53,13 @@ class Engine:
         self.command_sequence, self.time_ns = last_seq, ts_ns
         if not events:
             return
-        changes = self.blotter.apply(events)
-        self.log.append(int.from_bytes(events[-EVENT_SIZE:][:8], "little"), events, changes.accounts)
+        self.blotter.apply(events)
+        last_sequence = int.from_bytes(events[-EVENT_SIZE:][:8], "little")
+        if not self._listeners and not self.log.streams:  # while it recovers
+            self.log.append(last_sequence, events, ())
+            return
+        changes = Changes.of(events)
+        self.log.append(last_sequence, events, changes.accounts)
         for listener in self._listeners:
             try:
                 listener(changes)

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from fastpath import blotter, records
+from fastpath import records
+from fastpath.blotter_fills import Fills
+from fastpath.blotter_orders import Orders
 from server.engine.engine import Engine
 from server.engine.events import (
     BALANCE_CHANGED,
@@ -169,7 +171,7 @@ class History:
         chosen = (found + stored)[: query.limit]
         return chosen, _key(chosen[-1], 0) if len(chosen) == query.limit else None
 
-    async def _page(self, name: str, table: blotter.History, key_at: int, time_at: int, query: BlotterQuery) -> Records:
+    async def _page(self, name: str, table: Orders | Fills, key_at: int, time_at: int, query: BlotterQuery) -> Records:
         wanted = _matcher(query, time_at)
 
         def recent() -> Records:
@@ -185,7 +187,7 @@ class History:
         full = len(stored.records) == query.limit
         floor = max(following or 0, _key(stored.records[-1], key_at) if full else 0)
         merged = {_key(record, key_at): record for record in stored.records}
-        merged = {key: record for key, record in merged.items() if key not in table.records}
+        merged = {key: record for key, record in merged.items() if key not in table}
         merged |= {_key(record, key_at): record for record in newest}
         keys = sorted((key for key in merged if key >= floor), reverse=True)[: query.limit]
         return [merged[key] for key in keys], keys[-1] if len(keys) == query.limit else floor or None
