@@ -71,15 +71,23 @@ from fastpath.model cimport (
     qty_t,
     ts_t,
 )
-from fastpath.orders cimport WAIT_NONE, WAIT_TRIGGER, has_begun, is_conditional, is_trailing, takes_any_price, total_qty
+from fastpath.orders cimport (
+    WAIT_NONE,
+    WAIT_TRANSIT,
+    WAIT_TRIGGER,
+    has_begun,
+    is_conditional,
+    is_trailing,
+    takes_any_price,
+    total_qty,
+)
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
-from fastpath.sizing cimport REDUCING_FLAGS, reducible, size_order
+from fastpath.sizing cimport REDUCING_FLAGS, UNSIZED_FLAGS, reducible, size_order
 
 cdef enum:
     POST_ONLY_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE
     SUPPORTED_FLAGS = (POST_ONLY_FLAGS | REDUCING_FLAGS | ORDER_FLAG_PROTECTED | ORDER_FLAG_QUOTE_QTY
                        | ORDER_FLAG_CANCEL_ON_DISCONNECT)
-    UNSIZED_FLAGS = ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION      # qty is 0 until it enters the market
     GROUP_OWNER = 0x80000000      # an owner key made from a group, not an account
 
 cdef ts_t DAY_NS = 86_400_000_000_000
@@ -359,7 +367,7 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
         reason = check_trigger(amended)
     if reason == 0:
         reason = check_market_state(state, instrument, amended)
-    if reason != 0 or order.waiting != WAIT_NONE:
+    if reason != 0 or (order.waiting != WAIT_NONE and order.waiting != WAIT_TRANSIT):
         return reason
     if amended.flags & REDUCING_FLAGS and amended.qty - amended.cum_qty > reducible(state, amended):
         return REJECT_REASON_REDUCE_ONLY_VIOLATION

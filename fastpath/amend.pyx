@@ -138,15 +138,17 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
 
 cdef void amend_waiting(state_t* state, instrument_t* instrument, uint32_t number,
                         const order_record_t* amended) noexcept nogil:
-    """A conditional order waits on, with its new price, quantity or trigger."""
+    """The order waits on, with its new price, quantity or trigger."""
     cdef order_record_t* order = &state.orders.records[number]
     if waits_for_price(order):
         stop_waiting(state, instrument, number)
+    ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
     order.price = amended.price
     order.qty = amended.qty
     order.awaited_qty = amended.awaited_qty
     order.trigger_price = amended.trigger_price
     order.changed_ns = state.events.command.ts_ns
+    ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     if waits_for_price(order):
         start_waiting(state, instrument, number)
     events_order(&state.events, EVENT_ORDER_AMENDED, order)

@@ -8,7 +8,15 @@ from fastpath.heap cimport heap_holds
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, balance_t
 from fastpath.model cimport money_t
-from fastpath.orders cimport WAIT_NONE, order_is_open, order_record_t, orders_find, orders_find_client, waits_for_price
+from fastpath.orders cimport (
+    WAIT_NONE,
+    WAIT_TRANSIT,
+    order_is_open,
+    order_record_t,
+    orders_find,
+    orders_find_client,
+    waits_for_price,
+)
 from fastpath.pool cimport NIL, order_leaves
 from fastpath.settlement cimport held_amount, reserved_row
 from fastpath.state cimport instrument_t
@@ -45,8 +53,8 @@ cdef const char* audit_order(const state_t* state, uint32_t number) noexcept nog
         return b"an order is open without a slot, or closed with one"
     if order.slot == NIL:
         return NULL
-    if heap_holds(state.waiting_places, order.slot) != waits_for_price(order):
-        return b"a conditional order is not in its heap, or another is"
+    if heap_holds(state.waiting_places, order.slot) != (waits_for_price(order) or order.waiting == WAIT_TRANSIT):
+        return b"an order that waits for a price, or is on its way, is not in its heap, or another is"
     if order.waiting != WAIT_NONE:
         return NULL
     if state.pool.orders[order.slot].id != number:

@@ -20,6 +20,7 @@ from fastpath.model cimport (
     EVENT_ASSET_DEFINED,
     EVENT_INSTRUMENT_DEFINED,
     EVENT_TRADING_STATUS_CHANGED,
+    PAPER_MODEL_PESSIMISTIC,
     REJECT_REASON_ASSET_NOT_FOUND,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
@@ -36,6 +37,7 @@ from fastpath.state cimport asset_is_defined, find_instrument, instrument_t, sta
 
 cdef enum:
     MAX_FEE_PPM = 1_000_000       # the whole notional
+    MAX_LATENCY_NS = 1_000_000_000
 
 
 cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
@@ -98,6 +100,10 @@ cdef uint8_t check_instrument(const state_t* state, const instrument_def_t* new)
         return REJECT_REASON_INVALID_COMMAND
     # A rebate may not exceed the taker's fee, or each trade would drain the fee account.
     if (not 0 <= new.taker_fee_ppm <= MAX_FEE_PPM or not -new.taker_fee_ppm <= new.maker_fee_ppm <= MAX_FEE_PPM):
+        return REJECT_REASON_INVALID_COMMAND
+    if (not 0 <= new.latency_in_ns <= MAX_LATENCY_NS or not 0 <= new.latency_out_ns <= MAX_LATENCY_NS
+            or new.paper_model > PAPER_MODEL_PESSIMISTIC
+            or (not new.mirrored and (new.latency_in_ns != 0 or new.latency_out_ns != 0 or new.paper_model != 0))):
         return REJECT_REASON_INVALID_COMMAND
     if (state.instruments[new.instrument].definition.kind != 0
             and not same_instrument(&state.instruments[new.instrument].definition, new)):

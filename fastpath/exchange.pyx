@@ -16,21 +16,24 @@ from fastpath.definitions cimport define_account, define_asset, define_instrumen
 from fastpath.events cimport events_begin_command, events_end_command, events_reject_command, show_order
 from fastpath.followup cimport follow_up
 from fastpath.funding cimport adjust_balance
+from fastpath.heap cimport heap_t
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport FEE_ACCOUNT as FEES
 from fastpath.ledger cimport OUTSIDE_ACCOUNT as OUTSIDE
 from fastpath.ledger cimport balance_t, ledger_first_rows, position_t
 from fastpath.mass cimport mass_cancel, session_closed
+from fastpath.mirror cimport shown_side_t
 from fastpath.model cimport (
     COMMAND_ADJUST_BALANCE,
     COMMAND_AMEND,
+    COMMAND_ARRIVALS,
     COMMAND_CANCEL,
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_DEFINE_ASSET,
     COMMAND_DEFINE_INSTRUMENT,
     COMMAND_MASS_CANCEL,
     COMMAND_MIRROR_BEGIN,
-    COMMAND_MIRROR_END,
+    COMMAND_MIRROR_CANCELED,
     COMMAND_PLACE,
     COMMAND_SESSION_CLOSED,
     COMMAND_SET_DEADMAN_TIMER,
@@ -49,7 +52,7 @@ from fastpath.prefetch cimport FETCH_CELLS_AHEAD, FETCH_ROWS_AHEAD, prefetch_cel
 from fastpath.settlement cimport flush_ledger
 from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
-from fastpath.timers cimport next_timer, run_timers, set_deadman_timer
+from fastpath.timers cimport next_timer, run_arrivals, run_timers, set_deadman_timer
 from fastpath.trading cimport cancel, place
 from fastpath.triggers cimport WATCHED_PRICES, reach_t, trigger_reach
 
@@ -68,10 +71,12 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
         cancel(state, command)
     elif command.kind == COMMAND_AMEND:
         amend(state, command)
-    elif COMMAND_MIRROR_BEGIN <= command.kind <= COMMAND_MIRROR_END:
+    elif COMMAND_MIRROR_BEGIN <= command.kind <= COMMAND_MIRROR_CANCELED:
         mirror_command(state, command)
     elif command.kind == COMMAND_TIMER:
         run_timers(state, command)
+    elif command.kind == COMMAND_ARRIVALS:
+        run_arrivals(state, command)
     elif command.kind == COMMAND_MASS_CANCEL:
         mass_cancel(state, command)
     elif command.kind == COMMAND_SESSION_CLOSED:
@@ -211,6 +216,19 @@ cdef class Exchange:
         return None if due == INT64_MAX else due
 
     @property
+    def next_arrival_ns(self) -> int | None:
+        """When the next ARRIVALS command is due; None: no order is on its way to a mirrored venue."""
+        return self.state.transit.items[0].key if self.state.transit.count > 0 else None
+
+    def arriving(self, int64_t ts_ns) -> set:
+        """The instruments to which orders get by that time: their mirrors must be up to date then."""
+        self.guard()
+        cdef const heap_t* transit = &self.state.transit
+        cdef uint32_t i
+        return {self.state.orders.records[transit.items[i].number].instrument
+                for i in range(transit.count) if transit.items[i].key <= ts_ns}
+
+    @property
     def order_count(self) -> int:
         """Orders ever stored, refused ones included."""
         return self.state.orders.count
@@ -241,6 +259,23 @@ cdef class Exchange:
         finally:
             free(out)
         return tuple(sides)
+
+    def taken(self, uint32_t instrument) -> list:
+        """(side, price, lots) of what paper orders have taken of the levels that a mirror shows. KeyError if there is no such
+        instrument."""
+        self.guard()
+        cdef const instrument_t* found = find_instrument(self.state, instrument)
+        cdef const shown_side_t* shown
+        cdef uint32_t side, i
+        if found == NULL:
+            raise KeyError(instrument)
+        levels = []
+        for side in range(2 if found.mirror != NULL else 0):
+            shown = &found.mirror.shown[side]
+            for i in range(shown.count):
+                if shown.levels[i].consumed > 0:
+                    levels.append((side + 1, shown.levels[i].price, shown.levels[i].consumed))
+        return levels
 
     def watched(self, uint32_t instrument) -> list:
         """What conditional orders of the instrument wait for: (low, high) of the last, bid, ask and middle price.

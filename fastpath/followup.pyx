@@ -27,6 +27,7 @@ from fastpath.orders cimport (
     WAIT_MORE,
     WAIT_NONE,
     WAIT_PARENT,
+    WAIT_TRANSIT,
     WAIT_TRIGGER,
     first_wait,
     is_conditional,
@@ -39,7 +40,7 @@ from fastpath.orders cimport (
 )
 from fastpath.sizing cimport REDUCING_FLAGS, reducible
 from fastpath.state cimport instrument_t, touch_market
-from fastpath.trading cimport shrink, trigger, withdraw
+from fastpath.trading cimport call_back, shrink, trigger, withdraw
 from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
 
 
@@ -80,6 +81,8 @@ cdef void reduce_open(state_t* state, uint32_t number, qty_t by, int cancel_reas
     if waits_for_price(order) and off == working:
         stop_waiting(state, instrument, number)
         wait_for_parent(order)
+    elif order.waiting == WAIT_TRANSIT and off == working:
+        call_back(state, order.slot)
     elif order.waiting == WAIT_NONE:
         if off < working:
             book_reduce(instrument.book, order.slot, off)
@@ -159,7 +162,7 @@ cdef void grow(state_t* state, uint32_t number, qty_t by) noexcept nogil:
     """A child has so much more to work with, wherever it is."""
     cdef order_record_t* child = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[child.instrument]
-    if child.waiting == WAIT_NONE:
+    if child.waiting == WAIT_NONE or child.waiting == WAIT_TRANSIT:
         grow_in_market(state, number, by)
         return
     child.qty += by

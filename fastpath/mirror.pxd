@@ -2,7 +2,8 @@
 #
 # The venue is pictured level by level (MIRROR_BEGIN, MIRROR_LEVEL best first, MIRROR_END). A paper taker walks the picture and
 # consumes what it takes: a level's consumed quantity is remembered from picture to picture for as long as the venue displays
-# the price, and never exceeds what is displayed, so no displayed quantity fills twice. Paper orders that rest do so in a book
+# the price, and never exceeds what is displayed, so no displayed quantity fills twice. Beyond the last level of a picture nothing
+# is known: what was consumed there is remembered until a picture gets there. Paper orders that rest do so in a book
 # of their own: they trade with the venue only, never with each other, so that book may well be crossed.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -23,6 +24,8 @@ cdef struct shown_level_t:
 cdef struct shown_side_t:
     shown_level_t levels[MIRROR_LEVELS]    # best first
     uint32_t count
+    shown_level_t beyond[MIRROR_LEVELS]    # worse than all levels: what was consumed there; the worst are forgotten
+    uint32_t beyond_count
 
 cdef struct mirror_t:
     shown_side_t shown[2]         # by side - 1

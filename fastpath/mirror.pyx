@@ -70,6 +70,7 @@ cdef void mirror_free(mirror_t* mirror) noexcept nogil:
 
 cdef void mirror_begin(mirror_t* mirror, uint8_t state) noexcept nogil:
     mirror.incoming[0].count = mirror.incoming[1].count = 0
+    mirror.incoming[0].beyond_count = mirror.incoming[1].beyond_count = 0
     mirror.broken = 0
     mirror.receiving = 1
     mirror.incoming_state = state
@@ -97,14 +98,22 @@ cdef bint mirror_level(mirror_t* mirror, uint8_t side, price_t price, qty_t qty)
 
 
 cdef void remember_consumed(const shown_side_t* old, shown_side_t* new, uint8_t side) noexcept nogil:
-    """Carry over what was consumed at each price both pictures show, never more than is displayed now."""
-    cdef uint32_t i = 0
-    cdef uint32_t j
-    for j in range(new.count):
-        while i < old.count and worse(side, new.levels[j].price, old.levels[i].price):
-            i += 1
-        if i < old.count and old.levels[i].price == new.levels[j].price:
-            new.levels[j].consumed = min(old.levels[i].consumed, new.levels[j].qty)
+    """Carry over what was consumed: at a price the new picture shows, never more than is displayed now; at a price worse
+    than all it shows, as it was. What it should show and does not is gone."""
+    cdef uint32_t total = old.count + old.beyond_count
+    cdef uint32_t i, j = 0
+    cdef shown_level_t level
+    new.beyond_count = 0
+    for i in range(total):
+        level = old.levels[i] if i < old.count else old.beyond[i - old.count]
+        while j < new.count and worse(side, level.price, new.levels[j].price):
+            j += 1
+        if j < new.count and new.levels[j].price == level.price:
+            new.levels[j].consumed = min(level.consumed, new.levels[j].qty)
+        elif j == new.count and level.consumed > 0 and new.beyond_count < MIRROR_LEVELS:
+            level.qty = level.consumed
+            new.beyond[new.beyond_count] = level
+            new.beyond_count += 1
 
 
 cdef bint mirror_end(mirror_t* mirror) noexcept nogil:
@@ -138,8 +147,10 @@ cdef qty_t mirror_displayed(const mirror_t* mirror, uint8_t side, price_t price)
 
 
 cdef uint64_t side_hash(const shown_side_t* shown, uint64_t seed) noexcept nogil:
-    cdef uint64_t h = mix(seed, shown.count)
+    cdef uint64_t h = mix(mix(seed, shown.count), shown.beyond_count)
     cdef uint32_t i
+    for i in range(shown.beyond_count):
+        h = mix(mix(h, <uint64_t>shown.beyond[i].price), <uint64_t>shown.beyond[i].consumed)
     for i in range(shown.count):
         h = mix(mix(h, <uint64_t>shown.levels[i].price), <uint64_t>shown.levels[i].qty)
         h = mix(h, <uint64_t>shown.levels[i].consumed)

@@ -96,6 +96,12 @@ cpdef enum LinkType:
     LINK_TYPE_OTO = 2
     LINK_TYPE_BRACKET = 3
 
+cpdef enum PaperModel:           # when orders that rest at a mirrored venue fill
+    PAPER_MODEL_UNSPECIFIED = 0  # as QUEUE
+    PAPER_MODEL_OPTIMISTIC = 1   # first in the queue: every trade at their price is theirs
+    PAPER_MODEL_QUEUE = 2        # behind what was displayed when they came, as far as it is still there
+    PAPER_MODEL_PESSIMISTIC = 3  # last in the queue: only when the market trades through their price
+
 cpdef enum OrderFlag:            # bit set in command_t.flags and event_t.flags
     ORDER_FLAG_POST_ONLY = 1
     ORDER_FLAG_POST_ONLY_SLIDE = 2
@@ -104,7 +110,7 @@ cpdef enum OrderFlag:            # bit set in command_t.flags and event_t.flags
     ORDER_FLAG_QUOTE_QTY = 16        # command_t.amount is the quote money to spend; qty is 0
     ORDER_FLAG_CANCEL_ON_DISCONNECT = 32
     ORDER_FLAG_PROTECTED = 64        # a MARKET order whose price field bounds it
-    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger or its parent
+    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger or its parent, or is on its way
 
 cpdef enum RejectReason:
     REJECT_REASON_UNSPECIFIED = 0
@@ -185,10 +191,12 @@ cpdef enum CommandKind:
     COMMAND_TIMER = 21               # time has come to ts_ns: expire what is due
     COMMAND_SESSION_CLOSED = 22      # cancel-on-disconnect of session (0: of all)
     COMMAND_SET_DEADMAN_TIMER = 23   # cancel all orders of account at expire_ns unless set again before; 0: off
+    COMMAND_ARRIVALS = 24            # orders on their way to a mirrored venue whose time has come get there
     COMMAND_MIRROR_BEGIN = 30        # a new picture of a venue's book follows; flags = MirrorState
     COMMAND_MIRROR_LEVEL = 31        # side, price, qty displayed by the venue
     COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty (0: what it fills is known already)
     COMMAND_MIRROR_END = 33
+    COMMAND_MIRROR_CANCELED = 34     # of display_qty at side and price, qty was canceled: the queue there moves up
 
 cpdef enum MirrorState:
     MIRROR_STALE = 0                 # no picture to trust: takers are refused, nothing fills
@@ -272,13 +280,15 @@ cdef packed struct instrument_def_t: # DEFINE_INSTRUMENT: the same 192 bytes. Se
     money_t  min_notional            #  64 quote units
     int64_t  maker_fee_ppm           #  72 parts per million of notional, may be negative (rebate)
     int64_t  taker_fee_ppm           #  80
-    char     name[64]                #  88 venue:SYMBOL
+    char     name[48]                #  88 venue:SYMBOL
+    ts_t     latency_in_ns           # 136 mirrored: how long an order takes to the venue
+    ts_t     latency_out_ns          # 144 mirrored: how long what happens there takes to us; the mirror is late by it
     char     tick_size[16]           # 152 decimal text, for whoever reads a journal
     char     lot_size[16]            # 168
-    uint8_t  asset_class             # 184 spot, perpetual, ...: for names and views; no rule of the exchange reads these five
+    uint8_t  asset_class             # 184 spot, perpetual, ...: for names and views; no rule of the exchange reads these four
     uint8_t  tradable                # 185
     int8_t   contract_exponent       # 186 contract size = contract_mantissa * 10**contract_exponent
-    uint8_t  pad
+    uint8_t  paper_model             # 187 PaperModel
     int32_t  contract_mantissa       # 188
 
 cdef packed struct account_def_t:    # DEFINE_ACCOUNT: the same 192 bytes

@@ -1,16 +1,17 @@
 """Fills of resting paper orders. The rules, as docs/orders.md tells them to traders:
 
 - A picture whose opposite side reaches an order's price fills it, at its own price, up to what is displayed there and not
-  consumed yet. Better prices first, then older orders.
+  consumed yet. Better prices first, then older orders. PESSIMISTIC: only one whose opposite side goes beyond that price.
 - A print at a price strictly worse for the aggressor than the order's has traded through it: it fills.
-- A print at the order's price first works off the quantity that was displayed there when the order came; what is
-  printed beyond that fills it. An order deeper than the picture showed starts with what the picture shows at its first print.
+- A print at the order's price. OPTIMISTIC: fills it. PESSIMISTIC: does not. QUEUE: first works off the quantity that was displayed
+  there when the order came; what is printed beyond that fills it. An order deeper than the picture showed starts with
+  what the picture shows at its first print. Cancellations at its price are spread evenly over those ahead and behind.
 - A print's quantity is shared in price-time order and never used twice; it advances every queue at its price.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, uint8_t, uint32_t
 
-from fastpath.arith cimport product
+from fastpath.arith cimport product, share
 from fastpath.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take, order_price
 from fastpath.events cimport events_reject_command
 from fastpath.ledger cimport ledger_can_move
@@ -20,14 +21,16 @@ from fastpath.mirror cimport (
     mirror_displayed,
     mirror_end,
     mirror_level,
-    mirror_t,
     worse,
 )
 from fastpath.model cimport (
     COMMAND_MIRROR_BEGIN,
+    COMMAND_MIRROR_CANCELED,
     COMMAND_MIRROR_END,
     COMMAND_MIRROR_LEVEL,
     MIRROR_LIVE,
+    PAPER_MODEL_OPTIMISTIC,
+    PAPER_MODEL_PESSIMISTIC,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
     REJECT_REASON_INVALID_COMMAND,
     SIDE_BUY,
@@ -61,6 +64,10 @@ cdef void mirror_command(state_t* state, const command_t* command) noexcept nogi
             touch_market(state, instrument)
     elif command.price <= 0 or command.qty < 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
         valid = False
+    elif command.kind == COMMAND_MIRROR_CANCELED:
+        valid = 0 < command.qty <= command.display_qty
+        if valid and instrument.mirror.state == MIRROR_LIVE:
+            move_up(state, instrument, command)
     elif instrument.mirror.state == MIRROR_LIVE:
         fill_printed(state, instrument, command)
     if not valid:
@@ -96,15 +103,18 @@ cdef void fill_crossed(state_t* state, instrument_t* instrument, uint8_t side) n
     cdef const order_record_t* order
     cdef uint32_t slot
     cdef qty_t open_qty, filled
+    cdef price_t beyond = 0
+    if instrument.definition.paper_model == PAPER_MODEL_PESSIMISTIC:
+        beyond = 1 if side == SIDE_BUY else -1
     while True:
         slot = first_resting(instrument, side)
         if slot == NIL:
             return
         order = &state.orders.records[state.pool.orders[slot].id]
         open_qty = state.pool.orders[slot].qty
-        if not can_pay(state, instrument, order, open_qty):
+        if not can_pay(state, instrument, order, open_qty) or (beyond < 0 and order.price == INT64_MAX):
             return
-        filled = mirror_consume(instrument.mirror, side, order.price, open_qty)
+        filled = mirror_consume(instrument.mirror, side, order.price - beyond, open_qty)
         if filled == 0:
             return
         fill_maker(state, instrument, slot, filled)
@@ -130,7 +140,7 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
         open_qty = state.pool.orders[slot].qty
         filled = min(left, open_qty)
         if order.price == trade.price:
-            filled = min(filled, beyond_queue(instrument.mirror, order, trade.qty))
+            filled = min(filled, printed_for(instrument, order, trade.qty))
         if filled > 0:
             if not can_pay(state, instrument, order, filled):
                 return
@@ -139,11 +149,28 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
         slot = next_slot
 
 
-cdef qty_t beyond_queue(const mirror_t* mirror, order_record_t* order, qty_t printed) noexcept nogil:
-    """Advance the order in its queue by a print at its price; returns what the print leaves for it."""
+cdef void move_up(state_t* state, instrument_t* instrument, const command_t* canceled) noexcept nogil:
+    """Of what was displayed at a price, some was canceled: as much of it ahead of an order as behind, in proportion."""
+    cdef order_record_t* order
+    cdef uint32_t slot = first_resting(instrument, canceled.side)
+    while slot != NIL:
+        order = &state.orders.records[state.pool.orders[slot].id]
+        if worse(canceled.side, order.price, canceled.price):
+            return
+        if order.price == canceled.price and order.queue_ahead > 0:
+            order.queue_ahead -= share(order.queue_ahead, canceled.qty, canceled.display_qty)
+        slot = book_next(instrument.book, slot)
+
+
+cdef qty_t printed_for(const instrument_t* instrument, order_record_t* order, qty_t printed) noexcept nogil:
+    """What a print at the order's price leaves for it; in its queue it moves up by the print."""
     cdef qty_t displayed
+    if instrument.definition.paper_model == PAPER_MODEL_OPTIMISTIC:
+        return printed
+    if instrument.definition.paper_model == PAPER_MODEL_PESSIMISTIC:
+        return 0
     if order.queue_ahead < 0:
-        displayed = mirror_displayed(mirror, order.side, order.price)
+        displayed = mirror_displayed(instrument.mirror, order.side, order.price)
         order.queue_ahead = max(displayed, 0)
     if printed <= order.queue_ahead:
         order.queue_ahead -= printed

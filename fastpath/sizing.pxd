@@ -2,12 +2,13 @@
 
 from libc.stdint cimport uint8_t
 
-from fastpath.model cimport ORDER_FLAG_CLOSE_POSITION, ORDER_FLAG_REDUCE_ONLY, qty_t
+from fastpath.model cimport ORDER_FLAG_CLOSE_POSITION, ORDER_FLAG_QUOTE_QTY, ORDER_FLAG_REDUCE_ONLY, qty_t
 from fastpath.orders cimport order_record_t
 from fastpath.state cimport instrument_t, state_t
 
 cdef enum:
     REDUCING_FLAGS = ORDER_FLAG_REDUCE_ONLY | ORDER_FLAG_CLOSE_POSITION
+    UNSIZED_FLAGS = ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION      # qty is 0 until it enters the market
 
 # Set the order's quantity as it enters the market. The reason to refuse it, 0 if there is none.
 cdef uint8_t size_order(state_t* state, const instrument_t* instrument, order_record_t* order) noexcept nogil

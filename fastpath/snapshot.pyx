@@ -30,7 +30,7 @@ from fastpath.ledger cimport balance_t, ledger_reindex, position_t
 from fastpath.links cimport group_t, links_reindex
 from fastpath.mirror cimport mirror_new, mirror_t
 from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, qty_t, ts_t
-from fastpath.orders cimport WAIT_NONE, is_trailing, order_is_open, order_record_t, orders_reindex
+from fastpath.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, waits_for_price
 from fastpath.pool cimport NIL, order_leaves, pool_take
 from fastpath.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, state_free, state_new
 
@@ -54,6 +54,7 @@ cdef enum Section:                # in the order of the file
     RESTING
     EXPIRIES
     WAITING
+    TRANSIT
     TOUCHED
 
 cdef struct section_t:
@@ -200,6 +201,7 @@ cdef bytes save_heaps(const state_t* state):
     cdef uint32_t number, heap
     cdef list waiting = []
     cdef bytes expiries = heap_items(&state.expiries, 0)
+    cdef bytes transit = heap_items(&state.transit, 0)
     cdef bytes items
     for number in range(1, state.bounds.max_instruments + 1):
         for heap in range(TRIGGER_HEAPS):
@@ -207,7 +209,8 @@ cdef bytes save_heaps(const state_t* state):
                 waiting.append(heap_items(&state.instruments[number].waiting[heap], heap))
     items = b"".join(waiting)
     return (section(EXPIRIES, <const char*>expiries, sizeof(saved_heap_item_t), len(expiries) // sizeof(saved_heap_item_t))
-            + section(WAITING, <const char*>items, sizeof(saved_heap_item_t), len(items) // sizeof(saved_heap_item_t)))
+            + section(WAITING, <const char*>items, sizeof(saved_heap_item_t), len(items) // sizeof(saved_heap_item_t))
+            + section(TRANSIT, <const char*>transit, sizeof(saved_heap_item_t), len(transit) // sizeof(saved_heap_item_t)))
 
 
 cdef bytes save_touched(const state_t* state):
@@ -407,7 +410,7 @@ cdef int load_heaps(state_t* state, cursor_t* cursor) except -1:
     items = <const saved_heap_item_t*>take(cursor, WAITING, sizeof(saved_heap_item_t), state.orders.open_count, &count)
     for at in range(count):
         order = open_order(state, items[at].number)
-        if order.waiting == WAIT_NONE or items[at].heap >= TRIGGER_HEAPS or state.instruments[order.instrument].book == NULL:
+        if not waits_for_price(order) or items[at].heap >= TRIGGER_HEAPS or state.instruments[order.instrument].book == NULL:
             raise ValueError(f"order record {items[at].number} waits for nothing")
         instrument = &state.instruments[order.instrument]
         instrument.waiting_count += 1
@@ -416,6 +419,14 @@ cdef int load_heaps(state_t* state, cursor_t* cursor) except -1:
             if not heap_reserve(&instrument.waiting[heap], instrument.waiting_count):
                 raise MemoryError
         heap_push(&instrument.waiting[items[at].heap], state.waiting_places, items[at].key, items[at].number, order.slot)
+    items = <const saved_heap_item_t*>take(cursor, TRANSIT, sizeof(saved_heap_item_t), state.orders.open_count, &count)
+    if not heap_reserve(&state.transit, state.pool.count + 1):
+        raise MemoryError
+    for at in range(count):
+        order = open_order(state, items[at].number)
+        if order.waiting != WAIT_TRANSIT:
+            raise ValueError(f"order record {items[at].number} is not on its way")
+        heap_push(&state.transit, state.waiting_places, items[at].key, items[at].number, order.slot)
     return 0
 
 

@@ -55,7 +55,8 @@ cdef struct state_t:
     sink_t         sink
     heap_t         expiries       # open orders that end at a time
     uint32_t*      expiry_places  # by pool slot
-    uint32_t*      waiting_places # in the heap of a conditional order's instrument, by pool slot
+    heap_t         transit        # orders on their way to mirrored venues, by when they get there
+    uint32_t*      waiting_places # in `transit` or in the heap of a conditional order's instrument, by pool slot
     touched_t      touched
     ts_t*          deadman_ns     # by account: when all its orders are canceled; 0: never
     ts_t           next_deadman_ns    # none goes off before; INT64_MAX: none is set
@@ -74,6 +75,11 @@ cdef inline instrument_t* find_instrument(const state_t* state, uint32_t number)
     if 0 < number <= state.bounds.max_instruments and state.instruments[number].definition.kind != 0:
         return &state.instruments[number]
     return NULL
+
+
+cdef inline ts_t travel_ns(const instrument_t* instrument) noexcept nogil:
+    """From when an order is sent until what came of it is known here; 0 for books of our own."""
+    return instrument.definition.latency_in_ns + instrument.definition.latency_out_ns
 
 
 cdef inline account_def_t* find_account(const state_t* state, uint32_t number) noexcept nogil:

@@ -70,6 +70,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     orders_close(&state.orders)
     sink_close(&state.sink)
     heap_close(&state.expiries)
+    heap_close(&state.transit)
     free(state.expiry_places)
     free(state.waiting_places)
     free(state.touched.items)
@@ -103,6 +104,8 @@ cdef uint64_t state_hash(const state_t* state) noexcept nogil:
     cdef uint32_t number
     for number in range(state.touched.count):
         h = mix(h, state.touched.items[(state.touched.first + number) % (state.bounds.max_instruments + 1)])
+    for number in range(state.transit.count):
+        total += mix(mix(11, <uint64_t>state.transit.items[number].key), state.transit.items[number].number)
     total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments) + links_hash(&state.links)
     for number in range(1, state.bounds.max_assets + 1):
         if state.assets[number].kind != 0:

@@ -6,6 +6,7 @@ from fastpath.model cimport command_t
 from fastpath.state cimport state_t
 
 cdef void run_timers(state_t* state, const command_t* command) noexcept nogil
+cdef void run_arrivals(state_t* state, const command_t* command) noexcept nogil
 cdef void set_deadman_timer(state_t* state, const command_t* command) noexcept nogil
 
 # When the next TIMER command is due; INT64_MAX: never, as things stand.

@@ -1,4 +1,7 @@
-"""Expiry and dead-man timers. A TIMER command brings the time; everything due by then happens, the earliest first."""
+"""Expiry, dead-man timers and arrivals. A command brings the time; everything due by then happens, the earliest first.
+
+TIMER is for what ends, ARRIVALS for orders that get to a venue: between the two, the venue's market is brought up to date.
+"""
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
@@ -16,7 +19,7 @@ from fastpath.model cimport (
     ts_t,
 )
 from fastpath.state cimport find_account
-from fastpath.trading cimport withdraw
+from fastpath.trading cimport arrive, withdraw
 
 
 cdef void run_timers(state_t* state, const command_t* command) noexcept nogil:
@@ -37,6 +40,11 @@ cdef void run_timers(state_t* state, const command_t* command) noexcept nogil:
             cancel_matching(state, &wanted)
         else:
             state.next_deadman_ns = min(state.next_deadman_ns, state.deadman_ns[account])
+
+
+cdef void run_arrivals(state_t* state, const command_t* command) noexcept nogil:
+    while state.transit.count > 0 and state.transit.items[0].key <= command.ts_ns:
+        arrive(state, state.transit.items[0].number)
 
 
 cdef void set_deadman_timer(state_t* state, const command_t* command) noexcept nogil:

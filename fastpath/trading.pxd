@@ -12,6 +12,12 @@ cdef void cancel(state_t* state, const command_t* command) noexcept nogil
 # A waiting order's time has come: it arrives at the market, or is canceled if it may not. It is in no trigger heap any more.
 cdef void trigger(state_t* state, uint32_t number) noexcept nogil
 
+# An order on its way gets to its venue: it trades, rests, or is canceled if it may not.
+cdef void arrive(state_t* state, uint32_t number) noexcept nogil
+
+# The order that holds this slot is on its way no more.
+cdef void call_back(state_t* state, uint32_t slot) noexcept nogil
+
 # An open order loses lots, which the book has been told already.
 cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil
 

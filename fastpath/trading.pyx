@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 from fastpath.admission cimport admit, expiry_of
 from fastpath.book cimport book_remove
 from fastpath.events cimport events_next, events_order, events_reject_command
-from fastpath.heap cimport heap_reserve
+from fastpath.heap cimport heap_push, heap_remove, heap_reserve
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_position, ledger_reserve
 from fastpath.links cimport group_t, links_check, links_is_child, links_join, links_refuse
@@ -65,8 +65,10 @@ from fastpath.orders cimport (
     WAIT_MORE,
     WAIT_NONE,
     WAIT_PARENT,
+    WAIT_TRANSIT,
     body_digest,
     first_wait,
+    has_begun,
     order_is_open,
     order_record_t,
     orders_append,
@@ -76,7 +78,8 @@ from fastpath.orders cimport (
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
-from fastpath.state cimport find_account, find_instrument, touch_market
+from fastpath.sizing cimport UNSIZED_FLAGS
+from fastpath.state cimport find_account, find_instrument, touch_market, travel_ns
 from fastpath.triggers cimport can_wait, start_waiting, stop_waiting
 
 
@@ -141,6 +144,8 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     if reason == 0:
         taker.slot = pool_take(state.pool)
         reason = find_room(state, instrument, order, taker.slot)
+        if reason == 0 and order.waiting == WAIT_NONE and travel_ns(instrument) > 0:
+            order.waiting = WAIT_TRANSIT
         if reason == 0 and order.waiting == WAIT_NONE:
             reason = trade(state, instrument, number, &taker, &result)
         if reason != 0 and taker.slot != NIL:
@@ -156,6 +161,10 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     if order.waiting == WAIT_PARENT:
         order.awaited_qty = order.qty
         order.qty = 0
+    if order.waiting == WAIT_TRANSIT:
+        send_off(state, instrument, number, taker.slot)
+        events_order(&state.events, EVENT_ORDER_ACCEPTED, order)
+        return
     if order.waiting != WAIT_NONE:
         open_order(state, instrument, number, taker.slot)
         if waits_for_price(order):
@@ -185,7 +194,8 @@ cdef void refuse_group(state_t* state, uint32_t account, uint64_t link_id) noexc
 cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_record_t* order,
                        uint32_t slot) noexcept nogil:
     """Memory for whatever may become of the order, so that nothing can fail once it is accepted."""
-    if slot == NIL or not heap_reserve(&state.expiries, state.pool.count + 1):
+    if (slot == NIL or not heap_reserve(&state.expiries, state.pool.count + 1)
+            or not heap_reserve(&state.transit, state.pool.count + 1)):
         return REJECT_REASON_CAPACITY
     if waits_for_price(order) and not can_wait(state, instrument, order):
         return REJECT_REASON_OPEN_ORDER_LIMIT
@@ -206,18 +216,58 @@ cdef void trigger(state_t* state, uint32_t number) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
     cdef uint32_t slot = order.slot
-    cdef taker_t taker
-    cdef match_t result
     cdef bint returns = order.waiting == WAIT_MORE
-    cdef uint8_t reason
+    cdef bint travels = travel_ns(instrument) > 0
     take_off_market(state, instrument, number)
-    order.waiting = WAIT_NONE
+    order.waiting = WAIT_TRANSIT if travels else WAIT_NONE
     order.changed_ns = state.events.command.ts_ns
     if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and not returns:
         order.price = order.trigger_price + (order.price if order.side == SIDE_BUY else -order.price)
     events_order(&state.events, EVENT_ORDER_TRIGGERED, order)
+    go_to_market(state, instrument, number, slot, travels)
+
+
+cdef void arrive(state_t* state, uint32_t number) noexcept nogil:
+    """An order gets to its mirrored venue."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[order.instrument]
+    cdef uint32_t slot = order.slot
+    call_back(state, slot)
+    take_off_market(state, instrument, number)
+    order.waiting = WAIT_NONE
+    order.changed_ns = state.events.command.ts_ns
+    events_order(&state.events, EVENT_ORDER_AMENDED, order)
+    go_to_market(state, instrument, number, slot, False)
+
+
+cdef void send_off(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot) noexcept nogil:
+    """An order that was admitted sets out for its mirrored venue. One sized by money or position is sized there again."""
+    cdef order_record_t* order = &state.orders.records[number]
+    order.waiting = WAIT_TRANSIT
+    if order.flags & UNSIZED_FLAGS:
+        order.qty = 0
+    open_order(state, instrument, number, slot)
+    heap_push(&state.transit, state.waiting_places, state.events.command.ts_ns + travel_ns(instrument), number, slot)
+
+
+cdef void call_back(state_t* state, uint32_t slot) noexcept nogil:
+    """An order is on its way no more."""
+    heap_remove(&state.transit, state.waiting_places, slot)
+
+
+cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
+                       bint travels) noexcept nogil:
+    """An order that was taken off whatever it waited for enters, sets out, or is canceled if it may not."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef taker_t taker
+    cdef match_t result
+    cdef uint8_t reason
+    order.waiting = WAIT_NONE
     reason = admit(state, instrument, order, &taker)
     taker.slot = slot
+    if reason == 0 and travels:
+        send_off(state, instrument, number, slot)
+        return
     if reason == 0:
         reason = trade(state, instrument, number, &taker, &result)
     if reason != 0:
@@ -274,7 +324,7 @@ cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_
     cdef order_record_t* order = &state.orders.records[number]
     ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
     order.qty -= by
-    if order.qty == order.cum_qty and order.waiting == WAIT_NONE:
+    if order.qty == order.cum_qty and has_begun(order):
         order.waiting = WAIT_MORE
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     order.changed_ns = state.events.command.ts_ns
@@ -318,6 +368,8 @@ cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel
     cdef instrument_t* instrument = &state.instruments[order.instrument]
     if waits_for_price(order):
         stop_waiting(state, instrument, number)
+    elif order.waiting == WAIT_TRANSIT:
+        call_back(state, order.slot)
     elif order.waiting == WAIT_NONE:
         book_remove(instrument.book, order.slot)
         touch_market(state, instrument)

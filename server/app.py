@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,7 @@ from server.errors import Unavailable
 from server.failpoints import from_environment
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
+from server.instruments import Instrument
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
 from server.market_bus import BusMarkets, BusPublisher
 from server.observability import (
@@ -58,6 +59,7 @@ from server.storage.tick_history import TickHistory
 from server.stores import Stores
 from server.tokens import TokenStore
 from server.venues.internal import InternalVenue
+from server.venues.late_market import LateMarket
 from server.venues.paper import PaperVenue
 
 STOPPED_HARD = 130
@@ -161,7 +163,10 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
     internal = InternalVenue(engine, hub, runner)
     internal.start()
     parts.callback(internal.stop)
-    paper = PaperVenue(engine, hub, runner.wake)
+    late = LateMarket(hub)
+    late.start()
+    parts.callback(late.stop)
+    paper = PaperVenue(engine, late, runner.wake)
     runner.mirror = paper
     paper.start()
     parts.callback(paper.stop)
@@ -196,7 +201,10 @@ async def _start_markets(
     parts: contextlib.AsyncExitStack,
 ) -> None:
     """Connect to venues, and publish what they send if there is a bus; or follow a server that does."""
-    define = trading.define_instruments
+
+    async def define(instruments: Sequence[Instrument]) -> list[Instrument]:
+        return await trading.define_instruments([config.paper.applied(each) for each in instruments])
+
     if config.feeds.mode == "bus":
         assert bus is not None, "the configuration was checked"
         followed = BusMarkets(bus, hub, trading.registry, define, board)

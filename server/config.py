@@ -11,6 +11,7 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,11 +24,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from fastpath.model import PaperModel
 from server.errors import ConfigError
+from server.instruments import Instrument
 
 DEFAULT_FILE = Path("tradewind.toml")
 ENV_PREFIX = "TRADEWIND_"
 _DELIMITER = "__"
+_NS_PER_MS = 1_000_000
 
 
 class _Section(BaseModel):
@@ -161,6 +165,50 @@ class FeedSettings(_Section):
     )
 
 
+class PaperRules(_Section):
+    """How paper orders on instruments of a venue fill; what is not given is as in the section."""
+
+    model: Literal["optimistic", "queue", "pessimistic"] | None = None
+    latency_in_ms: float | None = Field(default=None, ge=0, le=1000)
+    latency_out_ms: float | None = Field(default=None, ge=0, le=1000)
+
+
+class PaperSettings(_Section):
+    """Paper orders on instruments of real venues; docs/orders.md explains the models"""
+
+    model: Literal["optimistic", "queue", "pessimistic"] = Field(
+        default="queue",
+        description="When a resting order fills. `optimistic`: the market trades at its price; `queue`: what was displayed"
+        " before it is gone; `pessimistic`: the market trades through its price.",
+    )
+    latency_in_ms: float = Field(
+        default=0, ge=0, le=1000, description="How long an order takes to the venue, milliseconds."
+    )
+    latency_out_ms: float = Field(
+        default=0, ge=0, le=1000, description="How long what happens at the venue takes to us, milliseconds."
+    )
+    rules: dict[str, PaperRules] = Field(
+        default={},
+        description="Other rules for a venue (`binance`) or an instrument (`binance:BTC/USDT`, which counts more).",
+    )
+
+    def applied(self, instrument: Instrument) -> Instrument:
+        """The instrument with its paper model and latencies; one with a book of our own has none."""
+        if not instrument.mirrored:
+            return instrument
+        given: dict[str, Any] = {"model": self.model, "in": self.latency_in_ms, "out": self.latency_out_ms}
+        for name in (instrument.venue, instrument.name):
+            rules = self.rules.get(name, PaperRules())
+            own = {"model": rules.model, "in": rules.latency_in_ms, "out": rules.latency_out_ms}
+            given |= _without_none(own)
+        return replace(
+            instrument,
+            paper_model=int(PaperModel[f"PAPER_MODEL_{given['model'].upper()}"]),
+            latency_in_ns=round(given["in"] * _NS_PER_MS),
+            latency_out_ns=round(given["out"] * _NS_PER_MS),
+        )
+
+
 class AccountSettings(_Section):
     """Accounts opened on the first start."""
 
@@ -193,6 +241,7 @@ class Config(BaseSettings):
     snapshots: SnapshotSettings = SnapshotSettings()
     storage: StorageSettings = StorageSettings()
     feeds: FeedSettings = FeedSettings()
+    paper: PaperSettings = PaperSettings()
     accounts: AccountSettings = AccountSettings()
     logging: LogSettings = LogSettings()
 
@@ -274,7 +323,7 @@ def _check_environment() -> None:
     for variable in os.environ:
         if not variable.upper().startswith(ENV_PREFIX) or variable.upper() in known | sections:
             continue
-        if variable.upper().startswith(f"{ENV_PREFIX}FEEDS__VENUES__"):
+        if variable.upper().startswith((f"{ENV_PREFIX}FEEDS__VENUES__", f"{ENV_PREFIX}PAPER__RULES__")):
             continue
         # Clients have variables of their own (TRADEWIND_TOKEN): only what looks like a setting is refused.
         close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.85)

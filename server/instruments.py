@@ -133,6 +133,12 @@ class Instrument:
     tradable: bool = False
     """Whether orders are taken. Spot instruments are; derivatives are market data only until margin is modelled."""
     contract_size: Decimal = Decimal(1)
+    paper_model: int = 0
+    """PaperModel: when orders that rest at a mirrored venue fill; 0 for books of our own."""
+    latency_in_ns: int = 0
+    """How long an order takes to a mirrored venue."""
+    latency_out_ns: int = 0
+    """How long what happens there takes to us."""
 
     @property
     def venue(self) -> str:

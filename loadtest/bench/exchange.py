@@ -22,7 +22,7 @@ from fastpath.exchange import Exchange
 from fastpath.model import COMMAND_SIZE, EVENT_SIZE, CommandKind, OrderType, Side, TimeInForce, TradingStatus
 
 COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
-INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq64s16s16s8x")
+INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq48s16x16s16s8x")
 NAMED = struct.Struct("<Qq2BHI64s104x")
 INSTRUMENTS, ACCOUNTS, BATCH, RUNS = 64, 1_000, 1_024, 3
 RESULT = Path("var/bench/exchange.json")

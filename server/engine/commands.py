@@ -22,11 +22,13 @@ _MASS_CANCEL = int(CommandKind.COMMAND_MASS_CANCEL)
 _SESSION_CLOSED = int(CommandKind.COMMAND_SESSION_CLOSED)
 _SET_DEADMAN_TIMER = int(CommandKind.COMMAND_SET_DEADMAN_TIMER)
 _TIMER = int(CommandKind.COMMAND_TIMER)
+_ARRIVALS = int(CommandKind.COMMAND_ARRIVALS)
 _SET_TRADING_STATUS = int(CommandKind.COMMAND_SET_TRADING_STATUS)
 _MIRROR_BEGIN = int(CommandKind.COMMAND_MIRROR_BEGIN)
 _MIRROR_LEVEL = int(CommandKind.COMMAND_MIRROR_LEVEL)
 _MIRROR_TRADE = int(CommandKind.COMMAND_MIRROR_TRADE)
 _MIRROR_END = int(CommandKind.COMMAND_MIRROR_END)
+_MIRROR_CANCELED = int(CommandKind.COMMAND_MIRROR_CANCELED)
 _LIVE = int(MirrorState.MIRROR_LIVE)
 _STALE = int(MirrorState.MIRROR_STALE)
 # Where they are in a command.
@@ -180,6 +182,11 @@ def timer() -> bytes:
     return _pack(_TIMER)
 
 
+def arrivals() -> bytes:
+    """Let orders get to their mirrored venues that do by the time the command is stamped with."""
+    return _pack(_ARRIVALS)
+
+
 def adjust_balance(*, account: int, asset: int, amount: int, request_id: str) -> bytes:
     """Move `amount` smallest units of `asset` into the account (negative: out of it), once per `request_id`."""
     return _pack(_ADJUST_BALANCE, account=account, asset=asset, amount=amount, client_order_id=request_id.encode())
@@ -209,3 +216,8 @@ def mirror_stale(instrument: int) -> bytes:
 def mirror_trade(*, instrument: int, aggressor_side: int, price: int, qty: int) -> bytes:
     """A trade printed at the venue. `qty` 0 tells its price alone, to the orders that wait for one."""
     return _pack(_MIRROR_TRADE, instrument=instrument, side=aggressor_side, price=price, qty=qty)
+
+
+def mirror_canceled(*, instrument: int, side: int, price: int, qty: int, displayed: int) -> bytes:
+    """Of what was displayed at a price, `qty` was canceled. Both in one unit, whichever."""
+    return _pack(_MIRROR_CANCELED, instrument=instrument, side=side, price=price, qty=qty, display_qty=displayed)

@@ -24,10 +24,11 @@ from server.instruments import (
 )
 
 ASSET = struct.Struct("<Qq2BHI64s104x")
-INSTRUMENT = struct.Struct("<Qq4BIII7q64s16s16sBBbxi")
+INSTRUMENT = struct.Struct("<Qq4BIII7q48s2q16s16sBBbBi")
 ACCOUNT = struct.Struct("<Qq2BHI64s104x")
 
 NAME_SIZE = 64
+INSTRUMENT_NAME_SIZE = 48
 MAX_SCALE = 18
 
 _KIND_OFFSET = 16
@@ -78,12 +79,15 @@ def instrument_record(instrument: Instrument, base: Asset, quote: Asset, status:
         int((instrument.min_notional / quote.unit).to_integral_value(ROUND_CEILING)),
         to_units(instrument.maker_fee_bps * _PPM_PER_BPS, Decimal(1)),
         to_units(instrument.taker_fee_bps * _PPM_PER_BPS, Decimal(1)),
-        _text(instrument.name, NAME_SIZE),
+        _text(instrument.name, INSTRUMENT_NAME_SIZE),
+        instrument.latency_in_ns,
+        instrument.latency_out_ns,
         _text(format_decimal(instrument.tick_size), 16),
         _text(format_decimal(instrument.lot_size), 16),
         instrument.kind,
         instrument.tradable,
         exponent,
+        instrument.paper_model,
         int("".join(map(str, digits))),
     )
 
@@ -149,7 +153,7 @@ def _instrument(record: bytes, registry: Registry) -> Instrument:
     fields = INSTRUMENT.unpack(record)
     number, base, quote = fields[6], registry.asset_by_number(fields[7]), registry.asset_by_number(fields[8])
     min_qty, max_qty, min_notional, maker_fee_ppm, taker_fee_ppm = fields[11:16]
-    name, tick_size, lot_size, kind, tradable, exponent, mantissa = fields[16:]
+    name, latency_in_ns, latency_out_ns, tick_size, lot_size, kind, tradable, exponent, paper_model, mantissa = fields[16:]
     return Instrument(
         number=number,
         name=_name(name),
@@ -165,6 +169,9 @@ def _instrument(record: bytes, registry: Registry) -> Instrument:
         taker_fee_bps=Decimal(taker_fee_ppm) / _PPM_PER_BPS,
         tradable=bool(tradable),
         contract_size=Decimal(mantissa).scaleb(exponent),
+        paper_model=paper_model,
+        latency_in_ns=latency_in_ns,
+        latency_out_ns=latency_out_ns,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from fastpath import codec, records
 from server.clock import Clock
-from server.engine.commands import COMMAND_SIZE, timer
+from server.engine.commands import COMMAND_SIZE, arrivals, timer
 from server.engine.engine import Engine
 from server.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
 from server.storage.ports import Journal, JournalRow
@@ -30,6 +30,8 @@ R = TypeVar("R")
 
 TIMER_INTERVAL_S = 0.01
 """Expiries and timers that fall due within it are carried out together."""
+ARRIVAL_INTERVAL_S = 0.001
+"""The same of orders that get to a mirrored venue."""
 CLOCK_CHECK_S = 1.0
 """How often the wall clock is looked at while a timer is set: it may be moved meanwhile."""
 
@@ -217,23 +219,36 @@ class Runner:
 
     def _commands(self, batch: list[_Submission], ts_ns: int) -> bytearray:
         """The batch as one buffer, behind what is due by now and the mirror commands it needs."""
+        exchange = self._engine.exchange
         commands = bytearray(b"".join([submission.commands for submission in batch]))
         if self.mirror is not None:
-            commands[:0] = self.mirror.take(records.entered_instruments(commands))
-        due_ns = self._engine.exchange.next_timer_ns
+            entered = records.entered_instruments(commands) | dict.fromkeys(exchange.arriving(ts_ns), True)
+            commands[:0] = self._arrivals(ts_ns)
+            commands[:0] = self.mirror.take(entered)
+        due_ns = exchange.next_timer_ns
         if due_ns is not None and due_ns <= ts_ns:
             commands[:0] = timer()
         return commands
 
+    def _arrivals(self, ts_ns: int) -> bytes:
+        due_ns = self._engine.exchange.next_arrival_ns
+        return arrivals() if due_ns is not None and due_ns <= ts_ns else b""
+
     def _set_alarm(self) -> None:
-        """Wake up when the engine's next timer is due."""
+        """Wake up when the engine's next timer or arrival is due."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        due_ns = self._engine.exchange.next_timer_ns
-        if due_ns is not None and self.state is RunnerState.RUNNING:
-            wait_s = (due_ns - self._clock.now_ns()) / 1e9
-            wait_s = min(max(wait_s, TIMER_INTERVAL_S), CLOCK_CHECK_S)
+        exchange = self._engine.exchange
+        waits_s = [
+            max((due_ns - self._clock.now_ns()) / 1e9, interval_s)
+            for due_ns, interval_s in (
+                (exchange.next_timer_ns, TIMER_INTERVAL_S), (exchange.next_arrival_ns, ARRIVAL_INTERVAL_S),
+            )
+            if due_ns is not None
+        ]  # fmt: skip
+        if waits_s and self.state is RunnerState.RUNNING:
+            wait_s = min(*waits_s, CLOCK_CHECK_S)
             self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
 
     async def _commit(self, batch: list[_Submission], unstamped: bytearray, ts_ns: int) -> None:

@@ -3,28 +3,29 @@
 The engine knows a venue's market only by MIRROR_* commands, which are journaled like all commands. So only what can
 change something is sent: the book and the last price, when an order for it arrives; the book, when it reaches a resting
 order's price or a trigger, and when quantity that paper orders took is no longer displayed; prints that reach a resting
-order or a trigger. A book whose feed is not LIVE is announced as stale, once, and the engine then refuses orders on it.
+order or a trigger; cancellations where orders rest. A book whose feed is not LIVE is announced as stale, once, and
+the engine then refuses orders on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from fastpath.model import Side
+from fastpath.model import PaperModel, Side
 from server.engine.blotter import Changes
-from server.engine.commands import mirror_picture, mirror_stale, mirror_trade
+from server.engine.commands import mirror_canceled, mirror_picture, mirror_stale, mirror_trade
 from server.engine.engine import Engine
-from server.engine.events import decode
-from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Trade
+from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
+from server.venues.late_market import LateMarket
+from server.venues.queue_watch import Place, QueueWatch
 
 PICTURE_LEVELS = 50
 """Levels a side of the venue's book that orders can trade with."""
-DEEPEST_LEVELS = 200
-"""Levels a side that the engine keeps."""
+WATCHED_LEVELS = 20
+"""Levels a side, the best with paper orders, where cancellations at the venue are looked for."""
 MARK_INTERVAL_S = 0.05
 """How often the market is looked at for resting orders."""
 MAX_PENDING_TRADES = 10_000
@@ -32,7 +33,7 @@ MAX_PENDING_TRADES = 10_000
 
 _BUY, _SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 
-MAX_LOTS = 2**63 - 1
+MAX_QTY = 2**63 - 1
 
 
 class _Range(NamedTuple):
@@ -44,6 +45,9 @@ class _Range(NamedTuple):
     def reached(self, price: int) -> bool:
         return price <= self.low or price >= self.high
 
+
+QUEUING = frozenset({int(PaperModel.PAPER_MODEL_UNSPECIFIED), int(PaperModel.PAPER_MODEL_QUEUE)})
+"""The models in which an order has a place in a queue."""
 
 NOTHING = _Range(-(2**63), 2**63 - 1)
 
@@ -78,31 +82,15 @@ NO_INTEREST = _Interest(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
 class _Shown:
     """What the engine was last shown of a venue's book; nothing: that it is stale."""
 
-    __slots__ = ("levels", "taken", "top", "version")
+    __slots__ = ("taken", "top", "version")
 
-    def __init__(
-        self, version: tuple[int, int] | None, top: tuple[int, int], levels: dict[tuple[int, int], int]
-    ) -> None:
+    def __init__(self, version: tuple[int, int] | None, top: tuple[int, int], taken: dict[Place, int]) -> None:
         self.version = version
         """Venue sequence and receive time of the picture; None: stale."""
         self.top = top
         """Best bid and ask, 0 for none."""
-        self.levels = levels
-        """Lots displayed by (side, price)."""
-        self.taken: dict[tuple[int, int], int] = {}
-        """Of them, the levels that paper orders took from. The engine gives such quantity back when it sees it gone."""
-
-    def take(self, order_side: int, price: int) -> None:
-        """An order filled at `price`: it took from levels of the other side up to there."""
-        for level, lots in self.levels.items():
-            if level[0] != order_side and (level[1] <= price if order_side == _BUY else level[1] >= price):
-                self.taken[level] = lots
-
-    def replaced_by(self, other: _Shown) -> None:
-        """What was taken and is displayed in the new picture counts on, as far as it is displayed."""
-        other.taken = {
-            level: min(lots, other.levels[level]) for level, lots in self.taken.items() if level in other.levels
-        }
+        self.taken = taken
+        """Lots that paper orders took, by level. The engine gives such quantity back when it sees it gone."""
 
     def is_outdated(self, update: BookUpdate) -> bool:
         """Whether less is displayed somewhere than was taken."""
@@ -113,14 +101,14 @@ class _Shown:
             for price, qty in levels
             if update.is_snapshot or (side, price) in self.taken
         }
-        absent = 0 if update.is_snapshot else MAX_LOTS
+        absent = 0 if update.is_snapshot else MAX_QTY
         return any(now.get(level, absent) < lots for level, lots in self.taken.items())
 
 
 class PaperVenue:
     """Turns market data into the engine's mirror commands; the runner's MirrorSource. One asyncio thread."""
 
-    def __init__(self, engine: Engine, market: MarketData, wake: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, market: LateMarket, wake: Callable[[], None]) -> None:
         """`wake` tells the runner that something is due."""
         self._engine = engine
         self._market = market
@@ -132,6 +120,9 @@ class PaperVenue:
         self._last_price: dict[int, int] = {}
         """By instrument: what the engine was last told, since its book is LIVE."""
         self._due: set[int] = set()
+        self._queues: dict[int, QueueWatch] = {}
+        """By instrument in which orders have a place in a queue."""
+        self._canceled: list[bytes] = []
         self._trades: deque[bytes] = deque(maxlen=MAX_PENDING_TRADES)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -149,6 +140,7 @@ class PaperVenue:
     def stop(self) -> None:
         """Send nothing any more that was not asked for."""
         self._interest.clear()
+        self._queues.clear()
         self._trades.clear()
         self._due.clear()
         if self._timer is not None:
@@ -164,10 +156,11 @@ class PaperVenue:
             books |= self._interest.keys()
         prices = [number for number in sorted(books) if entered.get(number) or self._watches_last(number)]
         pictures = [self._picture(number) for number in sorted(books)]
-        trades = list(self._trades)
+        commands = [*pictures, *self._trades, *self._canceled, *map(self._newest_price, prices)]
         self._trades.clear()
+        self._canceled.clear()
         self._due.clear()
-        return b"".join([*pictures, *trades, *map(self._newest_price, prices)])
+        return b"".join(commands)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -176,7 +169,7 @@ class PaperVenue:
         instrument = self._engine.registry.find_instrument_by_number(number)
         if instrument is None or not instrument.mirrored:
             return b""
-        book = self._market.book(instrument.name, DEEPEST_LEVELS)
+        book = self._market.book(instrument.name, PICTURE_LEVELS)
         if book is None or book.state is not FeedState.LIVE or not book.instrument.same_units(instrument):
             return self._stale(number)
         version = book.venue_sequence, book.receive_time_ns
@@ -184,14 +177,14 @@ class PaperVenue:
         if known is not None and known.version == version:
             return b""
         per_lot = instrument.data_lots_per_lot
-        taken = known.taken if known is not None else {}
-        bids = _to_show(_BUY, _whole_lots(book.bids, per_lot), taken)
-        asks = _to_show(_SELL, _whole_lots(book.asks, per_lot), taken)
-        levels = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
-        shown = self._shown[number] = _Shown(version, _top(book), levels)
-        if known is not None:
-            known.replaced_by(shown)
+        bids, asks = _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot)
+        displayed = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
+        taken = {place: min(lots, displayed.get(place, 0)) for place, lots in self._taken(number).items()}
+        self._shown[number] = _Shown(version, _top(book), {place: lots for place, lots in taken.items() if lots})
         return mirror_picture(number, bids, asks)
+
+    def _taken(self, number: int) -> dict[Place, int]:
+        return {(side, price): lots for side, price, lots in self._engine.exchange.taken(number)}
 
     def _stale(self, number: int) -> bytes:
         known = self._shown.get(number)
@@ -218,11 +211,8 @@ class PaperVenue:
         )
 
     def _engine_changed(self, changes: Changes) -> None:
-        for record in changes.fills:
-            event = decode(record)
-            shown = self._shown.get(event.instrument)
-            if shown is not None:
-                shown.take(event.side, event.last_price)
+        for number in changes.instruments & self._shown.keys():
+            self._shown[number].taken = self._taken(number)
         self._orders_changed(changes.instruments)
 
     def _orders_changed(self, numbers: Iterable[int]) -> None:
@@ -231,7 +221,8 @@ class PaperVenue:
         for number in numbers:
             if not engine.registry.instrument_by_number(number).mirrored:
                 continue
-            buys, sells = engine.exchange.depth(number, 1)
+            buys, sells = engine.exchange.depth(number, WATCHED_LEVELS)
+            self._watch_queues(number, {(_BUY, price) for price, *_ in buys} | {(_SELL, price) for price, *_ in sells})
             resting = _Range(buys[0][0] if buys else NOTHING.low, sells[0][0] if sells else NOTHING.high)
             last, bid, ask, middle = (_Range(*each) for each in engine.exchange.watched(number))
             interest = _Interest(resting, last, bid, ask, middle)
@@ -240,9 +231,29 @@ class PaperVenue:
             else:
                 self._interest[number] = interest
 
+    def _watch_queues(self, number: int, places: set[Place]) -> None:
+        instrument = self._engine.registry.instrument_by_number(number)
+        if not places or instrument.paper_model not in QUEUING:
+            self._queues.pop(number, None)
+            return
+        book = self._market.book(instrument.name, PICTURE_LEVELS)
+        live = book is not None and book.state is FeedState.LIVE
+        self._queues.setdefault(number, QueueWatch()).watch(places, book if live else None)
+
+    def _queue_changed(self, queue: QueueWatch, update: BookUpdate | Trade) -> None:
+        if isinstance(update, Trade):
+            queue.trade(update)
+        else:
+            queue.book(update)
+        if queue.unsettled:
+            self._schedule()
+
     def _market_changed(self, update: MarketUpdate) -> None:
         number = update.instrument.number
         interest = self._interest.get(number, NO_INTEREST)
+        queue = self._queues.get(number)
+        if queue is not None and not isinstance(update, Quote):
+            self._queue_changed(queue, update)
         if isinstance(update, BookUpdate):
             if number not in self._due and self._is_news(update, interest):
                 self._is_due(number)
@@ -296,19 +307,20 @@ class PaperVenue:
 
     def _fire(self) -> None:
         self._timer = None
+        for number, queue in self._queues.items():
+            self._canceled += [
+                mirror_canceled(instrument=number, side=side, price=price, qty=qty, displayed=displayed)
+                for side, price, qty, displayed in queue.tick()
+                if displayed <= MAX_QTY
+            ]
+        if any(queue.unsettled for queue in self._queues.values()):
+            self._schedule()
         self._wake()
 
 
 def _top(book: BookUpdate) -> tuple[int, int]:
     """Best bid and ask, 0 for none."""
     return book.bids[0][0] if book.bids else 0, book.asks[0][0] if book.asks else 0
-
-
-def _to_show(side: int, levels: tuple[Level, ...], taken: Container[tuple[int, int]]) -> tuple[Level, ...]:
-    """The best levels, and on to the last one that paper orders took from: what is left out counts as gone, and could
-    be taken once more when the market moves back."""
-    deepest = max((depth for depth, (price, _) in enumerate(levels, 1) if (side, price) in taken), default=0)
-    return levels[: max(PICTURE_LEVELS, deepest)]
 
 
 def _whole_lots(levels: tuple[Level, ...], data_lots_per_lot: int) -> tuple[Level, ...]:

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from fastpath.exchange import Exchange
-from fastpath.model import CancelReason, CommandKind, EventKind, OrderFlag, OrderType, RejectReason, TimeInForce
+from fastpath.model import (
+    CancelReason,
+    CommandKind,
+    EventKind,
+    OrderFlag,
+    OrderType,
+    PaperModel,
+    RejectReason,
+    TimeInForce,
+)
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
 
 SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
@@ -90,12 +99,12 @@ class Stage:
         elif subject == "least":
             self.define(min_qty=int(rest[1]))
         elif subject == "venue" and rest[0] == "opens":
-            self.define(mirrored=1)
+            self.open_venue(rest[1:])
         elif subject == "venue":
             self.venue(rest)
         elif subject == "time":
             self.now_ns = START_NS + int(rest[0]) * SECOND
-            self.apply(Command(kind=int(CommandKind.COMMAND_TIMER)))
+            self.apply(Command(kind=int(CommandKind.COMMAND_TIMER)), Command(kind=int(CommandKind.COMMAND_ARRIVALS)))
         elif subject == "session":
             self.apply(Command(kind=int(CommandKind.COMMAND_SESSION_CLOSED), session=int(rest[0])))
         elif subject == "trading":
@@ -211,6 +220,16 @@ class Stage:
             **fields,
         )
 
+    def open_venue(self, words: list[str]) -> None:
+        changes = {"mirrored": 1}
+        while words:
+            word = words.pop(0)
+            if word == "latency":
+                changes["latency_in_ns"] = int(words.pop(0)) * SECOND
+            else:
+                changes["paper_model"] = PaperModel[f"PAPER_MODEL_{word.upper()}"]
+        self.define(**changes)
+
     def venue(self, words: list[str]) -> None:
         number = self.rules.instrument
         if words[0] == "prints":
@@ -223,6 +242,10 @@ class Stage:
                     price=int(words[4]),
                 )
             )
+            return
+        if words[0] == "cancels":
+            fields = {"side": SIDES[words[1]], "qty": int(words[2]), "display_qty": int(words[4]), "price": int(words[6])}
+            self.apply(Command(kind=int(CommandKind.COMMAND_MIRROR_CANCELED), instrument=number, **fields))
             return
         if words[0] == "stale":
             self.apply(Command(kind=int(CommandKind.COMMAND_MIRROR_BEGIN), instrument=number))

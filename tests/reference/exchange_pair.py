@@ -123,8 +123,8 @@ class Generator:
         rng = self.rng
         kind = rng.choices(
             (self.place, self.cancel, self.amend, self.again, self.adjust, self.status, self.redefine, self.picture,
-             self.trade, self.mass, self.time, self.junk),
-            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 3, 1),
+             self.trade, self.mass, self.time, self.paper, self.junk),
+            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 6, 2, 1),
         )[0]  # fmt: skip
         return kind(seq)
 
@@ -314,8 +314,8 @@ class Generator:
 
     def time(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
-        if rng.random() < 0.7:
-            return [Command(kind=21)]
+        if rng.random() < 0.8:
+            return [Command(kind=21), Command(kind=24)][:: rng.choice((1, -1))]
         expire_ns = rng.choice((0, START_NS + (seq + rng.randint(-1, 40)) * 1_000))
         return [Command(kind=23, account=rng.choice((1, 2, 3, 66)), expire_ns=expire_ns)]
 
@@ -389,6 +389,24 @@ class Generator:
                 qty=rng.choice((rng.randint(1, 60), 0, 2**62)),
             )
         ]
+
+    def paper(self, seq: int) -> list[AnyCommand]:
+        """Other paper rules, or cancellations at the venue."""
+        rng = self.rng
+        if rng.random() < 0.7:
+            return [
+                Command(
+                    kind=34, instrument=rng.choice((3, 3, 3, 1)), side=rng.choice((1, 2)), price=rng.randint(90, 110),
+                    qty=rng.randint(1, 20), display_qty=rng.randint(15, 60),
+                )
+            ]  # fmt: skip
+        rules = next(each for each in setup_commands() if isinstance(each, InstrumentDef) and each.mirrored)
+        return [
+            rules._replace(
+                paper_model=rng.choice((0, 1, 2, 3, 4)), latency_in_ns=rng.choice((0, 0, 2_000, 9_000, -1)),
+                latency_out_ns=rng.choice((0, 0, 1_000)),
+            )
+        ]  # fmt: skip
 
     def junk(self, seq: int) -> list[AnyCommand]:
         rng = self.rng

@@ -19,6 +19,7 @@ from fastpath.model import (
     OrderFlag,
     OrderStatus,
     OrderType,
+    PaperModel,
     RejectReason,
     SelfTradePrevention,
     Side,
@@ -104,7 +105,8 @@ class Order:
     queue_ahead: int | None = None
     waiting: int = 0
     """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails; 3: for its parent's first fill;
-    4: for further ones."""
+    4: for further ones; 5: on its way to a venue."""
+    arrival_ns: int = 0
     awaited: int = 0
     """Of a child: lots to be released by fills of its parent; `qty` has those that were."""
     followed: int = 0
@@ -152,6 +154,8 @@ class Level:
 class Mirror:
     live: bool = False
     shown: dict[int, list[Level]] = field(default_factory=lambda: {BUY: [], SELL: []})
+    beyond: dict[int, dict[int, int]] = field(default_factory=lambda: {BUY: {}, SELL: {}})
+    """Lots consumed at prices worse than all that is shown."""
     incoming: dict[int, list[Level]] | None = None
     incoming_live: bool = False
     broken: bool = False
@@ -252,7 +256,9 @@ class ExchangeTwin:
             self.set_deadman(command)
         elif command.kind == CommandKind.COMMAND_SET_TRADING_STATUS:
             self.set_status(command)
-        elif CommandKind.COMMAND_MIRROR_BEGIN <= command.kind <= CommandKind.COMMAND_MIRROR_END:
+        elif command.kind == CommandKind.COMMAND_ARRIVALS:
+            self.arrivals(command)
+        elif CommandKind.COMMAND_MIRROR_BEGIN <= command.kind <= CommandKind.COMMAND_MIRROR_CANCELED:
             self.mirror(command)
         else:
             raise Refused("INVALID_COMMAND")
@@ -309,7 +315,7 @@ class ExchangeTwin:
     def all_balances(self) -> dict[tuple[int, int], tuple[int, int]]:
         reserved = dict.fromkeys(self.totals, 0)
         for order in self.orders.values():
-            if order.resting:
+            if order.resting or order.waiting == 5:
                 reserved[order.account, self.pays(order)] += self.required(order, order.price, order.leaves)
         return {key: (total, reserved[key]) for key, total in self.totals.items()}
 
@@ -398,6 +404,9 @@ class ExchangeTwin:
             "min_notional",
             "maker_fee_ppm",
             "taker_fee_ppm",
+            "latency_in_ns",
+            "latency_out_ns",
+            "paper_model",
             "status",
             "price_decimals",
             "seq",
@@ -416,6 +425,10 @@ class ExchangeTwin:
             or new.min_notional < 0
             or not 0 <= new.taker_fee_ppm <= 10**6
             or not -new.taker_fee_ppm <= new.maker_fee_ppm <= 10**6
+            or not 0 <= new.latency_in_ns <= 10**9
+            or not 0 <= new.latency_out_ns <= 10**9
+            or new.paper_model > 3
+            or (not new.mirrored and (new.latency_in_ns or new.latency_out_ns or new.paper_model))
             or fixed
         ):
             raise Refused("INVALID_COMMAND")
@@ -512,7 +525,7 @@ class ExchangeTwin:
             limit = self.admit(order)
             if sum(o.is_open for o in self.orders.values() if o is not order) >= self.max_open_orders:
                 raise Refused("CAPACITY")
-            if not order.waiting:
+            if not order.waiting and not self.travel_ns(order):
                 self.check_against_market(order, limit)
         except Refused as refused:
             order.waiting = 0
@@ -526,6 +539,10 @@ class ExchangeTwin:
             self.link_changed(order)
         if order.waiting == 3:
             order.awaited, order.qty = order.qty, 0
+        if not order.waiting and self.travel_ns(order):
+            self.send_off(order)
+            self.emit_order(EventKind.EVENT_ORDER_ACCEPTED, order)
+            return
         if order.waiting:
             self.requeue(order)
             order.opened = self.priority
@@ -647,7 +664,7 @@ class ExchangeTwin:
                 raise Refused("INVALID_COMMAND")
             if command.qty and order.has(CLOSE_POSITION):
                 raise Refused("INVALID_COMMAND")
-            if command.trigger_price and (order.waiting in (0, 4) or order.command.order_type in TRAILING):
+            if command.trigger_price and (order.waiting in (0, 4, 5) or order.command.order_type in TRAILING):
                 raise Refused("INVALID_COMMAND")
             if command.price and order.waiting in (1, 2, 3) and order.command.order_type == TRAILING_STOP_LIMIT:
                 raise Refused("INVALID_COMMAND")
@@ -657,7 +674,7 @@ class ExchangeTwin:
                 qty -= awaited
             if command.qty and command.qty <= order.cum_qty:
                 self.close(order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
-            elif order.waiting:
+            elif order.waiting in (1, 2, 3, 4):
                 self.amend_waiting(order, price, qty, awaited, command.trigger_price or order.trigger_price)
             else:
                 self.enter_amended(order, price, qty, awaited)
@@ -693,6 +710,7 @@ class ExchangeTwin:
         order.command = old_command._replace(
             price=price, qty=qty + awaited, min_qty=0, display_qty=min(old_command.display_qty, qty + awaited)
         )
+        was_resting = order.resting
         order.price, order.qty, order.resting = price, qty, False
         in_place = price == old_price and qty <= old_qty
         try:
@@ -702,15 +720,20 @@ class ExchangeTwin:
                 raise Refused("REDUCE_ONLY_VIOLATION")
             if order.has(SLIDE) and order.side == BUY and self.best_opposite(order) == 1:
                 raise Refused("WOULD_TAKE_LIQUIDITY")
-            if self.free(order.account, self.pays(order)) < self.required(order, price, order.leaves):
+            needed = self.required(order, price, order.leaves)
+            held = needed if order.waiting else 0                    # counted as reserved already
+            if self.free(order.account, self.pays(order)) + held < needed:
                 raise Refused("INSUFFICIENT_BALANCE")
             self.check_proceeds(order, price)
-            if not in_place:
+            if not in_place and not order.waiting:
                 self.check_against_market(order, price)
         except Refused:
-            order.command, order.price, order.qty, order.resting = old_command, old_price, old_qty, True
+            order.command, order.price, order.qty, order.resting = old_command, old_price, old_qty, was_resting
             raise
         order.command, order.awaited = old_command, awaited
+        if order.waiting:
+            self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            return
         if in_place:
             order.resting = True
             order.slice = min(order.slice, order.leaves)
@@ -916,7 +939,7 @@ class ExchangeTwin:
             self.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
 
     def grow(self, child: Order, lots: int) -> None:
-        if not child.waiting:
+        if child.waiting in (0, 5):
             self.grow_in_market(child, lots)
             return
         child.qty += lots
@@ -974,7 +997,7 @@ class ExchangeTwin:
         if not order.leaves:
             if order.waiting == 1 and order.command.order_type in TRAILING:
                 order.trigger_price = 0
-            order.waiting = 4 if order.resting else 3 if order.waiting in (1, 2) else order.waiting
+            order.waiting = 3 if order.waiting in (1, 2, 3) else 4
             order.resting = False
         self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
 
@@ -999,10 +1022,36 @@ class ExchangeTwin:
         kind = order.command.order_type
         if kind == TRAILING_STOP_LIMIT and not returns:
             order.price = order.trigger_price + (order.price if order.side == BUY else -order.price)
+        order.waiting = 5 if self.travel_ns(order) else 0
         self.emit_order(EventKind.EVENT_ORDER_TRIGGERED, order)
+        order.waiting = 0
+        self.go_to_market(order, travels=self.travel_ns(order) > 0)
+
+    def travel_ns(self, order: Order) -> int:
+        rules = self.instruments[order.instrument]
+        return rules.latency_in_ns + rules.latency_out_ns
+
+    def send_off(self, order: Order) -> None:
+        order.waiting, order.arrival_ns = 5, self.command.ts_ns + self.travel_ns(order)
+        if order.has(QUOTE_QTY | CLOSE_POSITION):
+            order.qty = 0
+        self.requeue(order)
+        order.opened = self.priority
+
+    def arrivals(self, command: Command) -> None:
+        for order in sorted(self.orders.values(), key=lambda o: (o.arrival_ns, o.order_id)):
+            if order.waiting == 5 and order.arrival_ns <= command.ts_ns:
+                order.waiting = 0
+                self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+                self.go_to_market(order, travels=False)
+
+    def go_to_market(self, order: Order, *, travels: bool) -> None:
         order.command = order.command._replace(price=order.price, qty=order.qty + order.awaited)
         try:
             limit = self.admit(order)
+            if travels:
+                self.send_off(order)
+                return
             self.check_against_market(order, limit)
         except Refused as refused:
             order.reject_reason = refused.reason
@@ -1395,7 +1444,9 @@ class ExchangeTwin:
         else:
             if command.price <= 0 or command.qty < 0 or command.side not in (BUY, SELL):
                 raise Refused("INVALID_COMMAND")
-            if mirror.live:
+            if command.kind == CommandKind.COMMAND_MIRROR_CANCELED:
+                self.canceled_at_venue(command)
+            elif mirror.live:
                 self.printed(mirror, command)
 
     @staticmethod
@@ -1423,9 +1474,12 @@ class ExchangeTwin:
         if not mirror.incoming_live:
             return
         for side in (BUY, SELL):
-            consumed = {level.price: level.consumed for level in mirror.shown[side]}
+            consumed = {level.price: level.consumed for level in mirror.shown[side]} | mirror.beyond[side]
             for level in picture[side]:
                 level.consumed = min(consumed.get(level.price, 0), level.qty)
+            unseen = [p for p in consumed if consumed[p] and all(better(side, level.price, p) for level in picture[side])]
+            unseen.sort(reverse=side == BUY)
+            mirror.beyond[side] = {price: consumed[price] for price in unseen[:MIRROR_LEVELS]}
         mirror.shown, mirror.live = picture, True
         self.touch(instrument)
         for side in (BUY, SELL):
@@ -1434,14 +1488,29 @@ class ExchangeTwin:
                 filled = 0
                 if not self.world_can_pay(order, left):
                     break
+                reach = order.price
+                if self.paper_model(instrument) == PaperModel.PAPER_MODEL_PESSIMISTIC:
+                    reach += -1 if side == BUY else 1
                 for level in mirror.shown[SELL if side == BUY else BUY]:
-                    if crosses(side, order.price, level.price):
+                    if crosses(side, reach, level.price):
                         lots = min(left - filled, level.qty - level.consumed)
                         level.consumed += lots
                         filled += lots
                 if not filled:
                     break
                 self.trade(order, None, order.price, filled)
+
+    def paper_model(self, instrument: int) -> PaperModel:
+        return PaperModel(self.instruments[instrument].paper_model or PaperModel.PAPER_MODEL_QUEUE)
+
+    def canceled_at_venue(self, command: Command) -> None:
+        """Some of what is displayed at a price was canceled: in proportion, some of it ahead of our orders."""
+        if not 0 < command.qty <= command.display_qty:
+            raise Refused("INVALID_COMMAND")
+        if self.mirrors[command.instrument].live:
+            for order in self.queue(command.instrument, command.side):
+                if order.price == command.price and order.queue_ahead:
+                    order.queue_ahead -= order.queue_ahead * command.qty // command.display_qty
 
     def world_can_pay(self, order: Order, lots: int) -> bool:
         rules = self.instruments[order.instrument]
@@ -1465,7 +1534,10 @@ class ExchangeTwin:
             if better(side, trade.price, order.price):
                 break
             lots = min(left, order.leaves)
-            if order.price == trade.price:
+            model = self.paper_model(trade.instrument)
+            if order.price == trade.price and model == PaperModel.PAPER_MODEL_PESSIMISTIC:
+                continue
+            if order.price == trade.price and model == PaperModel.PAPER_MODEL_QUEUE:
                 if order.queue_ahead is None:
                     order.queue_ahead = self.displayed(mirror, side, order.price) or 0
                 lots = min(lots, max(0, trade.qty - order.queue_ahead))

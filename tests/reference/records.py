@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36s28x")
 ASSET = struct.Struct("<QqBBHI64s104x")
-INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq64s16s16s8x")
+INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq48sqq16s16s3xB4x")
 ACCOUNT = struct.Struct("<QqBBHI64s104x")
 EVENT = struct.Struct("<QQqBBBBIIIQqqqqqqQQqqBBBBIqqqqqqqqqQ36sI")
 assert COMMAND.size == ASSET.size == INSTRUMENT.size == ACCOUNT.size == 192
@@ -125,8 +125,11 @@ class InstrumentDef(NamedTuple):
     maker_fee_ppm: int = 0
     taker_fee_ppm: int = 0
     name: bytes = b""
+    latency_in_ns: int = 0
+    latency_out_ns: int = 0
     tick_size: bytes = b""
     lot_size: bytes = b""
+    paper_model: int = 0
 
     def pack(self) -> bytes:
         return INSTRUMENT.pack(*self)

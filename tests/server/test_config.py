@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from fastpath.model import PaperModel
 from server.config import Config, is_loopback, load_config, setting_names
 from server.errors import ConfigError
+from server.instruments import Instrument, InstrumentKind
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,6 +54,28 @@ def test_a_file_can_be_named(clean: Path) -> None:
     assert config.feeds.venues == {"binance": ("BTC/USDT",)}
     with pytest.raises(ConfigError, match=r"missing\.toml"):
         load_config(clean / "missing.toml")
+
+
+def test_paper_rules_of_an_instrument_count_more_than_those_of_its_venue(clean: Path) -> None:
+    (clean / "tradewind.toml").write_text(
+        'paper.latency_out_ms = 2.5\n[paper.rules.binance]\nlatency_in_ms = 20\nmodel = "optimistic"\n'
+        '[paper.rules."binance:BTC/USDT"]\nmodel = "pessimistic"\n'
+    )
+    paper = load_config().paper
+
+    def rules(name: str) -> tuple[str, int, int]:
+        applied = paper.applied(
+            Instrument(0, name, "BTC", "USDT", InstrumentKind.SPOT, Decimal("0.01"), Decimal("0.001"))
+        )
+        return PaperModel(applied.paper_model).name, applied.latency_in_ns, applied.latency_out_ns
+
+    assert rules("okx:BTC/USDT") == ("PAPER_MODEL_QUEUE", 0, 2_500_000)
+    assert rules("binance:ETH/USDT") == ("PAPER_MODEL_OPTIMISTIC", 20_000_000, 2_500_000)
+    assert rules("binance:BTC/USDT") == ("PAPER_MODEL_PESSIMISTIC", 20_000_000, 2_500_000)
+    assert rules("internal:BTC/USDT") == ("PAPER_MODEL_UNSPECIFIED", 0, 0)
+    (clean / "tradewind.toml").write_text('[paper]\nmodel = "hopeful"\n')
+    with pytest.raises(ConfigError, match=r"paper\.model"):
+        load_config()
 
 
 def test_tables_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,95 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 from fastpath.model import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
 from server.engine.events import OrderView
 from server.engine.orders import AmendOrder, NewOrder
-from server.engine.setup import Setup, internal_spot
-from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, FeedState, Level, Quote, Trade
+from server.feeds.model import FeedState, Level, Quote, Trade
 from server.feeds.subscription import Channel, Delivery, Subscription, Update
-from server.instruments import Instrument, InstrumentKind
-from server.venues.internal import InternalVenue
-from server.venues.paper import PaperVenue
-from tests.server.engine_support import BUY, GTC, IOC, LIMIT, MARKET, SELL, SETUP, House, house
+from tests.server.engine_support import BUY, GTC, IOC, SELL
+from tests.server.paper_support import Market, market, until
 
 FILLED, NEW = int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW)
 STOP, TRAILING = int(OrderType.ORDER_TYPE_STOP), int(OrderType.ORDER_TYPE_TRAILING_STOP)
 BID_ASK, MID = int(TriggerSource.TRIGGER_SOURCE_BID_ASK), int(TriggerSource.TRIGGER_SOURCE_MID)
 TICKS = int(TrailingUnit.TRAILING_UNIT_TICKS)
-MIRRORED = Instrument(
-    0,
-    "binance:BTC/USDT",
-    "BTC",
-    "USDT",
-    InstrumentKind.SPOT,
-    Decimal("0.01"),
-    Decimal("0.00001"),
-    taker_fee_bps=Decimal(10),
-    tradable=True,
-)
-PAPER_SETUP = Setup((internal_spot("BTC/USDT", "0.01", "0.00001"), MIRRORED), SETUP.accounts)
-
-
-@dataclass
-class Market:
-    """The engine with its venues, and a market that does what the test says."""
-
-    house: House
-    hub: MarketData
-    paper: PaperVenue
-    internal: InternalVenue
-    instrument: Instrument
-    sequence: int = 0
-
-    def book(self, bids: list[Level], asks: list[Level], state: FeedState = FeedState.LIVE) -> None:
-        """The venue's whole book: prices in whole USDT, quantities in lots."""
-        self.sequence += 1
-        per_lot = self.instrument.data_lots_per_lot
-
-        def scaled(levels: list[Level]) -> tuple[Level, ...]:
-            return tuple((price * 100, qty * per_lot) for price, qty in levels)
-
-        self.hub.publish(
-            BookUpdate(self.instrument, scaled(bids), scaled(asks), True, state, self.sequence, None, self.sequence)
-        )
-
-    def trade(self, price: int, qty: int, aggressor_side: int) -> None:
-        self.sequence += 1
-        scaled = qty * self.instrument.data_lots_per_lot
-        self.hub.publish(
-            Trade(self.instrument, str(self.sequence), price * 100, scaled, aggressor_side, None, self.sequence)
-        )
-
-    def order(self, side: int, price: int, qty: int, tif: int = GTC) -> NewOrder:
-        return NewOrder("alice", self.instrument, side, LIMIT if price else MARKET, tif, qty, price * 100)
-
-
-@contextlib.asynccontextmanager
-async def market(directory: Path) -> AsyncIterator[Market]:
-    async with house(directory, setup=PAPER_SETUP) as it:
-        hub = MarketData("hub")
-        internal = InternalVenue(it.engine, hub, it.runner)
-        internal.start()
-        paper = PaperVenue(it.engine, hub, it.runner.wake)
-        it.runner.mirror = paper
-        paper.start()
-        yield Market(it, hub, paper, internal, it.trading.registry.instrument("binance:BTC/USDT"))
-        paper.stop()
-        internal.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it is so, at most a few seconds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 async def test_a_taker_walks_the_displayed_book_and_uses_nothing_twice(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""The market as it looks from here: what venues send, late by the latency their instruments are configured with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from server.feeds.hub import MarketData
+from server.feeds.model import BookUpdate, MarketUpdate, Trade
+
+MAX_HELD = 100_000
+"""Updates held back at the same time. Beyond, the oldest come early."""
+
+
+class LateMarket:
+    """A hub's updates, each `latency_out_ns` of its instrument after it came. One asyncio thread."""
+
+    def __init__(self, market: MarketData) -> None:
+        self._market = market
+        self._late = MarketData("late")
+        """The books and trades of instruments with a latency, as they were."""
+        self._held: dict[int, deque[tuple[float, MarketUpdate]]] = {}
+        """By latency: so each is in order of time."""
+        self._count = 0
+        self._listeners: list[Callable[[MarketUpdate], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to listen; before the first update comes."""
+        self._market.add_listener(self._came)
+
+    def stop(self) -> None:
+        self._held.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def add_listener(self, listener: Callable[[MarketUpdate], None]) -> None:
+        """Have `listener` called with every update when its time has come."""
+        self._listeners.append(listener)
+
+    def book(self, instrument: str, depth: int) -> BookUpdate | None:
+        """As MarketData.book, late."""
+        return self._late.book(instrument, depth) or self._market.book(instrument, depth)
+
+    def trades(self, instrument: str, limit: int) -> list[Trade]:
+        """As MarketData.trades, late."""
+        if self._late.book(instrument, 1) is None:
+            return self._market.trades(instrument, limit)
+        return self._late.trades(instrument, limit)
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _came(self, update: MarketUpdate) -> None:
+        latency_ns = update.instrument.latency_out_ns
+        if not latency_ns:
+            self._tell(update)
+            return
+        now = asyncio.get_running_loop().time()
+        self._held.setdefault(latency_ns, deque()).append((now + latency_ns / 1e9, update))
+        self._count += 1
+        if self._count > MAX_HELD:
+            self._release(self._oldest())
+        self._schedule()
+
+    def _oldest(self) -> deque[tuple[float, MarketUpdate]]:
+        return min((held for held in self._held.values() if held), key=lambda held: held[0][0])
+
+    def _release(self, held: deque[tuple[float, MarketUpdate]]) -> None:
+        update = held.popleft()[1]
+        self._count -= 1
+        self._late.publish(update)
+        self._tell(update)
+
+    def _schedule(self) -> None:
+        if self._timer is None and self._count:
+            self._timer = asyncio.get_running_loop().call_at(self._oldest()[0][0], self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        while self._count and (held := self._oldest())[0][0] <= now:
+            self._release(held)
+        self._schedule()
+
+    def _tell(self, update: MarketUpdate) -> None:
+        for listener in self._listeners:
+            listener(update)
