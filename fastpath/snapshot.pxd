@@ -2,7 +2,7 @@
 #
 # Saved are the facts, not how they lie in memory: ladders, indexes, free lists and places in heaps are built anew, so those may
 # change without a new version. Records of orders, ledger and definitions are saved as they are: whoever changes the layout
-# of one raises VERSION. A snapshot of another version is refused, and the state comes from the journal then.
+# of one raises VERSION, and adds the step from the version before to server/engine/snapshot_upgrade.py. Here other versions are refused.
 
 from fastpath.state cimport bounds_t, state_t
 

@@ -1,1 +1,4 @@
-"""No Python interface: other compiled modules cimport `fastpath/snapshot.pxd`."""
+"""Compiled modules cimport `fastpath/snapshot.pxd`."""
+
+STATE_VERSION: int
+"""Of the layout that `Exchange.save` writes and `Exchange.load` reads."""

@@ -39,6 +39,8 @@ cdef enum:
 
 cdef const char* MAGIC = "TWSTATE\n"
 
+STATE_VERSION = VERSION
+
 cdef enum Section:                # in the order of the file
     COUNTERS = 1
     ASSETS

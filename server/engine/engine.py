@@ -13,6 +13,7 @@ from server.engine.events import EVENT_SIZE, OrderView, decode
 from server.engine.fanout import EventLog
 from server.engine.limits import EngineLimits
 from server.engine.snapshot import Snapshot, SnapshotHeader
+from server.engine.snapshot_upgrade import to_this_version
 from server.errors import SnapshotUnusable
 from server.instruments import Registry
 
@@ -139,12 +140,17 @@ def new_exchange(limits: EngineLimits) -> Exchange:
 
 
 def restored_exchange(snapshot: Snapshot, limits: EngineLimits) -> Exchange:
-    """The exchange of a snapshot, its state_hash verified. Raises SnapshotUnusable."""
+    """The exchange of a snapshot, its state_hash verified, or all its rules if it is of an older version. Raises
+    SnapshotUnusable."""
     exchange = new_exchange(limits)
     try:
-        exchange.load(snapshot.sections[EXCHANGE_SECTION])
-    except (KeyError, ValueError) as error:
+        saved = snapshot.sections[EXCHANGE_SECTION]
+        state = to_this_version(saved)
+        exchange.load(state)
+        if state is not saved:  # another hash by its nature: the fields differ
+            exchange.validate()
+    except (KeyError, ValueError, AssertionError) as error:
         raise SnapshotUnusable(f"its trading state cannot be read: {error}") from error
-    if exchange.state_hash() != snapshot.header.state_hash:
+    if state is saved and exchange.state_hash() != snapshot.header.state_hash:
         raise SnapshotUnusable("its trading state does not have the state_hash it was saved with")
     return exchange

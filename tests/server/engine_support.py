@@ -19,7 +19,7 @@ from server.engine.runner import Runner, RunnerState
 from server.engine.setup import AccountSetup, Funding, Setup, apply_setup, internal_spot
 from server.engine.trading import Trading
 from server.instruments import Instrument
-from server.storage.ports import Journal
+from server.storage.ports import Journal, SnapshotStore
 from server.storage.sqlite_journal import SqliteJournal
 
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
@@ -66,12 +66,13 @@ async def house(
     clock: Clock | None = None,
     journal: Journal | None = None,
     setup: Setup = SETUP,
+    snapshots: SnapshotStore | None = None,
 ) -> AsyncIterator[House]:
     """Opens (or recovers) the engine in `directory`; stops it in the end."""
     limits = limits or EngineLimits(max_orders=200_000)
     journal = journal or SqliteJournal(directory / "journal.db", new_epoch="epoch-1")
     engine = Engine(limits, journal.epoch)
-    recovery = await recover(engine, journal)
+    recovery = await recover(engine, journal, snapshots)
     runner = Runner(engine, journal, clock or SystemClock())
     runner.start()
     ids = itertools.count(1)

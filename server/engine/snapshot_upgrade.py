@@ -1,0 +1,121 @@
+"""The trading state of older snapshots, brought to the layout of this build: one step a version, one after the other.
+
+Whoever changes what `fastpath/snapshot.pyx` writes raises its VERSION, adds here the step from the version before, and
+keeps a snapshot of that version in tests/server/older_formats.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastpath.snapshot import STATE_VERSION
+
+_PREFIX = struct.Struct("<8sQ")
+_HEADER = struct.Struct("<IIQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Elements of `size` bytes each."""
+
+    tag: int
+    size: int
+    elements: bytes
+
+
+def version_of(state: bytes) -> int:
+    """Raises ValueError if it is no trading state."""
+    if len(state) < _PREFIX.size:
+        raise ValueError("it is cut short")
+    version: int = _PREFIX.unpack_from(state)[1]
+    return version
+
+
+def to_this_version(state: bytes) -> bytes:
+    """As `Exchange.load` takes it. Raises ValueError for a version no step leads from, and for what is cut short."""
+    version = version_of(state)
+    if version == STATE_VERSION:
+        return state
+    if not all(step in _STEPS for step in range(version, STATE_VERSION)) or version > STATE_VERSION:
+        raise ValueError(f"it has version {version}; this build reads {min(_STEPS)} to {STATE_VERSION}")
+    sections = list(_sections(state))
+    for step in range(version, STATE_VERSION):
+        try:
+            sections = _STEPS[step](sections)
+        except (IndexError, StopIteration) as error:
+            raise ValueError(f"it is not what version {step} wrote: {error!r}") from error
+    magic = _PREFIX.unpack_from(state)[0]
+    packed = [
+        _HEADER.pack(section.tag, section.size, len(section.elements) // section.size) + section.elements
+        for section in sections
+    ]
+    return _PREFIX.pack(magic, STATE_VERSION) + b"".join(packed)
+
+
+def _sections(state: bytes) -> Iterator[Section]:
+    at = _PREFIX.size
+    while at < len(state):
+        try:
+            tag, size, count = _HEADER.unpack_from(state, at)
+        except struct.error:
+            raise ValueError("it is cut short") from None
+        at += _HEADER.size
+        if not size or count * size > len(state) - at:
+            raise ValueError("it is cut short")
+        yield Section(tag, size, state[at : at + count * size])
+        at += count * size
+
+
+def _children_follow_fills(sections: list[Section]) -> list[Section]:
+    """1 to 2: what a child of a linked order waits for stands beside what its parent's fills have released.
+
+    In version 1 a child waited as a whole until its parent had ended: until then, or if the parent was not filled at all,
+    all of it is awaited. What an open parent has filled by now is released with its next change.
+    """
+    groups = next(section.elements for section in sections if section.tag == _GROUPS)
+    return [
+        replace(section, size=_ORDER_2.itemsize, elements=_with_awaited_qty(section.elements, groups))
+        if section.tag == _ORDERS
+        else section
+        for section in sections
+    ]
+
+
+def _with_awaited_qty(orders: bytes, groups: bytes) -> bytes:
+    before, group = np.frombuffer(orders, _ORDER_1), np.frombuffer(groups, _GROUP)
+    after = np.zeros((len(before), _ORDER_2.itemsize), np.uint8)
+    packed = before.view(np.uint8).reshape(-1, _ORDER_1.itemsize)
+    inserted = _ORDER_2.fields["awaited_qty"][1]  # type: ignore[index]
+    after[:, :inserted] = packed[:, :inserted]
+    after[:, inserted + 16 :] = packed[:, inserted:]
+    (members,) = np.nonzero(before["group"] != _NONE)
+    parents = before[group["parent"][before["group"][members]]]
+    waits = (parents["status"] <= _LAST_OPEN_STATUS) | (parents["cum_qty"] == 0)
+    is_child = (group["link_type"][before["group"][members]] != _OCO) & (parents["order_id"] != before["order_id"][members])
+    children = members[is_child & waits]
+    records = after.view(_ORDER_2)[:, 0]
+    records["awaited_qty"][children] = before["qty"][children]
+    records["qty"][children] = 0
+    return after.tobytes()
+
+
+# Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
+_GROUPS, _ORDERS = 10, 11
+_NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2
+_GROUP = np.dtype({"names": ["link_type", "parent"], "formats": ["u1", "<u4"], "offsets": [12, 16], "itemsize": 48})
+_ORDER_1 = np.dtype({
+    "names": ["order_id", "status", "qty", "cum_qty", "group"],
+    "formats": ["<u8", "u1", "<i8", "<i8", "<u4"],
+    "offsets": [0, 59, 72, 80, 232],
+    "itemsize": 248,
+})
+_ORDER_2 = np.dtype({
+    "names": ["qty", "awaited_qty"], "formats": ["<i8", "<i8"], "offsets": [72, 184], "itemsize": 264
+})  # fmt: skip
+
+_STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {1: _children_follow_fills}
+"""From this version to the next."""

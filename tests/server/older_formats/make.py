@@ -1,0 +1,108 @@
+"""Makes what test_older_formats.py reads: `python -m tests.server.older_formats.make DIRECTORY`.
+
+Run it with the last build of a format, before a change raises the version: a journal with a snapshot in the middle, and
+what that build said of both. Orders of every kind are open when the snapshot is made, each in its own state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fastpath.model import OrderFlag, OrderType, TimeInForce
+from server.clock import ManualClock
+from server.engine.limits import EngineLimits
+from server.engine.orders import NewOrder
+from tests.server.engine_support import House, house
+from tests.server.test_snapshots import snapshot
+
+LIMITS = EngineLimits(max_orders=1_000, max_open_orders=1_000, closed_orders=50, fills=50)
+START_NS = 1_700_000_000_000_000_000
+OCO, OTO, BRACKET = 1, 2, 3
+ACCOUNTS = ("alice", "bob")
+
+
+async def before(it: House) -> None:
+    """Up to the snapshot. The market is 999 to 1,001."""
+
+    def order(maker: Callable[..., NewOrder], price: int, qty: int, name: str, **fields: Any) -> NewOrder:
+        return replace(maker(price, qty, client_order_id=name), **fields)
+
+    buy, sell = it.buy, it.sell
+    stop = {"order_type": int(OrderType.ORDER_TYPE_STOP)}
+    trailing = {"order_type": int(OrderType.ORDER_TYPE_TRAILING_STOP)}
+    single = [
+        order(sell, 1_001, 5_000, "resting-sell"),
+        order(buy, 999, 5_000, "resting-buy"),
+        order(buy, 1_001, 1_500, "filled"),
+        order(sell, 999, 700, "partly"),
+        order(sell, 1_010, 9_000, "iceberg", order_type=int(OrderType.ORDER_TYPE_ICEBERG), display_qty=1_000),
+        order(sell, 1_011, 900, "post-only", flags=int(OrderFlag.ORDER_FLAG_POST_ONLY)),
+        order(buy, 998, 600, "dated", time_in_force=int(TimeInForce.TIME_IN_FORCE_GTD), expire_ns=START_NS * 2),
+        order(buy, 0, 400, "stop", trigger_price=1_200_00, **stop),
+        order(sell, 0, 300, "trailing", trailing_offset=5_000, trailing_unit=1, **trailing),
+        order(buy, 997, 10**12, "too-much"),
+        order(buy, 996, 500, "canceled"),
+    ]
+    for each in single:
+        await it.trading.place(each)
+    await it.trading.cancel("alice", client_order_id="canceled")
+    for kind, members in (
+        (OCO, [order(buy, 990, 800, "oco-1"), order(buy, 991, 800, "oco-2")]),
+        (OTO, [order(buy, 989, 1_000, "parent"), order(buy, 980, 400, "child-1"), order(buy, 981, 1_000, "child-2")]),
+        (OTO, [order(buy, 988, 1_000, "parent-gone"), order(buy, 979, 400, "child-gone")]),
+    ):
+        await it.trading.place_list(kind, members)
+    await it.trading.cancel("alice", client_order_id="parent-gone")
+    for request, account in enumerate(ACCOUNTS):
+        await it.trading.adjust_balance(account, "USDT", 12_345, f"request-{request}")
+
+
+async def after(it: House) -> None:
+    """Behind the snapshot: what waited goes on."""
+    for name, price, qty in (("take-bids", 989, 20_000), ("rest", 1_005, 100)):
+        await it.trading.place(it.sell(price, qty, client_order_id=name))
+    await it.trading.cancel("bob", client_order_id="post-only")
+
+
+async def said(it: House) -> dict[str, Any]:
+    """What the engine says of all accounts."""
+    orders = {
+        account: [
+            [o.client_order_id, o.order_id, o.status, o.side, o.price, o.qty, o.cum_qty, o.cum_notional, o.waiting]
+            for o in (await it.history.list_orders(account, page_size=1_000)).items
+        ]
+        for account in ACCOUNTS
+    }
+    balances = {
+        account: [[b.asset.name, b.total, b.reserved] for b in it.trading.list_balances(account)]
+        for account in ACCOUNTS
+    }
+    return {"command_sequence": it.engine.command_sequence, "orders": orders, "balances": balances}
+
+
+async def make(directory: Path) -> dict[str, Any]:
+    clock = ManualClock(START_NS)
+    async with house(directory, limits=LIMITS, clock=clock) as it:
+        await before(it)
+        sequence = await snapshot(directory, LIMITS)
+        in_the_middle = await said(it)
+        clock.advance(1_000)
+        await after(it)
+        return {"snapshot": sequence, "before": in_the_middle, "after": await said(it)}
+
+
+def main(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    facts = asyncio.run(make(directory))
+    (directory / "facts.json").write_text(json.dumps(facts, indent=1))
+    (directory / "journal.db.mark").unlink()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
