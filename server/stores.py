@@ -24,6 +24,7 @@ from server.lifecycle import ServiceState, StatusBoard
 from server.market_bus import INSTRUMENTS
 from server.observability import StoreMetrics
 from server.past_events import events_from_journal
+from server.storage.blotter_process import BlotterProcess
 from server.storage.ports import BlotterStore, Bus, Journal, TickStore
 from server.storage.snapshot_files import SnapshotFiles
 from server.storage.spool import Spool
@@ -93,10 +94,12 @@ class Stores:
                 self._board.set("store/blotter", ServiceState.DEGRADED, status.error)
 
         past = events_from_journal(self.journal_url, snapshots, engine.limits)
-        writer = BlotterWriter(store, engine.log, engine.registry, past, on_status=show)
+        process = BlotterProcess(url, epoch=engine.log.epoch)
+        writer = BlotterWriter(store, engine.log, engine.registry, past, on_status=show, write=process.write)
         engine.add_listener(lambda changes: writer.wake())
         self._metrics.watch_blotter(lambda: writer.status.behind)
         self._parts.callback(store.close)
+        self._parts.callback(process.close)
         self._parts.push_async_callback(writer.stop)
         writer.start()
         return store

@@ -20,7 +20,7 @@ from server.engine.fanout import EventLog
 from server.errors import TradewindError, Unavailable
 from server.instruments import Registry
 from server.storage.blotter_rows import blotter_batch, defines_names, directory_rows
-from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterStore
+from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
 
 R = TypeVar("R")
 
@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 EventSource = Callable[[int], AsyncGenerator[bytes, None]]
 """Durable events after a sequence, in order, made again from the journal."""
+
+WriteEvents = Callable[[int, bytes, dict[str, list[BlotterRow]]], None]
+"""Stores durable events in a blotter: (sequence before the first, whole commands, names that are new). Blocks; raises as
+`BlotterStore.write`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,19 @@ class BlotterWriter:
         past: EventSource,
         limits: BlotterWriterLimits | None = None,
         on_status: Callable[[BlotterStatus], None] = lambda status: None,
+        write: WriteEvents | None = None,
     ) -> None:
-        """`on_status` hears when an error comes or goes, and how a long way back is covered."""
+        """`on_status` hears when an error comes or goes, and how a long way back is covered. `write` fills the same
+        blotter as `store`; without it the rows are made here."""
         self._store = store
         self._event_log = log
         self._registry = registry
         self._past = past
         self._limits = limits or BlotterWriterLimits()
         self._on_status = on_status
+        self._write_events = write or (
+            lambda after, events, directory: store.write(blotter_batch(after, events, directory))
+        )
         self._cursor: int | None = None
         self._error: str | None = "the store was not asked yet"
         self._names_stored = False
@@ -159,11 +168,11 @@ class BlotterWriter:
 
     async def _write(self, events: bytes) -> None:
         assert self._cursor is not None
-        directory = {}
+        directory: dict[str, list[BlotterRow]] = {}
         if not self._names_stored or defines_names(events):
             directory = directory_rows(self._registry)
         after = self._cursor
-        await self._in_thread(lambda: self._store.write(blotter_batch(after, events, directory)))
+        await self._in_thread(lambda: self._write_events(after, events, directory))
         self._cursor = int.from_bytes(events[-EVENT_SIZE:][:8], "little")
         self._names_stored = True
 
