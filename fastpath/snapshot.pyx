@@ -35,7 +35,7 @@ from fastpath.pool cimport NIL, order_leaves, pool_take
 from fastpath.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, state_free, state_new
 
 cdef enum:
-    VERSION = 2
+    VERSION = 3
 
 cdef const char* MAGIC = "TWSTATE\n"
 

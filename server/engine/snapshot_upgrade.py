@@ -46,7 +46,7 @@ def to_this_version(state: bytes) -> bytes:
     for step in range(version, STATE_VERSION):
         try:
             sections = _STEPS[step](sections)
-        except (IndexError, StopIteration) as error:
+        except (IndexError, StopIteration, ValueError) as error:
             raise ValueError(f"it is not what version {step} wrote: {error!r}") from error
     magic = _PREFIX.unpack_from(state)[0]
     packed = [
@@ -103,8 +103,29 @@ def _with_awaited_qty(orders: bytes, groups: bytes) -> bytes:
     return after.tobytes()
 
 
+def _orders_travel(sections: list[Section]) -> list[Section]:
+    """2 to 3: orders may be on their way to a venue (none was), and what was consumed beyond a picture is remembered."""
+    upgraded = [
+        replace(section, size=_MIRROR_3.itemsize, elements=_with_beyond(section.elements))
+        if section.tag == _MIRRORS
+        else section
+        for section in sections
+    ]
+    (touched,) = [section for section in upgraded if section.tag == _TOUCHED_2]
+    upgraded[upgraded.index(touched) :] = [Section(_TRANSIT, 16, b""), replace(touched, tag=_TOUCHED_2 + 1)]
+    return upgraded
+
+
+def _with_beyond(mirrors: bytes) -> bytes:
+    before = np.frombuffer(mirrors, _MIRROR_2)
+    after = np.zeros(len(before), _MIRROR_3)
+    after["instrument"], after["rest"] = before["instrument"], before["rest"]
+    after["sides"][:, :, 0] = before["sides"]
+    return after.tobytes()
+
+
 # Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
-_GROUPS, _ORDERS = 10, 11
+_MIRRORS, _GROUPS, _ORDERS, _TRANSIT, _TOUCHED_2 = 6, 10, 11, 15, 15
 _NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2
 _GROUP = np.dtype({"names": ["link_type", "parent"], "formats": ["u1", "<u4"], "offsets": [12, 16], "itemsize": 48})
 _ORDER_1 = np.dtype({
@@ -117,5 +138,9 @@ _ORDER_2 = np.dtype({
     "names": ["qty", "awaited_qty"], "formats": ["<i8", "<i8"], "offsets": [72, 184], "itemsize": 264
 })  # fmt: skip
 
-_STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {1: _children_follow_fills}
+_SIDE_BYTES = 4808
+_MIRROR_2 = np.dtype([("instrument", "<u8"), ("sides", f"V{_SIDE_BYTES}", 4), ("rest", "V16")])
+_MIRROR_3 = np.dtype([("instrument", "<u8"), ("sides", f"V{_SIDE_BYTES}", (4, 2)), ("rest", "V16")])
+
+_STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {1: _children_follow_fills, 2: _orders_travel}
 """From this version to the next."""
