@@ -20,6 +20,7 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from server import pauses
 from server.clock import Clock, SystemClock
 from server.config import Config
 from server.engine.engine import Engine
@@ -98,7 +99,16 @@ def serve(
     Raises TradewindError if the start fails: ConfigError for what the user can set right (a port or data directory in
     use, TLS files), JournalCorrupt for a damaged journal.
     """
-    return uvloop.run(run(config, on_state=on_state, on_ready=on_ready))
+    pauses.shorten()
+
+    def settled(ready: Ready) -> None:
+        pauses.keep_what_lives()
+        on_ready(ready)
+
+    try:
+        return uvloop.run(run(config, on_state=on_state, on_ready=settled))
+    finally:
+        pauses.let_go()
 
 
 async def run(

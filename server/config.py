@@ -52,6 +52,7 @@ class ServerSettings(_Section):
         default=1000, ge=1, description="Calls open at the same time on one connection."
     )
     max_token_streams: int = Field(default=100, ge=1, description="Streams open at the same time with one token.")
+    max_streams: int = Field(default=2_000, ge=1, description="Streams open at the same time, of all tokens.")
     requests_per_second: int = Field(
         default=20_000, ge=1, description="Calls a token may make, per second; as many may come in one burst."
     )

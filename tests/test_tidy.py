@@ -92,6 +92,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.storage",
     ),
     "server.past_events": ("fastpath", "server.engine", "server.errors", "server.replica", "server.storage"),
+    "server.pauses": (),
     "server.market_bus": (
         "server.errors",
         "server.feeds",

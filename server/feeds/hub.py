@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from server.errors import ResourceExhausted
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Quote, Trade
 from server.feeds.stream import Cursor, MarketStream
 from server.feeds.subscription import MAX_DEPTH, Channel, Notice, Subscription
@@ -27,6 +29,10 @@ class HubLimits:
     heartbeat_s: float = 10.0
     linger_s: float = 60.0
     """How long a book view without subscribers is kept up to date, so that its clients can resume."""
+    subscriptions: int = 20_000
+    """Of all streams together."""
+    depths: int = 32
+    """Different depths of a book that are kept up to date at the same time: each costs with every update."""
 
 
 class _Feed:
@@ -50,6 +56,7 @@ class MarketData:
         self._feeds: dict[str, _Feed] = {}
         self._listeners: list[Callable[[MarketUpdate], None]] = []
         self._streams: set[MarketStream] = set()
+        self._subscriptions = 0
 
     # -- writers -------------------------------------------------------------------------------------------
 
@@ -109,12 +116,18 @@ class MarketData:
     def subscribe(self, subscriptions: Sequence[Subscription]) -> MarketStream:
         """Follow markets. Each subscription begins with an Ack and a Snapshot (or, resumed, the updates missed).
 
-        The caller closes the stream. How many subscriptions and streams there may be is the caller's to bound.
+        The caller closes the stream. Raises ResourceExhausted beyond what the limits allow.
         """
+        if self._subscriptions + len(subscriptions) > self._limits.subscriptions:
+            raise ResourceExhausted(f"{self._subscriptions} markets are subscribed, more than this server holds")
         stream = MarketStream(self.epoch, self._limits.heartbeat_s, self._streams.discard)
         self._streams.add(stream)
-        for subscription in subscriptions:
-            stream.add(self._cursor(stream, subscription))
+        try:
+            for subscription in subscriptions:
+                stream.add(self._cursor(stream, subscription))
+        except ResourceExhausted:
+            stream.close()
+            raise
         return stream
 
     @property
@@ -137,17 +150,36 @@ class MarketData:
     def _cursor(self, stream: MarketStream, subscription: Subscription) -> Cursor:
         feed = self._feed(subscription.instrument)
         if subscription.channel is Channel.QUOTE:
-            return Cursor(stream, subscription, feed.quotes, lambda: None)
+            return self._counted(stream, subscription, feed.quotes)
         if subscription.channel is Channel.TRADE:
-            return Cursor(stream, subscription, feed.trades, lambda: None)
-        view = feed.book.view(subscription.depth, self._limits.book_updates)
+            return self._counted(stream, subscription, feed.trades)
+        view = self._view(feed.book, subscription.depth)
         view.subscribers += 1
-        return Cursor(stream, subscription, view, lambda: self._leave(view))
+        return self._counted(stream, subscription, view)
 
-    def _leave(self, view: BookView) -> None:
-        view.subscribers -= 1
-        if not view.subscribers:
-            asyncio.get_running_loop().call_later(self._limits.linger_s, _drop_if_idle, view)
+    def _counted(self, stream: MarketStream, subscription: Subscription, topic: Topic[Any]) -> Cursor:
+        self._subscriptions += 1
+        return Cursor(stream, subscription, topic, lambda: self._leave(topic))
+
+    def _view(self, book: BookState, depth: int) -> BookView:
+        """The view of this depth, which all who ask for it share. One that nobody reads any more makes room."""
+        views = book.views
+        if depth not in views and len(views) >= self._limits.depths:
+            unread = next((view for view in views.values() if not view.subscribers), None)
+            if unread is None:
+                raise ResourceExhausted(
+                    f"{len(views)} different depths of {book.instrument.name} are subscribed, more than this server "
+                    f"holds: use one of {', '.join(map(str, sorted(views)))}"
+                )
+            del views[unread.depth]
+        return book.view(depth, self._limits.book_updates)
+
+    def _leave(self, topic: Topic[Any]) -> None:
+        self._subscriptions -= 1
+        if isinstance(topic, BookView):
+            topic.subscribers -= 1
+            if not topic.subscribers:
+                asyncio.get_running_loop().call_later(self._limits.linger_s, _drop_if_idle, topic)
 
 
 def _drop_if_idle(view: BookView) -> None:

@@ -101,6 +101,7 @@ class Boundary:
         self._loopback = is_loopback(settings.host)
         self._loop = asyncio.get_running_loop()
         self._quotas: dict[str, Quota] = {}
+        self._open_streams = 0
         self._closed: errors.TradewindError | None = None
         tokens.on_end(self._on_token_end)
 
@@ -274,7 +275,10 @@ class Boundary:
         """Count the stream as long as it is open, and end it with its token."""
         assert call.quota is not None
         quota, gauge = call.quota, method.metrics.open_streams
+        if self._open_streams >= self._settings.max_streams:
+            raise errors.ResourceExhausted(f"{self._open_streams} streams are open, more than this server holds")
         stream = quota.open_stream()
+        self._open_streams += 1
         expiry = None
         if call.token is not None and call.token.expire_ns is not None:
             left_s = (call.token.expire_ns - self._clock.now_ns()) / 1e9
@@ -284,6 +288,7 @@ class Boundary:
             yield stream
         finally:
             gauge.dec()
+            self._open_streams -= 1
             quota.streams.discard(stream)
             if expiry is not None:
                 expiry.cancel()

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from server.errors import SlowConsumer
+from server.errors import ResourceExhausted, SlowConsumer
 from server.feeds.internal import BookPublisher
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Quote
 from server.feeds.subscription import (
@@ -298,3 +298,31 @@ def test_pictures_of_an_own_book_become_changes() -> None:
     quotes = [(q.bid_price, q.ask_price) for q in seen if isinstance(q, Quote)]
     assert quotes == [(0, 0), (10, 11)]
     assert market_data.quote(NAME) == Quote(INSTRUMENT, 10, 5, 11, 2, 2, 2)
+
+
+async def test_subscriptions_are_bounded() -> None:
+    market_data = hub(subscriptions=3)
+    stream = market_data.subscribe([subscription(Channel.TRADE), subscription(Channel.QUOTE)])
+    with pytest.raises(ResourceExhausted, match="2 markets are subscribed"):
+        market_data.subscribe([subscription(Channel.TRADE), subscription(Channel.BOOK)])
+    stream.close()
+    market_data.subscribe([subscription(Channel.TRADE), subscription(Channel.BOOK), subscription(Channel.QUOTE)]).close()
+    assert market_data.stream_count == 0
+
+
+async def test_different_depths_are_bounded_and_unread_ones_make_room() -> None:
+    market_data = hub(depths=2)
+    market_data.publish(book([(100, 1), (99, 1), (98, 1)], [(101, 1)], snapshot=True))
+    one, two = (market_data.subscribe([subscription(Channel.BOOK, depth=depth)]) for depth in (1, 2))
+    with pytest.raises(ResourceExhausted, match=r"use one of 1, 2$"):
+        market_data.subscribe([subscription(Channel.QUOTE), subscription(Channel.BOOK, depth=3)])
+    assert market_data.stream_count == 2
+    shared = market_data.subscribe([subscription(Channel.BOOK, depth=2)])
+    one.close()
+    three = market_data.subscribe([subscription(Channel.BOOK, depth=3)])
+    snapshot = (await take(three, 2))[1].event
+    assert isinstance(snapshot, Snapshot)
+    assert isinstance(snapshot.data, BookUpdate)
+    assert len(snapshot.data.bids) == 3
+    for stream in (two, shared, three):
+        stream.close()

@@ -187,6 +187,18 @@ async def test_streams_of_a_token_are_bounded(tmp_path: Path) -> None:
             pytest.fail("a closed stream still counts")
 
 
+async def test_streams_of_all_tokens_are_bounded(tmp_path: Path) -> None:
+    async with serving(tmp_path, ORDERS, Handlers(SubscribeOrders=_endless), ServerSettings(max_streams=1)) as scripted:
+        request = pb.SubscribeOrdersRequest(account="demo")
+        first = stub(scripted).SubscribeOrders(request, metadata=scripted.admin)
+        await first.read()
+        _, secret = scripted.tokens.create(admin_token(scripted.tokens), "another", [Scope.READ], [], None)
+        answer = await refused(stub(scripted).SubscribeOrders(request, metadata=bearer(secret)))
+        assert (answer.code, answer.retry) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+        assert "more than this server holds" in answer.message
+        first.cancel()
+
+
 async def test_revoking_a_token_ends_its_streams(tmp_path: Path) -> None:
     async with serving(tmp_path, ORDERS, Handlers(SubscribeOrders=_endless)) as scripted:
         root = admin_token(scripted.tokens)
