@@ -65,7 +65,8 @@ class Stores:
 
         def open_it() -> Journal:
             standby = (lambda: not given_up.is_set()) if self._settings.standby else None
-            journal = open_journal(self.journal_url, new_epoch=new_epoch, keep_waiting=standby)
+            mark = self._data_dir / "journal.mark"
+            journal = open_journal(self.journal_url, new_epoch=new_epoch, mark=mark, keep_waiting=standby)
             if given_up.is_set():
                 journal.close()
             return journal

@@ -165,6 +165,7 @@ def replay(context: typer.Context, journal_url: JournalOption = None, json: Json
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="New file for the backup.")],
+    journal_url: JournalOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Copy the journal into a file, also while the server runs, and verify the copy. It holds everything but tokens
@@ -174,31 +175,35 @@ def backup(
     Example:
       tradewind backup /backup/tradewind-2025-01-31.db
     """
-    from server.storage.sqlite_backup import back_up
+    from server.storage.journal_backup import back_up
 
-    last_seq = back_up(session_of(context).data_dir / "journal.db", file, lambda done, total: None)
+    last_seq = back_up(_url(session_of(context), journal_url), file, lambda done, total: None)
     _said(json, f"{file}: {last_seq} commands, verified", file=str(file), commands=last_seq)
 
 
 def restore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A backup.", exists=True, dir_okay=False)],
+    journal_url: JournalOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make the journal of a data directory that has none from a backup. Streams of clients begin anew, with a gap.
+    """Make a journal from a backup: that of a data directory that has none, or of an empty schema in PostgreSQL. Streams
+    of clients begin anew, with a gap.
 
     \b
     Example:
       tradewind --data-dir /srv/new restore /backup/tradewind-2025-01-31.db
     """
-    from server.storage.sqlite_backup import restore as restore_journal
+    from server.storage.journal_backup import restore as restore_journal
 
-    directory = session_of(context).data_dir
+    session = session_of(context)
+    directory = session.data_dir
     if (running := running_instance(directory)) is not None:
         fail(f"a server runs on {directory} (process {running.pid}): stop it first, tradewind down")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    last_seq = restore_journal(file, directory / "journal.db", secrets.token_hex(8), lambda done, total: None)
-    _said(json, f"{directory}: {last_seq} commands restored; start with: tradewind up", commands=last_seq)
+    url = _url(session, journal_url)
+    last_seq = restore_journal(file, url, secrets.token_hex(8), lambda done, total: None)
+    _said(json, f"{last_seq} commands restored; start with: tradewind up", commands=last_seq)
 
 
 def _said(json: bool, text: str, **found: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -62,6 +62,10 @@ class Journal(JournalReader, Protocol):
 
         After a failure append the same row again, before any other: if it got through after all, that is found out.
         """
+        ...
+
+    def load(self, rows: Iterable[JournalRow]) -> None:
+        """Fill a journal that is empty, with all rows or none, durably. Raises JournalFailed."""
         ...
 
 

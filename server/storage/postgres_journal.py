@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from server.errors import ConfigError, JournalFailed
 from server.storage.journal_chain import checksum, seed
+from server.storage.journal_mark import JournalMark
 from server.storage.journal_rows import JournalRows
 from server.storage.ports import JournalRow
 from server.storage.postgres_rows import FORMAT, NAME, UP_TO, PostgresRows, first_line
@@ -39,6 +41,7 @@ CREATE TABLE IF NOT EXISTS journal_rows (
 ALTER TABLE journal_rows ALTER COLUMN payload SET STORAGE EXTERNAL;
 """
 _INSERT = "INSERT INTO journal_rows (first_seq, count, ts_ns, payload, checksum) VALUES (%s, %s, %s, %b, %b)"
+_COPY = "COPY journal_rows (first_seq, count, ts_ns, payload, checksum) FROM STDIN (FORMAT BINARY)"
 _NO_END = 2**63 - 1
 _LOCK_KEY = "hashtextextended('tradewind.journal.' || current_schema(), 0)"
 _HOLDER = f"""
@@ -73,11 +76,15 @@ class PostgresJournal:
         url: str,
         *,
         new_epoch: str,
+        mark: Path | None = None,
         keep_waiting: Callable[[], bool] | None = None,
         patience_s: float = 3.0,
         timeout_s: float = 10.0,
     ) -> None:
         """Open the journal for writing; `new_epoch` names it if it does not exist yet.
+
+        `mark`: a file on this machine that says how far the journal went as this machine knows; a journal that ends
+        before it (rows deleted, an older backup restored) is JournalCorrupt.
 
         Another server that writes it: ConfigError, or with `keep_waiting` this one is its standby: `keep_waiting` is
         called some times a second, and as long as it answers True the call waits for the other to end.
@@ -89,12 +96,15 @@ class PostgresJournal:
         self._connection: psycopg.Connection | None = None
         self._in_doubt: JournalRow | None = None
         self._closed = False
+        self._mark = JournalMark(mark) if mark is not None else None
         self._watchdog = Watchdog(timeout_s)
         try:
             self._wait_for_lock(keep_waiting)
             self._epoch = self._create_or_check(new_epoch)
             self._rows = JournalRows(PostgresRows(self._execute), NAME, self._epoch)
             self._last_seq, self._chain = self._end_of_journal()
+            if self._mark is not None:
+                self._mark.check(self._epoch, self._last_seq, NAME)
         except psycopg.Error as error:
             self.close()
             raise ConfigError(f"cannot use the journal's database: {first_line(error)}") from error
@@ -124,7 +134,7 @@ class PostgresJournal:
                 chain = checksum(self._chain, row)
                 with self._watchdog.watching(connection):
                     connection.execute(_INSERT, (*_header(row), row.payload, chain), prepare=True)
-                self._last_seq, self._chain = _end(row), chain
+                self._written(row, chain)
                 return
             except psycopg.Error as error:
                 if self._connection is not None and not self._connection.closed:
@@ -140,6 +150,24 @@ class PostgresJournal:
                     ) from error
                 time.sleep(POLL_S)
 
+    def load(self, rows: Iterable[JournalRow]) -> None:
+        if self._last_seq or self._in_doubt is not None:
+            raise _failed("the journal is not empty")
+        last_seq: int = self._last_seq
+        chain = self._chain
+        try:
+            connection = self._connected()
+            with connection.transaction(), connection.cursor().copy(_COPY) as copy:
+                copy.set_types(("int8", "int4", "int8", "bytea", "bytea"))
+                for row in rows:
+                    last_seq, chain = _end(row), checksum(chain, row)
+                    copy.write_row((*_header(row), row.payload, chain))
+        except psycopg.Error as error:
+            raise _failed(f"PostgreSQL refused the rows: {first_line(error)}") from error
+        self._last_seq, self._chain = last_seq, chain
+        if self._mark is not None:
+            self._mark.advance(last_seq)
+
     def read(self, from_seq: int = 1) -> Iterator[JournalRow]:
         """See `Journal.read`. The rows come over the writing session, in pages."""
         return self._rows.read(from_seq, self._last_seq)
@@ -149,6 +177,8 @@ class PostgresJournal:
 
     def close(self) -> None:
         """Let the lock go: a standby takes over at once."""
+        if self._mark is not None and not self._closed:
+            self._mark.close()
         self._closed = True
         self._watchdog.close()
         if self._connection is not None:
@@ -225,12 +255,26 @@ class PostgresJournal:
         committed = last_seq == _end(doubtful)
         if committed and chain != checksum(self._chain, doubtful):
             raise _failed(f"another server wrote commands {doubtful.first_seq} to {last_seq}: restart this one")
-        self._in_doubt, self._last_seq, self._chain = None, last_seq, chain
+        if committed:
+            self._written(doubtful, chain)
+        self._in_doubt = None
         if committed and row != doubtful:
             raise _failed(
                 f"commands {doubtful.first_seq} to {last_seq} were committed after all: restart to recover them"
             )
         return committed
+
+    def _written(self, row: JournalRow, chain: bytes) -> None:
+        """The row is committed. If the mark cannot say so it is in doubt, and found out when it is appended again."""
+        self._in_doubt = row
+        if self._mark is not None:
+            try:
+                self._mark.advance(_end(row))
+            except OSError as error:
+                raise JournalFailed(
+                    f"the mark of the journal cannot be written: {error}", metadata={"committed": "unknown"}
+                ) from error
+        self._last_seq, self._chain, self._in_doubt = _end(row), chain, None
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

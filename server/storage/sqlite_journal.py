@@ -13,16 +13,14 @@ What makes it trustworthy:
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import sqlite3
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from server.errors import ConfigError, JournalCorrupt, JournalFailed
-from server.storage.journal_chain import checksum, seed
+from server.storage.journal_chain import checksum
+from server.storage.journal_mark import JournalMark
 from server.storage.ports import JournalRow
 from server.storage.sqlite_rows import APPLICATION_ID, DAMAGE, FORMAT_VERSION, read_epoch, rows_of, unreadable
 
@@ -50,7 +48,7 @@ class SqliteJournal:
         self._path = path
         self._epoch = new_epoch
         self._in_doubt: JournalRow | None = None
-        self._mark = _Mark(path.with_name(path.name + ".mark"))
+        self._mark = JournalMark(path.with_name(path.name + ".mark"))
         try:
             self._connection = _connect(path)
             try:
@@ -79,12 +77,12 @@ class SqliteJournal:
         self._epoch = read_epoch(self._connection, self._path)
         self._rows = rows_of(self._connection, self._path, self._epoch)
         self._last_seq, self._chain = self._rows.end()
-        self._mark.check(self._epoch, self._last_seq, self._path)
+        self._mark.check(self._epoch, self._last_seq, str(self._path))
 
     def _create(self, epoch: str) -> None:
         if self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise JournalCorrupt(f"{self._path} is some other database; restore the journal from a backup")
-        self._mark.require_new(self._path)
+        self._mark.require_new(str(self._path))
         self._connection.executescript("BEGIN;" + _SCHEMA)
         self._connection.execute("INSERT INTO about VALUES (?)", (epoch,))
         self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -119,6 +117,23 @@ class SqliteJournal:
             self._written(row, link)
         except (sqlite3.Error, OSError) as error:
             raise JournalFailed(f"the journal {self._path} cannot be written: {error}") from error
+
+    def load(self, rows: Iterable[JournalRow]) -> None:
+        if self._last_seq or self._in_doubt is not None:
+            raise JournalFailed(f"{self._path} is not empty")
+        last_seq: int = self._last_seq
+        chain = self._chain
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                for row in rows:
+                    last_seq, chain = row.first_seq + row.count - 1, checksum(chain, row)
+                    self._connection.execute(_INSERT, (row.first_seq, row.count, row.ts_ns, row.payload, chain))
+            _sync_all(self._connection)
+            self._mark.advance(last_seq)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalFailed(f"the journal {self._path} cannot be written: {error}") from error
+        self._last_seq, self._chain = last_seq, chain
 
     def _check_place(self) -> None:
         """A file that was deleted or replaced takes writes as before, but nobody would ever find them again."""
@@ -173,69 +188,6 @@ class SqliteJournal:
     def close(self) -> None:
         self._connection.close()
         self._mark.close()
-
-
-class _Mark:
-    """How far the journal went, in a small file that is also the lock of the journal.
-
-    Written after each commit without a sync: it survives the process, and after a power cut it is old but never ahead.
-    """
-
-    _FORMAT = struct.Struct("<16sQ")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(f"the journal cannot be kept in {path.parent}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise ConfigError(
-                f"another process uses the journal in {path.parent}: stop it, or choose another data directory"
-            ) from None
-        self._epoch_digest = b""
-
-    def require_new(self, journal: Path) -> None:
-        if os.fstat(self._file).st_size:
-            raise JournalCorrupt(
-                f"{journal} is gone, but {self._path.name} says there was one: restore it from a backup, "
-                f"or delete {self._path} to begin with an empty journal"
-            )
-
-    def create(self, epoch: str) -> None:
-        self._epoch_digest = seed(epoch)
-        self.advance(0)
-        os.fsync(self._file)
-
-    def advance(self, last_seq: int) -> None:
-        content = self._FORMAT.pack(self._epoch_digest, last_seq)
-        os.pwrite(self._file, content + hashlib.blake2b(content, digest_size=8).digest(), 0)
-
-    def check(self, epoch: str, last_seq: int, journal: Path) -> None:
-        """Raises JournalCorrupt if the journal ends before the mark."""
-        self._epoch_digest = seed(epoch)
-        data = os.pread(self._file, 1024, 0)
-        if not data:  # the administrator's way to take the journal as it is
-            self.advance(last_seq)
-            return
-        content, digest = data[: self._FORMAT.size], data[self._FORMAT.size :]
-        advice = f"restore both from a backup, or delete {self._path} to take the journal as it is"
-        if hashlib.blake2b(content, digest_size=8).digest() != digest:
-            raise JournalCorrupt(f"{self._path} is damaged: {advice}")
-        marked_epoch, marked = self._FORMAT.unpack(content)
-        if marked_epoch != self._epoch_digest:
-            raise JournalCorrupt(f"{self._path} belongs to another journal than {journal}: {advice}")
-        if marked > last_seq:
-            raise JournalCorrupt(
-                f"{journal} ends at command {last_seq}, but commands up to {marked} were acknowledged: {advice}"
-            )
-
-    def close(self) -> None:
-        os.close(self._file)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

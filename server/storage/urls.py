@@ -10,10 +10,13 @@ from server.errors import ConfigError
 from server.storage.ports import BlotterStore, Bus, Journal, JournalReader, TickStore
 
 
-def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] | None = None) -> Journal:
+def open_journal(
+    url: str, *, new_epoch: str, mark: Path | None = None, keep_waiting: Callable[[], bool] | None = None
+) -> Journal:
     """`sqlite:///path/journal.db` or `postgresql://user:password@host/database`. Blocks. Raises ConfigError.
 
-    `new_epoch` names the journal if it does not exist yet. `keep_waiting`: be the standby of a server that writes the
+    `new_epoch` names the journal if it does not exist yet. `mark`: where this machine notes how far a journal in a
+    database went; a file has its mark beside it. `keep_waiting`: be the standby of a server that writes the
     journal now (PostgreSQL only; see PostgresJournal).
     """
     scheme = _scheme(url)
@@ -26,7 +29,7 @@ def open_journal(url: str, *, new_epoch: str, keep_waiting: Callable[[], bool] |
     if scheme in ("postgresql", "postgres"):
         from server.storage.postgres_journal import PostgresJournal
 
-        return PostgresJournal(url, new_epoch=new_epoch, keep_waiting=keep_waiting)
+        return PostgresJournal(url, new_epoch=new_epoch, mark=mark, keep_waiting=keep_waiting)
     raise _unknown("journal", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 

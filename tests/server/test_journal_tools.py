@@ -88,7 +88,10 @@ async def test_a_backup_of_a_running_engine_is_restored(tmp_path: Path, capsys: 
         assert "overwrites nothing" in err
         code, _, err = run(tmp_path, capsys, "restore", str(file))
         assert code == 1
-        assert "holds a journal already" in err
+        assert "another process uses the journal" in err
+    code, _, err = run(tmp_path, capsys, "restore", str(file))
+    assert code == 1
+    assert "there is a journal already" in err
     assert file.stat().st_mode & 0o777 == 0o600
     code, _, err = run(other, capsys, "restore", str(file))
     assert (code, err) == (0, "")

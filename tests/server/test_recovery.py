@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -168,6 +168,9 @@ class FailingJournal:
             self.inner.append(row)
         if self.fail_after:
             raise OSError("input/output error")
+
+    def load(self, rows: Iterable[JournalRow]) -> None:
+        self.inner.load(rows)
 
     def read(self, from_seq: int = 1) -> Iterator[JournalRow]:
         return self.inner.read(from_seq)

@@ -29,11 +29,14 @@ class Store:
     """A journal's place: open it as often as you like, and damage it."""
 
     url: str
+    mark: Path
     flip_bit: Callable[[int], None]
     """Flips one bit in the stored payload of the row that begins with this sequence."""
+    delete_from: Callable[[int], None]
+    """Deletes the rows that begin with this sequence or later."""
 
     def open(self, new_epoch: str = "first") -> Journal:
-        return open_journal(self.url, new_epoch=new_epoch)
+        return open_journal(self.url, new_epoch=new_epoch, mark=self.mark)
 
 
 def _sqlite(directory: Path) -> Store:
@@ -47,10 +50,14 @@ def _sqlite(directory: Path) -> Store:
             (payload,) = database.execute(f"SELECT payload FROM {table} WHERE first_seq = ?", (first_seq,)).fetchone()
             database.execute(f"UPDATE {table} SET payload = ? WHERE first_seq = ?", (_flipped(payload), first_seq))
 
-    return Store(f"sqlite:///{path}", flip_bit)
+    def delete_from(first_seq: int) -> None:
+        with sqlite3.connect(path) as database:
+            database.execute("DELETE FROM commits WHERE first_seq >= ?", (first_seq,))
+
+    return Store(f"sqlite:///{path}", path.with_name("journal.db.mark"), flip_bit, delete_from)
 
 
-def _postgres(url: str) -> Store:
+def _postgres(url: str, directory: Path) -> Store:
     def flip_bit(first_seq: int) -> None:
         with psycopg.connect(url) as database:
             found = database.execute("SELECT payload FROM journal_rows WHERE first_seq = %s", (first_seq,)).fetchone()
@@ -59,7 +66,11 @@ def _postgres(url: str) -> Store:
                 "UPDATE journal_rows SET payload = %s WHERE first_seq = %s", (_flipped(found[0]), first_seq)
             )
 
-    return Store(url, flip_bit)
+    def delete_from(first_seq: int) -> None:
+        with psycopg.connect(url) as database:
+            database.execute("DELETE FROM journal_rows WHERE first_seq >= %s", (first_seq,))
+
+    return Store(url, directory / "journal.mark", flip_bit, delete_from)
 
 
 def _flipped(payload: bytes) -> bytes:
@@ -71,7 +82,7 @@ def _flipped(payload: bytes) -> bytes:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "sqlite":
         return _sqlite(tmp_path)
-    return _postgres(request.getfixturevalue("postgres_url"))
+    return _postgres(request.getfixturevalue("postgres_url"), tmp_path)
 
 
 def row(first_seq: int, count: int = 3) -> JournalRow:
@@ -141,6 +152,47 @@ def test_a_flipped_bit_is_found_and_rows_before_it_are_still_read(store: Store) 
     assert [next(rows) for _ in range(4)] == written[:4]
     with pytest.raises(JournalCorrupt, match=str(written[4].first_seq)):
         next(rows)
+    journal.close()
+
+
+def test_rows_that_vanished_from_the_end_are_missed(store: Store) -> None:
+    """Rows of a chain that was cut off carry their checksums; the mark of this machine knows that there were more."""
+    journal = store.open()
+    written = fill(journal, 9)
+    journal.close()
+    store.delete_from(written[6].first_seq)
+    acknowledged, kept = written[8].first_seq + written[8].count - 1, written[6].first_seq - 1
+    with pytest.raises(JournalCorrupt, match=rf"ends at command {kept}, but commands up to {acknowledged} were") as error:
+        store.open()
+    assert f"delete {store.mark}" in error.value.message
+    store.mark.unlink()
+    journal = store.open()
+    assert list(journal.read()) == written[:6]
+    journal.close()
+    store.delete_from(1)
+    with pytest.raises(JournalCorrupt, match="ends at command 0"):
+        store.open()
+
+
+def test_an_empty_journal_is_loaded_whole_or_not_at_all(store: Store) -> None:
+    rows = [row(1, 3), row(4, 2), row(6, 1)]
+
+    def cut_short() -> Iterator[JournalRow]:
+        yield from rows[:2]
+        raise JournalCorrupt("the rest cannot be read")
+
+    journal = store.open()
+    with pytest.raises(JournalCorrupt):
+        journal.load(cut_short())
+    assert (journal.last_seq, list(journal.read())) == (0, [])
+    journal.load(rows)
+    assert (journal.last_seq, list(journal.read())) == (6, rows)
+    with pytest.raises(JournalFailed, match="not empty"):
+        journal.load([row(7)])
+    journal.append(row(7))
+    journal.close()
+    journal = store.open()
+    assert list(journal.read()) == [*rows, row(7)]
     journal.close()
 
 

@@ -1,17 +1,27 @@
-"""The engine on the PostgreSQL journal: orders go on through a restart of the database, and recovery is the same."""
+"""The engine on the PostgreSQL journal: orders go on through a restart of the database; recovery, snapshots, streams and
+backups are what they are on a journal in a file."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from loadtest.servers import PostgresServer
+from server.engine.events import ORDER_ACCEPTED, ORDER_TRIGGERED
+from server.engine.limits import EngineLimits
 from server.engine.runner import RunnerState
 from server.errors import JournalFailed
+from server.replica import Replica
 from server.storage.postgres_journal import PostgresJournal
+from server.storage.snapshot_files import SnapshotFiles
 from tests.server.engine_support import house
+from tests.server.test_journal_tools import run
+from tests.server.test_snapshots import trade
+
+LIMITS = EngineLimits(max_orders=50_000, max_open_orders=50_000, stream_log_bytes=40 * 256)
 
 
 async def test_orders_survive_a_restart_of_the_database_and_of_the_engine(
@@ -68,3 +78,58 @@ async def test_order_entry_stops_when_the_database_stays_away(
         orders = (await second.history.list_orders("alice", page_size=10)).items
         assert sorted(order.client_order_id for order in orders) == ["kept", "refused"]
         assert again.order.client_order_id == "refused"
+
+
+async def test_snapshots_and_resumed_streams_beside_a_journal_in_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    files = SnapshotFiles(tmp_path / "snapshots", keep=3)
+    replica = Replica.of(postgres_url, files.directory, files.keep, LIMITS)
+    async with house(tmp_path, journal=PostgresJournal(postgres_url, new_epoch="first"), limits=LIMITS) as it:
+        await trade(it, "before", 150)
+        made = await replica.snapshot()
+        assert made.sequence == it.engine.command_sequence
+        await trade(it, "after", 100)
+        state, log = await it.trading.state(), it.engine.log
+        assert log.floor > 100, "most events are not held any more"
+        records = await replica.history(1, (ORDER_ACCEPTED, ORDER_TRIGGERED), 0, log.last_sequence)
+        sequences = [int.from_bytes(record[:8], "little") for record in records]
+        assert sequences == sorted(set(sequences))
+        assert sequences[0] < log.floor < sequences[-1]
+    journal = PostgresJournal(postgres_url, new_epoch="second")
+    async with house(tmp_path, journal=journal, limits=LIMITS, snapshots=files) as it:
+        assert (it.recovery.snapshot, it.recovery.unusable) == (made.sequence, ())
+        assert it.recovery.commands == state.command_sequence - made.sequence
+        assert await it.trading.state() == state
+    (made_file,) = files.directory.iterdir()
+    made_file.unlink()
+    journal = PostgresJournal(postgres_url, new_epoch="second")
+    async with house(tmp_path, journal=journal, limits=LIMITS, snapshots=files) as it:
+        assert it.recovery.snapshot == 0
+        assert await it.trading.state() == state
+
+
+async def test_a_journal_is_moved_between_postgresql_and_a_file(
+    postgres: PostgresServer, postgres_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup under load, restored into an empty schema and into a file: the same state everywhere."""
+    file, schema = tmp_path / "backup.db", "restored"
+    with psycopg.connect(postgres.url, autocommit=True) as database:
+        database.execute(f"CREATE SCHEMA {schema}")
+    other_url = f"{postgres.url}?options=-csearch_path%3D{schema}"
+    async with house(tmp_path, journal=PostgresJournal(postgres_url, new_epoch="first"), limits=LIMITS) as it:
+        await trade(it, "a", 60)
+        saved = await it.trading.state()
+        code, out, err = run(tmp_path, capsys, "backup", str(file), "--journal", postgres_url)
+        assert (code, err) == (0, "")
+        assert str(saved.command_sequence) in out
+        await trade(it, "later", 20)
+    for url, directory in ((other_url, tmp_path), (None, tmp_path / "file")):
+        where = ("--journal", url) if url else ()
+        code, _, err = run(directory, capsys, "restore", str(file), *where)
+        assert (code, err) == (0, "")
+        code, _, err = run(directory, capsys, "restore", str(file), *where)
+        assert code == 1
+        assert "there is a journal already" in err
+        async with house(directory, journal=PostgresJournal(url, new_epoch="x") if url else None, limits=LIMITS) as it:
+            assert await it.trading.state() == saved
+            assert it.trading.epoch != "first", "another journal: streams do not resume over it in silence"
+            await trade(it, "new", 5)
