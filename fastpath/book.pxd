@@ -6,9 +6,12 @@
 
 from libc.stdint cimport INT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.ladder cimport ladder_erase, ladder_find, ladder_insert, ladder_reserve, ladder_t
+from fastpath.ladder cimport cell_of, in_window, ladder_leave_best, ladder_reserve, ladder_t, level_bit
 from fastpath.model cimport price_t, qty_t
-from fastpath.pool cimport NIL, level_t, links_of, order_t, pool_give_level, pool_t, pool_take_level
+from fastpath.pool cimport (
+    NIL, PAGE_ICEBERG, PAGE_LEVELS, PAGE_SHIFT, level_key, level_t, likely, links_of, order_t, page_ladder, page_of, page_t, pool_t,
+    unlikely,
+)
 
 cdef enum LadderIndex:
     LADDER_BID = 0
@@ -46,15 +49,15 @@ cdef inline uint32_t ladder_of(uint8_t side, bint hidden) noexcept nogil:
 
 cdef inline price_t order_price(const pool_t* pool, uint32_t slot) noexcept nogil:
     """Limit price of a resting order."""
-    cdef const level_t* level = &pool.levels[pool.orders[slot].level]
-    return level.key ^ ladder_mask(level.ladder)
+    cdef uint32_t level = pool.orders[slot].level
+    return level_key(pool, level) ^ ladder_mask(page_of(pool, level).home)
 
 cdef inline uint8_t order_side(const pool_t* pool, uint32_t slot) noexcept nogil:
     """Side of a resting order."""
-    return (pool.levels[pool.orders[slot].level].ladder & 1) + 1
+    return (page_of(pool, pool.orders[slot].level).home & 1) + 1
 
 cdef inline bint order_hidden(const pool_t* pool, uint32_t slot) noexcept nogil:
-    return pool.levels[pool.orders[slot].level].ladder >= LADDER_HIDDEN_BID
+    return page_ladder(page_of(pool, pool.orders[slot].level)) >= LADDER_HIDDEN_BID
 
 cdef inline bint book_best(const book_t* book, uint8_t side, price_t* price) noexcept nogil:
     """Best displayed price of a side; False (price untouched) when the side is empty."""
@@ -94,18 +97,42 @@ cdef inline void book_unlink(pool_t* pool, uint32_t slot) noexcept nogil:
     links_of(pool, before).next = after
     links_of(pool, after).prev = before
 
-cdef inline uint32_t book_new_level(book_t* book, uint32_t index, price_t key) noexcept nogil:
-    cdef uint32_t handle = pool_take_level(book.pool)
-    cdef level_t* level = &book.pool.levels[handle]
-    level.key = key
-    level.qty = 0
-    level.links.prev = level.links.next = handle
-    level.count = 0
-    level.book = <uint16_t>book.number
-    level.ladder = <uint8_t>index
-    level.iceberg = 0
-    ladder_insert(&book.ladders[index], key, handle)
+cdef inline uint32_t book_home(const book_t* book, uint32_t index) noexcept nogil:
+    """The home of a page of this ladder."""
+    return book.number << 2 | index
+
+# What book_enter() and book_leave() do when a page comes or goes, or stands outside the window.
+cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t home, price_t key) noexcept nogil
+cdef void book_leave_page(pool_t* pool, ladder_t* ladder, uint32_t page) noexcept nogil
+
+cdef inline uint32_t book_enter(pool_t* pool, ladder_t* ladder, uint32_t home, price_t key) noexcept nogil:
+    """The level of `key`, used from now on, for an order that is about to be linked to it. book_can_rest() said yes.
+
+    Whether it was used is nearly a coin toss near the touch of a thin book, and guessing wrong costs as much as all of
+    this: so both cases take the same steps.
+    """
+    cdef uint32_t page = NIL
+    cdef uint32_t handle
+    if likely(in_window(ladder, key >> PAGE_SHIFT)):
+        page = cell_of(ladder, key >> PAGE_SHIFT)[0]
+    if unlikely(page == NIL):
+        page = book_enter_page(pool, ladder, home, key)
+    handle = (page << PAGE_SHIFT) + level_bit(key)
+    ladder.pages[page].used |= <uint32_t>1 << level_bit(key)
+    if unlikely(key < ladder.best_key):
+        ladder.best_key = key
+        ladder.best = handle
     return handle
+
+cdef inline void book_leave(pool_t* pool, ladder_t* ladder, uint32_t handle) noexcept nogil:
+    """An order has left a level: if it was the last, the level is not used any more. As book_enter(), without asking which."""
+    cdef page_t* page = &ladder.pages[handle >> PAGE_SHIFT]
+    cdef uint32_t unused = pool.levels[handle].count == 0
+    page.used &= ~(unused << (handle & (PAGE_LEVELS - 1)))
+    if unlikely((handle == ladder.best) & unused):
+        ladder_leave_best(ladder)
+    if unlikely(page.used == 0):
+        book_leave_page(pool, ladder, handle >> PAGE_SHIFT)
 
 cdef inline void book_rest(
     book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display
@@ -116,17 +143,13 @@ cdef inline void book_rest(
     """
     cdef uint32_t index = ladder_of(side, hidden)
     cdef ladder_t* ladder = &book.ladders[index]
-    cdef price_t key = price ^ ladder_mask(index)
-    cdef uint32_t handle = ladder_find(ladder, key)
-    cdef level_t* level
-    if handle == NIL:
-        handle = book_new_level(book, index, key)
-    level = &book.pool.levels[handle]
+    cdef uint32_t handle = book_enter(book.pool, ladder, book_home(book, index), price ^ ladder_mask(index))
+    cdef level_t* level = &book.pool.levels[handle]
     ladder.orders += 1
     ladder.open_qty += qty
     if display > 0 and not hidden:
         book_announce_iceberg(book, slot, ladder, qty, display)
-        level.iceberg = 1
+        page_of(book.pool, handle).home |= PAGE_ICEBERG
         qty = min(qty, display)
     book.pool.orders[slot].qty = qty
     level.qty += qty
@@ -138,18 +161,17 @@ cdef inline void book_remove(book_t* book, uint32_t slot) noexcept nogil:
     cdef order_t* order = &book.pool.orders[slot]
     cdef uint32_t handle = order.level
     cdef level_t* level = &book.pool.levels[handle]
-    cdef ladder_t* ladder = &book.ladders[level.ladder]
+    cdef const page_t* page = page_of(book.pool, handle)
+    cdef ladder_t* ladder = &book.ladders[page_ladder(page)]
     ladder.orders -= 1
     ladder.open_qty -= order.qty
-    if level.iceberg:
+    if unlikely(page.home & PAGE_ICEBERG):
         book_forget_iceberg(book, slot, ladder)
     book_unlink(book.pool, slot)
     order.level = NIL
     level.qty -= order.qty
     level.count -= 1
-    if level.count == 0:
-        ladder_erase(ladder, level.key)
-        pool_give_level(book.pool, handle)
+    book_leave(book.pool, ladder, handle)
 
 # Less open quantity at the same place in the queue (reserve first, then the slice); 0 < by < order_leaves.
 cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil

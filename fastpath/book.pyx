@@ -5,11 +5,13 @@ from libc.stdlib cimport calloc, free
 from fastpath.ladder cimport (
     ladder_after,
     ladder_close,
+    ladder_erase,
     ladder_find,
     ladder_init,
-    ladder_levels,
+    ladder_insert,
+    ladder_page,
 )
-from fastpath.pool cimport iceberg_t, is_level, order_leaves
+from fastpath.pool cimport iceberg_t, is_level, order_leaves, page_book, pool_give_page, pool_take_page
 
 
 cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
@@ -20,7 +22,7 @@ cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
     book.pool = pool
     book.number = number
     for i in range(LADDERS):
-        ladder_init(&book.ladders[i])
+        ladder_init(&book.ladders[i], pool.pages)
     return book
 
 
@@ -30,6 +32,23 @@ cdef void book_free(book_t* book) noexcept nogil:
         for i in range(LADDERS):
             ladder_close(&book.ladders[i])
         free(book)
+
+
+cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t home, price_t key) noexcept nogil:
+    """The page of a key, found or made."""
+    cdef uint32_t page = ladder_page(ladder, key >> PAGE_SHIFT)
+    if page == NIL:
+        page = pool_take_page(pool, key & ~<price_t>(PAGE_LEVELS - 1), home)
+        ladder_insert(ladder, key, page)
+    if ladder.best == NIL:
+        ladder.best = (page << PAGE_SHIFT) + level_bit(key)
+        ladder.best_key = key
+    return page
+
+
+cdef void book_leave_page(pool_t* pool, ladder_t* ladder, uint32_t page) noexcept nogil:
+    ladder_erase(ladder, pool.pages[page].key)
+    pool_give_page(pool, page)
 
 
 cdef inline uint64_t refills_of(const iceberg_t* iceberg) noexcept nogil:
@@ -42,6 +61,7 @@ cdef void book_announce_iceberg(book_t* book, uint32_t slot, ladder_t* ladder, q
     cdef iceberg_t* iceberg = &book.pool.icebergs[slot]
     iceberg.display = display
     iceberg.reserve = max(0, qty - display)
+    ladder.icebergs += 1
     ladder.refills += refills_of(iceberg)
 
 
@@ -49,17 +69,18 @@ cdef void book_forget_iceberg(book_t* book, uint32_t slot, ladder_t* ladder) noe
     cdef iceberg_t* iceberg = &book.pool.icebergs[slot]
     ladder.open_qty -= iceberg.reserve
     ladder.refills -= refills_of(iceberg)
+    ladder.icebergs -= iceberg.display > 0
     iceberg.reserve = iceberg.display = 0
 
 
 cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil:
     cdef order_t* order = &book.pool.orders[slot]
     cdef level_t* level = &book.pool.levels[order.level]
-    cdef ladder_t* ladder = &book.ladders[level.ladder]
+    cdef ladder_t* ladder = &book.ladders[page_ladder(page_of(book.pool, order.level))]
     cdef iceberg_t* iceberg
     cdef qty_t from_reserve
     ladder.open_qty -= by
-    if level.iceberg:
+    if page_of(book.pool, order.level).home & PAGE_ICEBERG:
         iceberg = &book.pool.icebergs[slot]
         from_reserve = min(by, iceberg.reserve)
         ladder.refills -= refills_of(iceberg)
@@ -81,7 +102,7 @@ cdef qty_t refill(book_t* book, uint32_t slot) noexcept nogil:
     order.qty = min(iceberg.display, iceberg.reserve)
     iceberg.reserve -= order.qty
     level.qty += order.qty
-    book.ladders[level.ladder].refills -= 1
+    book.ladders[page_ladder(page_of(book.pool, order.level))].refills -= 1
     book_unlink(book.pool, slot)
     book_append(book.pool, slot, handle)
     return order.qty
@@ -93,8 +114,8 @@ cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noex
     cdef qty_t refilled = 0
     order.qty -= qty
     level.qty -= qty
-    book.ladders[level.ladder].open_qty -= qty
-    if level.iceberg and order.qty == 0:
+    book.ladders[page_ladder(page_of(book.pool, order.level))].open_qty -= qty
+    if page_of(book.pool, order.level).home & PAGE_ICEBERG and order.qty == 0:
         refilled = refill(book, slot)
     leaves[0] = order_leaves(book.pool, slot)
     if leaves[0] == 0:
@@ -102,8 +123,9 @@ cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noex
     return refilled
 
 
-cdef void fill_depth(const level_t* level, uint32_t ladder, depth_t* out) noexcept nogil:
-    out.price = level.key ^ ladder_mask(ladder)
+cdef void fill_depth(const pool_t* pool, uint32_t handle, uint32_t ladder, depth_t* out) noexcept nogil:
+    cdef const level_t* level = &pool.levels[handle]
+    out.price = level_key(pool, handle) ^ ladder_mask(ladder)
     out.qty = level.qty
     out.orders = level.count
     out.unused = 0
@@ -113,11 +135,11 @@ cdef uint32_t book_depth(const book_t* book, uint8_t side, depth_t* out, uint32_
     cdef const ladder_t* ladder = &book.ladders[side - 1]
     cdef uint32_t handle = ladder.best
     cdef uint32_t written = 0
-    cdef price_t key = 0
+    cdef price_t key = ladder.best_key
     while handle != NIL and written < n:
-        fill_depth(&book.pool.levels[handle], side - 1, &out[written])
+        fill_depth(book.pool, handle, side - 1, &out[written])
         written += 1
-        handle = ladder_after(ladder, book.pool.levels[handle].key, &key)
+        handle = ladder_after(ladder, key, &key)
     return written
 
 
@@ -125,7 +147,7 @@ cdef bint book_level(const book_t* book, uint8_t side, price_t price, depth_t* o
     cdef uint32_t handle = ladder_find(&book.ladders[side - 1], price ^ ladder_mask(side - 1))
     if handle == NIL:
         return False
-    fill_depth(&book.pool.levels[handle], side - 1, out)
+    fill_depth(book.pool, handle, side - 1, out)
     return True
 
 
@@ -136,13 +158,13 @@ cdef uint32_t book_first(const book_t* book, uint32_t ladder) noexcept nogil:
 
 cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil:
     cdef const order_t* order = &book.pool.orders[slot]
-    cdef const level_t* level
+    cdef const ladder_t* ladder
     cdef uint32_t handle
     cdef price_t key = 0
     if not is_level(book.pool, order.links.next):
         return order.links.next
-    level = &book.pool.levels[order.level]
-    handle = ladder_after(&book.ladders[level.ladder], level.key, &key)
+    ladder = &book.ladders[page_ladder(page_of(book.pool, order.level))]
+    handle = ladder_after(ladder, level_key(book.pool, order.level), &key)
     return NIL if handle == NIL else book.pool.levels[handle].links.next
 
 
@@ -191,7 +213,7 @@ cdef uint64_t book_hash(const book_t* book, uint64_t seed) noexcept nogil:
 
 
 cdef const char* validate_level(
-    const book_t* book, uint32_t index, uint32_t handle, qty_t* open_qty, uint64_t* refills
+    const book_t* book, uint32_t index, uint32_t handle, qty_t* open_qty, uint64_t* refills, uint64_t* icebergs
 ) noexcept nogil:
     cdef const level_t* level = &book.pool.levels[handle]
     cdef const order_t* order
@@ -199,7 +221,8 @@ cdef const char* validate_level(
     cdef uint32_t previous = handle
     cdef uint32_t count = 0
     cdef qty_t qty = 0
-    if level.book != book.number or level.ladder != index:
+    cdef const page_t* page = page_of(book.pool, handle)
+    if page_book(page) != book.number or page_ladder(page) != index:
         return "a level belongs to another ladder"
     if level.count == 0:
         return "an empty level is kept"
@@ -209,11 +232,12 @@ cdef const char* validate_level(
             return "the links of a level's queue disagree"
         if order.qty <= 0:
             return "an order with nothing open rests"
-        if book.pool.icebergs[slot].reserve < 0 or (book.pool.icebergs[slot].reserve > 0 and not level.iceberg):
-            return "a reserve is negative or not announced on its level"
+        if book.pool.icebergs[slot].reserve < 0 or (book.pool.icebergs[slot].display > 0 and not page.home & PAGE_ICEBERG):
+            return "a reserve is negative or an iceberg not announced on its page"
         qty += order.qty
         open_qty[0] += order.qty + book.pool.icebergs[slot].reserve
         refills[0] += refills_of(&book.pool.icebergs[slot])
+        icebergs[0] += book.pool.icebergs[slot].display > 0
         count += 1
         previous = slot
         slot = order.links.next
@@ -226,32 +250,37 @@ cdef const char* validate_ladder(const book_t* book, uint32_t index) noexcept no
     cdef const ladder_t* ladder = &book.ladders[index]
     cdef const level_t* level
     cdef uint32_t handle = ladder.best
-    cdef uint32_t levels = 0
+    cdef uint32_t page = NIL
+    cdef uint32_t used = 0
+    cdef uint64_t pages = 0
     cdef uint32_t orders = 0
     cdef qty_t open_qty = 0
     cdef uint64_t refills = 0
-    cdef price_t previous = 0
-    cdef price_t key = 0
+    cdef uint64_t icebergs = 0
+    cdef price_t key = ladder.best_key
     cdef const char* broken
-    if handle != NIL and book.pool.levels[handle].key != ladder.best_key:
-        return "the cached best price differs from the best level"
     while handle != NIL:
         level = &book.pool.levels[handle]
-        if levels > 0 and level.key <= previous:
-            return "levels are out of order"
-        if ladder_find(ladder, level.key) != handle:
+        if level_key(book.pool, handle) != key:
+            return "a level has another key than the one it is found by, or is out of order"
+        if ladder_find(ladder, key) != handle:
             return "a level is not found by its price"
-        broken = validate_level(book, index, handle, &open_qty, &refills)
+        broken = validate_level(book, index, handle, &open_qty, &refills, &icebergs)
         if broken != NULL:
             return broken
-        previous = level.key
-        levels += 1
+        if handle >> PAGE_SHIFT != page:
+            page = handle >> PAGE_SHIFT
+            pages += 1
+            used = book.pool.pages[page].used
+        used ^= <uint32_t>1 << level_bit(key)
         orders += level.count
-        handle = ladder_after(ladder, level.key, &key)
-    if ladder_levels(ladder) != levels or ladder.orders != orders:
+        handle = ladder_after(ladder, key, &key)
+        if handle >> PAGE_SHIFT != page and used != 0:
+            return "a level counts as used and is not found"
+    if ladder.near + ladder.far.count != pages or ladder.orders != orders:
         return "a side's counts differ from its levels"
-    if ladder.open_qty != open_qty or ladder.refills != refills:
-        return "a side's open quantity differs from its orders"
+    if ladder.open_qty != open_qty or ladder.refills != refills or ladder.icebergs != icebergs:
+        return "a side's open quantity or icebergs differ from its orders"
     return NULL
 
 

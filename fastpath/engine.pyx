@@ -5,7 +5,6 @@ from libc.string cimport memset
 
 from fastpath.book cimport (
     LADDERS,
-    book_can_rest,
     book_crossed,
     book_first,
     book_free,
@@ -14,7 +13,6 @@ from fastpath.book cimport (
     book_next,
     book_reduce,
     book_remove,
-    book_rest,
     book_validate,
     order_price,
     order_side,
@@ -55,16 +53,21 @@ from fastpath.model cimport (
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
 )
+from fastpath.plain cimport plain_cancel, plain_change, plain_new, plain_reduce
 from fastpath.pool cimport (
     NIL,
+    id_map_count,
     id_map_free,
     id_map_get,
     id_map_new,
     id_map_put,
     id_map_remove,
     id_map_reserve,
-    level_t,
+    likely,
     order_leaves,
+    page_book,
+    page_ladder,
+    page_of,
     pool_free,
     pool_give,
     pool_new,
@@ -119,51 +122,25 @@ cdef bint engine_add_book(engine_t* engine, uint32_t instrument) noexcept nogil:
     return engine.books[instrument] != NULL
 
 
-cdef inline report_t* next_report(
-    reports_t* reports, const engine_t* engine, uint8_t kind, const engine_command_t* command, uint8_t side, uint8_t reason
-) noexcept nogil:
-    """A report about the order of `command`, its numbers still to be written."""
-    cdef report_t* report = &reports.records[reports.head & reports.mask]
-    reports.head += 1
-    report.seq = engine.seq
-    report.kind = kind
-    report.op = command.op
-    report.reason = reason
-    report.side = side
-    report.instrument = command.instrument
-    report.id = command.id
-    report.maker_id = 0
-    report.price = 0
-    report.qty = 0
-    report.leaves = 0
-    report.maker_leaves = 0
-    return report
-
-
 cdef void report_fills(
     engine_t* engine, const engine_command_t* command, const taker_t* taker, reports_t* reports
 ) noexcept nogil:
     """Report what happened to the makers, and forget those that are gone."""
     cdef const fill_t* fill
-    cdef report_t* report
     cdef uint64_t maker_id
+    cdef uint64_t subject = report_subject(command.instrument, taker.side)
     cdef qty_t leaves = taker.qty
     cdef uint32_t i
     for i in range(engine.sink.count):
         fill = &engine.sink.fills[i]
         maker_id = engine.pool.orders[fill.maker].id
         if fill.kind == FILL_MAKER_CANCELED:
-            report = next_report(reports, engine, REPORT_CANCELED, command, 3 - taker.side, CANCEL_REASON_SELF_TRADE)
-            report.id = maker_id
+            write_report(reports, engine.seq, report_subject(command.instrument, 3 - taker.side), REPORT_CANCELED, command.op,
+                         CANCEL_REASON_SELF_TRADE, maker_id, 0, fill.price, fill.qty, 0, 0)
         else:
             leaves -= fill.qty
-            report = next_report(reports, engine, REPORT_TRADE if fill.kind == FILL_TRADE else REPORT_DECREMENTED,
-                                 command, taker.side, 0)
-            report.maker_id = maker_id
-            report.leaves = leaves
-            report.maker_leaves = fill.maker_leaves
-        report.price = fill.price
-        report.qty = fill.qty
+            write_report(reports, engine.seq, subject, REPORT_TRADE if fill.kind == FILL_TRADE else REPORT_DECREMENTED,
+                         command.op, 0, command.id, maker_id, fill.price, fill.qty, leaves, fill.maker_leaves)
         if fill.maker_leaves == 0:
             id_map_remove(engine.ids, maker_id, fill.maker)
             pool_give(engine.pool, fill.maker)
@@ -175,25 +152,22 @@ cdef void report_match(
     reports_t* reports
 ) noexcept nogil:
     """Report an order that was accepted or modified: itself, its fills, and the cancellation of what is left."""
-    cdef report_t* report = next_report(reports, engine, kind, command, taker.side, 0)
-    report.price = result.price if result.outcome == MATCH_RESTED else taker.price
-    report.qty = report.leaves = taker.qty
+    cdef uint64_t subject = report_subject(command.instrument, taker.side)
+    write_report(reports, engine.seq, subject, kind, command.op, 0, command.id, 0,
+                 result.price if result.outcome == MATCH_RESTED else taker.price, taker.qty, taker.qty, 0)
     if engine.sink.count > 0:
         report_fills(engine, command, taker, reports)
     if result.outcome == MATCH_CANCELED:
-        report = next_report(reports, engine, REPORT_CANCELED, command, taker.side, result.cancel_reason)
-        report.price = taker.price
-        report.qty = result.leaves
+        write_report(reports, engine.seq, subject, REPORT_CANCELED, command.op, result.cancel_reason, command.id, 0,
+                     taker.price, result.leaves, 0, 0)
 
 
-cdef inline void reject(
+cdef void reject(
     engine_t* engine, const engine_command_t* command, uint8_t side, uint8_t reason, reports_t* reports
 ) noexcept nogil:
-    cdef report_t* report
     engine.seq += 1
-    report = next_report(reports, engine, REPORT_REJECTED, command, side, reason)
-    report.price = command.price
-    report.qty = command.qty
+    write_report(reports, engine.seq, report_subject(command.instrument, side), REPORT_REJECTED, command.op, reason,
+                 command.id, 0, command.price, command.qty, 0, 0)
 
 
 cdef inline void describe(
@@ -217,29 +191,6 @@ cdef inline void describe(
         taker.display_qty = extension.display_qty
 
 
-cdef inline bint rest_quietly(
-    engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports
-) noexcept nogil:
-    """The common case of NEW: a plain limit order that meets nobody. False: it is not that, nothing was done."""
-    cdef report_t* report
-    cdef uint32_t slot
-    if (command.flags != 0 or command.qty <= 0 or command.time_in_force == TIME_IN_FORCE_IOC
-            or command.time_in_force == TIME_IN_FORCE_FOK or match_crosses(book, command.side, command.price)
-            or not book_can_rest(book, command.side, False, command.qty) or engine.pool.count >= engine.max_orders
-            or not id_map_reserve(engine.ids)):
-        return False
-    slot = pool_take(engine.pool)
-    engine.pool.orders[slot].id = command.id
-    engine.pool.orders[slot].owner = 0
-    book_rest(book, slot, command.side, False, command.price, command.qty, 0)
-    id_map_put(engine.ids, command.id, slot)
-    engine.seq += 1
-    report = next_report(reports, engine, REPORT_ACCEPTED, command, command.side, 0)
-    report.price = command.price
-    report.qty = report.leaves = command.qty
-    return True
-
-
 cdef inline bint finds_room(const engine_t* engine, const book_t* book, const taker_t* taker) noexcept nogil:
     """May it rest, should anything be left of it? In a full engine only if it trades first: what is left then met somebody who is gone."""
     if engine.pool.count < engine.max_orders:
@@ -258,8 +209,6 @@ cdef bint submit_new(
         return True
     if id_map_get(engine.ids, command.id) != NIL:
         reject(engine, command, command.side, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT, reports)
-        return True
-    if rest_quietly(engine, book, command, reports):
         return True
     describe(&taker, command, extension)
     if match_fill_bound(book, &taker) + OWN_REPORTS > reports_room(reports):
@@ -284,26 +233,6 @@ cdef bint submit_new(
     return True
 
 
-cdef inline bint move_quietly(
-    engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, reports_t* reports
-) noexcept nogil:
-    """The common case of MOVE: a plain order that meets nobody at its new price. False: it is not that, nothing was done."""
-    cdef const level_t* level = &engine.pool.levels[engine.pool.orders[slot].level]
-    cdef qty_t qty = engine.pool.orders[slot].qty
-    cdef uint8_t side = level.ladder + 1
-    cdef report_t* report
-    if (command.flags != 0 or level.iceberg or side > SIDE_SELL or match_crosses(book, side, command.price)
-            or not book_can_rest(book, side, False, qty)):
-        return False
-    book_remove(book, slot)
-    book_rest(book, slot, side, False, command.price, qty, 0)
-    engine.seq += 1
-    report = next_report(reports, engine, REPORT_MODIFIED, command, side, 0)
-    report.price = command.price
-    report.qty = report.leaves = qty
-    return True
-
-
 cdef bint submit_change(
     engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command,
     const engine_extension_t* extension, reports_t* reports
@@ -311,7 +240,7 @@ cdef bint submit_change(
     """MODIFY or MOVE of a resting order."""
     cdef taker_t taker
     cdef match_t result
-    cdef uint8_t ladder = engine.pool.levels[engine.pool.orders[slot].level].ladder
+    cdef uint32_t ladder = page_ladder(page_of(engine.pool, engine.pool.orders[slot].level))
     describe(&taker, command, extension)
     taker.slot = slot
     taker.side = (ladder & 1) + 1
@@ -338,12 +267,11 @@ cdef bint submit_change(
     return True
 
 
-cdef inline void cancel(
+cdef void cancel(
     engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, uint8_t reason, reports_t* reports
 ) noexcept nogil:
-    cdef report_t* report = next_report(reports, engine, REPORT_CANCELED, command, order_side(engine.pool, slot), reason)
-    report.price = order_price(engine.pool, slot)
-    report.qty = order_leaves(engine.pool, slot)
+    write_report(reports, engine.seq, report_subject(command.instrument, order_side(engine.pool, slot)), REPORT_CANCELED,
+                 command.op, reason, command.id, 0, order_price(engine.pool, slot), order_leaves(engine.pool, slot), 0, 0)
     book_remove(book, slot)
     id_map_remove(engine.ids, command.id, slot)
     pool_give(engine.pool, slot)
@@ -352,7 +280,6 @@ cdef inline void cancel(
 cdef void reduce(
     engine_t* engine, book_t* book, uint32_t slot, const engine_command_t* command, reports_t* reports
 ) noexcept nogil:
-    cdef report_t* report
     cdef qty_t open_qty = order_leaves(engine.pool, slot)
     if command.qty <= 0:
         reject(engine, command, order_side(engine.pool, slot), REJECT_REASON_INVALID_COMMAND, reports)
@@ -362,16 +289,14 @@ cdef void reduce(
         cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
         return
     book_reduce(book, slot, command.qty)
-    report = next_report(reports, engine, REPORT_REDUCED, command, order_side(engine.pool, slot), 0)
-    report.price = order_price(engine.pool, slot)
-    report.qty = command.qty
-    report.leaves = open_qty - command.qty
+    write_report(reports, engine.seq, report_subject(command.instrument, order_side(engine.pool, slot)), REPORT_REDUCED,
+                 command.op, 0, command.id, 0, order_price(engine.pool, slot), command.qty, open_qty - command.qty, 0)
 
 
-cdef inline bint submit(
-    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
+cdef bint submit_general(
+    engine_t* engine, book_t* book, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
 ) noexcept nogil:
-    cdef book_t* book = engine_book(engine, command.instrument)
+    """Any command, whatever is unusual or wrong about it. False: no room for its reports."""
     cdef uint32_t slot
     if reports_room(reports) < OWN_REPORTS:
         return False
@@ -384,7 +309,7 @@ cdef inline bint submit(
         reject(engine, command, 0, REJECT_REASON_INVALID_COMMAND, reports)
         return True
     slot = id_map_get(engine.ids, command.id)
-    if slot == NIL or engine.pool.levels[engine.pool.orders[slot].level].book != command.instrument:
+    if slot == NIL or page_book(page_of(engine.pool, engine.pool.orders[slot].level)) != command.instrument:
         reject(engine, command, 0, REJECT_REASON_ORDER_NOT_FOUND, reports)
         return True
     if command.op == ENGINE_CANCEL:
@@ -392,15 +317,73 @@ cdef inline bint submit(
         cancel(engine, book, slot, command, CANCEL_REASON_REQUESTED, reports)
     elif command.op == ENGINE_REDUCE:
         reduce(engine, book, slot, command, reports)
-    elif command.op == ENGINE_MODIFY or not move_quietly(engine, book, slot, command, reports):
+    else:
         return submit_change(engine, book, slot, command, extension, reports)
     return True
+
+
+cdef inline bint submit_plain(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
+    """The command if it is a plain one. False: it is not, and nothing was done."""
+    if command.op == ENGINE_NEW:
+        return plain_new(engine, book, command.id, command.side, command.time_in_force, command.price, command.qty, reports)
+    if command.op == ENGINE_CANCEL:
+        return plain_cancel(engine, book, command.id, reports)
+    if command.op == ENGINE_REDUCE:
+        return plain_reduce(engine, book, command.id, command.qty, reports)
+    if command.op == ENGINE_MODIFY or command.op == ENGINE_MOVE:
+        return plain_change(engine, book, command.op, command.id, command.price, command.qty, reports)
+    return False
+
+
+cdef inline bint submit(
+    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
+) noexcept nogil:
+    cdef book_t* book = engine_book(engine, command.instrument)
+    if likely((book != NULL) & (command.flags == 0)) and submit_plain(engine, book, command, reports):
+        return True
+    return submit_general(engine, book, command, extension, reports)
 
 
 cdef bint engine_submit(
     engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
 ) noexcept nogil:
     return submit(engine, command, extension, reports)
+
+
+cdef bint submit_arguments(
+    engine_t* engine, uint8_t op, uint32_t instrument, uint64_t id, uint8_t side, uint8_t time_in_force, uint8_t flags,
+    price_t price, qty_t qty, reports_t* reports
+) noexcept nogil:
+    cdef engine_command_t command
+    command.op, command.side, command.time_in_force, command.flags = op, side, time_in_force, flags
+    command.instrument, command.id, command.price, command.qty = instrument, id, price, qty
+    return submit_general(engine, engine_book(engine, instrument), &command, NULL, reports)
+
+
+cdef bint engine_new_order(
+    engine_t* engine, uint32_t instrument, uint64_t id, uint8_t side, uint8_t time_in_force, uint8_t flags,
+    price_t price, qty_t qty, reports_t* reports
+) noexcept nogil:
+    cdef book_t* book = engine_book(engine, instrument)
+    if likely((book != NULL) & (flags == 0)) and plain_new(engine, book, id, side, time_in_force, price, qty, reports):
+        return True
+    return submit_arguments(engine, ENGINE_NEW, instrument, id, side, time_in_force, flags, price, qty, reports)
+
+
+cdef bint engine_cancel(engine_t* engine, uint32_t instrument, uint64_t id, reports_t* reports) noexcept nogil:
+    cdef book_t* book = engine_book(engine, instrument)
+    if likely(book != NULL) and plain_cancel(engine, book, id, reports):
+        return True
+    return submit_arguments(engine, ENGINE_CANCEL, instrument, id, 0, 0, 0, 0, 0, reports)
+
+
+cdef bint engine_modify(
+    engine_t* engine, uint32_t instrument, uint64_t id, price_t price, qty_t qty, reports_t* reports
+) noexcept nogil:
+    cdef book_t* book = engine_book(engine, instrument)
+    if likely(book != NULL) and plain_change(engine, book, ENGINE_MODIFY, id, price, qty, reports):
+        return True
+    return submit_arguments(engine, ENGINE_MODIFY, instrument, id, 0, 0, 0, price, qty, reports)
 
 
 cdef uint64_t engine_apply(
@@ -481,6 +464,6 @@ cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
                 if id_map_get(engine.ids, engine.pool.orders[slot].id) != slot:
                     return "a resting order is not found by its id"
                 slot = book_next(book, slot)
-    if orders != engine.pool.count or orders != engine.ids.count:
+    if orders != engine.pool.count or orders != id_map_count(engine.ids):
         return "slots, ids and resting orders differ in number"
     return NULL

@@ -1,4 +1,4 @@
-# Ordered map of the price levels away from the touch: key -> level, smallest key first.
+# Ordered map of the pages of price levels away from the touch: page key -> page, smallest key first.
 #
 # Design: keys stand sorted in blocks of up to 64, the blocks in a sorted directory: two binary searches over contiguous memory
 # and a short memmove. A full block splits, two small neighbours merge. Cost: O(log n) to find; an insert or erase also

@@ -34,7 +34,7 @@ from fastpath.model cimport (
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
 )
-from fastpath.pool cimport NIL, level_t, order_leaves, order_t, pool_t
+from fastpath.pool cimport NIL, PAGE_ICEBERG, level_key, level_t, order_leaves, order_t, page_of, pool_t
 
 cdef extern from *:
     bint __builtin_add_overflow(int64_t, int64_t, int64_t*) nogil
@@ -107,7 +107,7 @@ cdef bint count_level(
     cdef const pool_t* pool = book.pool
     cdef uint32_t own = self_trade_owner(taker)
     cdef uint32_t slot = pool.levels[handle].links.next
-    cdef bint iceberg = pool.levels[handle].iceberg
+    cdef bint iceberg = page_of(pool, handle).home & PAGE_ICEBERG != 0
     cdef qty_t reserve = 0
     cdef qty_t step
     while slot != handle and left[0] > 0:
@@ -132,16 +132,16 @@ cdef inline uint32_t next_level(
     const book_t* book, uint32_t side, uint32_t* shown, uint32_t* hidden
 ) noexcept nogil:
     """Step through the levels of both ladders of a side as a taker meets them; NIL at the end."""
-    cdef const level_t* levels = book.pool.levels
+    cdef const pool_t* pool = book.pool
     cdef price_t key = 0
     cdef uint32_t handle
-    if hidden[0] != NIL and (shown[0] == NIL or levels[hidden[0]].key < levels[shown[0]].key):
+    if hidden[0] != NIL and (shown[0] == NIL or level_key(pool, hidden[0]) < level_key(pool, shown[0])):
         handle = hidden[0]
-        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], levels[handle].key, &key)
+        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], level_key(pool, handle), &key)
     else:
         handle = shown[0]
         if handle != NIL:
-            shown[0] = ladder_after(&book.ladders[side], levels[handle].key, &key)
+            shown[0] = ladder_after(&book.ladders[side], level_key(pool, handle), &key)
     return handle
 
 
@@ -149,7 +149,7 @@ cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
     """Everything open on a level, reserves included."""
     cdef qty_t total = pool.levels[handle].qty
     cdef uint32_t slot
-    if pool.levels[handle].iceberg:
+    if page_of(pool, handle).home & PAGE_ICEBERG:
         slot = pool.levels[handle].links.next
         while slot != handle:
             total += pool.icebergs[slot].reserve
@@ -159,7 +159,6 @@ cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
 
 cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) noexcept nogil:
     cdef uint32_t side = taker.side & 1
-    cdef const level_t* levels = book.pool.levels
     cdef uint32_t shown = book.ladders[side].best
     cdef uint32_t hidden = book.ladders[LADDER_HIDDEN_BID + side].best
     cdef uint32_t handle
@@ -167,7 +166,7 @@ cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) 
     cdef qty_t found = 0
     while found < need:
         handle = next_level(book, side, &shown, &hidden)
-        if handle == NIL or levels[handle].key > limit_key(taker):
+        if handle == NIL or level_key(book.pool, handle) > limit_key(taker):
             break
         if not count_level(book, handle, taker, &left, &found):
             break
@@ -331,7 +330,6 @@ cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t*
 cdef bint match_cost(
     const book_t* book, uint8_t side, price_t limit, qty_t qty, qty_t* found, int64_t* cost, price_t* worst
 ) noexcept nogil:
-    cdef const level_t* levels = book.pool.levels
     cdef uint32_t ladder = side & 1
     cdef price_t limit_at = limit ^ ladder_mask(ladder)
     cdef uint32_t shown = book.ladders[ladder].best
@@ -342,10 +340,10 @@ cdef bint match_cost(
     found[0] = cost[0] = 0
     while found[0] < qty:
         handle = next_level(book, ladder, &shown, &hidden)
-        if handle == NIL or levels[handle].key > limit_at:
+        if handle == NIL or level_key(book.pool, handle) > limit_at:
             break
         step = min(qty - found[0], level_open(book.pool, handle))
-        worst[0] = levels[handle].key ^ ladder_mask(ladder)
+        worst[0] = level_key(book.pool, handle) ^ ladder_mask(ladder)
         found[0] += step
         if __builtin_mul_overflow(step, worst[0], &product) or __builtin_add_overflow(cost[0], product, cost):
             return False

@@ -27,7 +27,6 @@ from fastpath.engine cimport (
     reports_room,
     reports_t,
 )
-from fastpath.ladder cimport ladder_levels
 from fastpath.model cimport SIDE_BUY, SIDE_SELL, price_t
 
 __all__ = ["COMMAND", "EXTENSION", "REPORT", "EngineFlag", "EngineOp", "MatchingEngine", "ReportKind"]
@@ -123,7 +122,7 @@ cdef class MatchingEngine:
         """(price, qty, orders) of the displayed levels, best first."""
         cdef book_t* book = self._book(instrument)
         cdef uint8_t of_side = checked_side(side)
-        cdef uint32_t n = min(levels, ladder_levels(&book.ladders[of_side - 1]))
+        cdef uint32_t n = min(levels, book.ladders[of_side - 1].orders)
         cdef depth_t* out = <depth_t*>malloc((n + 1) * sizeof(depth_t))
         cdef uint32_t i
         if out == NULL:

@@ -4,20 +4,26 @@
 # Orders and levels share one numbering (orders 1..capacity, levels above) and keep their links at the same place: a queue is a
 # ring through its level, which stands after the youngest order and before the oldest. So linking and unlinking ask no
 # questions, and a processor guesses none of them wrong.
-# Slot 0 (NIL) is nobody. The arena is reserved once, at its full capacity; the operating system commits a page when it is
-# first touched, so memory grows with use up to the bound and records never move. Freed slots are reused last-in first-out,
-# which keeps the hot ones in cache. Levels cannot run out before orders do: a level exists only while an order rests on it.
+# Levels come in pages of eight neighboring prices. Near the touch of a market, whether a price has a level is a coin toss, and
+# a page is nearly always there: an order finds its level by arithmetic, and says that it is used by setting a bit.
+# Slot 0 (NIL) is nobody. The arena is reserved once, at its full capacity; the operating system commits memory when it is
+# first touched, so it grows with use up to the bound and records never move. Freed slots are reused last-in first-out,
+# which keeps the hot ones in cache. Pages cannot run out before orders do: one exists only while an order rests on it or arrives.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.model cimport price_t, qty_t
+
+cdef extern from *:
+    bint likely(bint) nogil
+    bint unlikely(bint) nogil
 
 cdef enum:
     NIL = 0
 
 cdef struct links_t:
     uint32_t prev                 # towards the oldest of the queue; of a level: the youngest
-    uint32_t next                 # towards the youngest; of a level: the oldest. Also links the free lists
+    uint32_t next                 # towards the youngest; of a level: the oldest. Of a free order: the next free one
 
 cdef struct order_t:              # 32 bytes
     uint64_t id                   # the owner of the pool writes it; the book only hands it on
@@ -26,14 +32,25 @@ cdef struct order_t:              # 32 bytes
     uint32_t level                # the level it rests on; NIL while it rests nowhere
     uint32_t owner                # self-trade prevention group; 0 never counts as oneself
 
-cdef struct level_t:              # 32 bytes
-    price_t  key                  # the price, complemented on the bid side: on both sides a smaller key is a better price
+cdef struct level_t:              # 32 bytes. An unused one is an empty ring with nothing open
     qty_t    qty                  # sum of the orders' qty
+    uint64_t unused_1
     links_t  links
     uint32_t count                # orders
-    uint16_t book                 # number of the book
-    uint8_t  ladder               # LadderIndex within the book
-    uint8_t  iceberg              # 1 once an order with a display size has rested here
+    uint32_t unused_2
+
+cdef enum:
+    PAGE_SHIFT = 3
+    PAGE_LEVELS = 8               # level `key & 7` of a page, whose number is that of its levels >> PAGE_SHIFT
+    PAGE_ICEBERG = 0x80000000     # an order with a display size has rested here since the page was taken
+
+cdef struct page_t:               # 32 bytes
+    price_t  key                  # of its first level: the price, complemented on the bid side, so that a smaller key is a better price
+    uint32_t used                 # bit per level
+    uint32_t home                 # whose it is: number of the book * 4 + LadderIndex, and PAGE_ICEBERG
+    uint32_t next_free
+    uint32_t unused_1
+    uint64_t unused_2
 
 cdef struct iceberg_t:            # 16 bytes, touched for icebergs only; all 0 for other orders
     qty_t reserve                 # open quantity behind the current slice
@@ -42,16 +59,17 @@ cdef struct iceberg_t:            # 16 bytes, touched for icebergs only; all 0 f
 cdef struct pool_t:
     order_t*   orders
     level_t*   levels             # the same memory: only slots above capacity are levels
+    page_t*    pages              # by page number
     iceberg_t* icebergs
     uint32_t capacity             # orders
     uint32_t count                # orders in use
     uint32_t free_order           # head of the free list, NIL: take a fresh one
     uint32_t fresh_order          # slots from here on were never used
-    uint32_t free_level
-    uint32_t fresh_level
+    uint32_t free_page
+    uint32_t fresh_page
 
 cdef enum:
-    POOL_MAX = 0x7FFFFFFF         # orders: as many levels must be numbered too
+    POOL_MAX = 400000000          # orders: a page for each must be numbered too
 
 cdef pool_t* pool_new(uint32_t capacity) noexcept nogil      # NULL: out of memory
 cdef void pool_free(pool_t* pool) noexcept nogil             # NULL is allowed
@@ -84,23 +102,26 @@ cdef inline void pool_give(pool_t* pool, uint32_t slot) noexcept nogil:
     pool.free_order = slot
     pool.count -= 1
 
-cdef inline uint32_t pool_take_level(pool_t* pool) noexcept nogil:
-    cdef uint32_t handle = pool.free_level
-    if handle != NIL:
-        pool.free_level = pool.levels[handle].links.next
-    else:
-        handle = pool.fresh_level
-        pool.fresh_level += 1
-    return handle
+cdef inline page_t* page_of(const pool_t* pool, uint32_t level) noexcept nogil:
+    return &pool.pages[level >> PAGE_SHIFT]
 
-cdef inline void pool_give_level(pool_t* pool, uint32_t handle) noexcept nogil:
-    pool.levels[handle].links.next = pool.free_level
-    pool.free_level = handle
+cdef inline price_t level_key(const pool_t* pool, uint32_t level) noexcept nogil:
+    return page_of(pool, level).key + (level & (PAGE_LEVELS - 1))
+
+cdef inline uint32_t page_ladder(const page_t* page) noexcept nogil:
+    """LadderIndex within the book."""
+    return page.home & 3
+
+cdef inline uint32_t page_book(const page_t* page) noexcept nogil:
+    return (page.home & ~<uint32_t>PAGE_ICEBERG) >> 2
+
+cdef uint32_t pool_take_page(pool_t* pool, price_t key, uint32_t home) noexcept nogil     # a page of unused levels
+cdef void pool_give_page(pool_t* pool, uint32_t page) noexcept nogil
 
 cdef inline qty_t order_leaves(const pool_t* pool, uint32_t slot) noexcept nogil:
     """All that is open of a resting order: the slice and the reserve behind it."""
     cdef const order_t* order = &pool.orders[slot]
-    if pool.levels[order.level].iceberg:
+    if unlikely(page_of(pool, order.level).home & PAGE_ICEBERG):
         return order.qty + pool.icebergs[slot].reserve
     return order.qty
 
@@ -152,8 +173,7 @@ cdef struct id_map_t:
     uint32_t* cells               # slot by the low bits of the id; NIL: free
     uint64_t  cell_mask           # cells - 1
     const order_t* orders         # the pool's; orders[NIL].id is 0, which is no id
-    uint32_t count                # ids
-    uint32_t hashed               # those of them in the buckets
+    uint32_t hashed               # ids in the buckets
     uint32_t room                 # ids the buckets take before there must be more
     uint32_t capacity
     id_bucket_t* buckets
@@ -163,6 +183,7 @@ cdef struct id_map_t:
 cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil     # for as many ids as the pool has orders; NULL: out of memory
 cdef void id_map_free(id_map_t* ids) noexcept nogil
 cdef bint id_map_grow(id_map_t* ids) noexcept nogil
+cdef uint64_t id_map_count(const id_map_t* ids) noexcept nogil   # walks all cells
 
 cdef inline bint id_map_reserve(id_map_t* ids) noexcept nogil:
     """Make sure one more id has room. False: the capacity is reached, or out of memory."""
@@ -209,7 +230,7 @@ cdef inline uint32_t id_map_get_hashed(const id_map_t* ids, uint64_t id) noexcep
 cdef inline uint32_t id_map_get(const id_map_t* ids, uint64_t id) noexcept nogil:
     """The slot of `id` (not 0), NIL when there is none."""
     cdef uint32_t slot = id_cell(ids, id)[0]
-    if slot != NIL and ids.orders[slot].id == id:
+    if likely(slot != NIL) and likely(ids.orders[slot].id == id):
         return slot
     return NIL if ids.hashed == 0 else id_map_get_hashed(ids, id)
 
@@ -229,7 +250,6 @@ cdef inline void id_map_put_hashed(id_map_t* ids, uint32_t tag, uint32_t slot) n
 cdef inline void id_map_put(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
     """Add an id that is not in the map, after id_map_reserve() said yes. orders[slot].id is `id`."""
     cdef uint32_t* cell = id_cell(ids, id)
-    ids.count += 1
     if cell[0] == NIL:
         cell[0] = slot
     else:
@@ -248,7 +268,6 @@ cdef inline void id_map_remove_hashed(id_map_t* ids, uint32_t tag, uint32_t slot
 cdef inline void id_map_remove(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
     """Forget `id`, which maps to `slot`."""
     cdef uint32_t* cell = id_cell(ids, id)
-    ids.count -= 1
     if cell[0] == slot:
         cell[0] = NIL
     else:

@@ -13,8 +13,17 @@ cdef enum:
     MIN_CELLS = 4096
 
 
+cdef inline uint32_t first_page(uint32_t capacity) noexcept nogil:
+    return (capacity >> PAGE_SHIFT) + 1
+
+
+cdef inline size_t end_page(uint32_t capacity) noexcept nogil:
+    """One past the last page: one for each order and for one that is on its way from one to another."""
+    return first_page(capacity) + <size_t>capacity + 1
+
+
 cdef inline size_t nodes_size(uint32_t capacity) noexcept nogil:
-    return (2 * <size_t>capacity + 1) * sizeof(order_t)
+    return end_page(capacity) * PAGE_LEVELS * sizeof(level_t)
 
 
 cdef pool_t* pool_new(uint32_t capacity) noexcept nogil:
@@ -27,11 +36,12 @@ cdef pool_t* pool_new(uint32_t capacity) noexcept nogil:
     pool.orders = <order_t*>memory_reserve(nodes_size(capacity))
     pool.levels = <level_t*>pool.orders
     pool.icebergs = <iceberg_t*>memory_reserve((<size_t>capacity + 1) * sizeof(iceberg_t))
-    if pool.orders == NULL or pool.icebergs == NULL:
+    pool.pages = <page_t*>memory_reserve(end_page(capacity) * sizeof(page_t))
+    if pool.orders == NULL or pool.icebergs == NULL or pool.pages == NULL:
         pool_free(pool)
         return NULL
     pool.fresh_order = 1
-    pool.fresh_level = capacity + 1
+    pool.fresh_page = first_page(capacity)
     return pool
 
 
@@ -39,7 +49,28 @@ cdef void pool_free(pool_t* pool) noexcept nogil:
     if pool != NULL:
         memory_release(pool.orders, nodes_size(pool.capacity))
         memory_release(pool.icebergs, (<size_t>pool.capacity + 1) * sizeof(iceberg_t))
+        memory_release(pool.pages, end_page(pool.capacity) * sizeof(page_t))
         free(pool)
+
+
+cdef uint32_t pool_take_page(pool_t* pool, price_t key, uint32_t home) noexcept nogil:
+    cdef uint32_t page = pool.free_page
+    cdef uint32_t handle
+    if page != NIL:
+        pool.free_page = pool.pages[page].next_free
+    else:
+        page = pool.fresh_page
+        pool.fresh_page += 1
+        for handle in range(page << PAGE_SHIFT, (page + 1) << PAGE_SHIFT):
+            pool.levels[handle].links.prev = pool.levels[handle].links.next = handle
+    pool.pages[page].key = key
+    pool.pages[page].home = home
+    return page
+
+
+cdef void pool_give_page(pool_t* pool, uint32_t page) noexcept nogil:
+    pool.pages[page].next_free = pool.free_page
+    pool.free_page = page
 
 
 cdef bint allocate_buckets(id_map_t* ids, uint64_t buckets) noexcept nogil:
@@ -92,3 +123,11 @@ cdef void id_map_free(id_map_t* ids) noexcept nogil:
         if ids.buckets != NULL:
             memory_release(ids.buckets, (<size_t>ids.mask + 1) * sizeof(id_bucket_t))
         free(ids)
+
+
+cdef uint64_t id_map_count(const id_map_t* ids) noexcept nogil:
+    cdef uint64_t count = ids.hashed
+    cdef uint64_t at
+    for at in range(ids.cell_mask + 1):
+        count += ids.cells[at] != NIL
+    return count

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("model", "memory", "far", "ladder", "pool", "book", "matching", "engine", "matching_engine")
+MODULES = ("model", "memory", "far", "ladder", "pool", "book", "matching", "plain", "engine", "matching_engine")
 
 PROJECT = """
 [project]

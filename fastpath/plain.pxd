@@ -1,0 +1,178 @@
+# The commands that make up nearly all of a real order flow, as straight lines: a plain order that comes, goes, shrinks, moves or takes.
+#
+# Plain: displayed, no iceberg, no flags, no self-trade prevention. Each function does the whole command or, having changed
+# nothing, returns False: the general path (matching.pyx through engine.pyx) then decides, and reports what is wrong if
+# something is. So what is rare or refused costs the common case nothing but a few branches that are always guessed right.
+# Both paths move orders by the same primitives of book.pxd and pool.pxd.
+#
+# A key here is the price as the order's own side sees it (ladder.pxd); the other side sees ~key.
+
+from libc.stdint cimport INT64_MAX, uint8_t, uint32_t, uint64_t
+
+from fastpath.book cimport (
+    LADDER_HIDDEN_BID, book_append, book_enter, book_home, book_leave, book_t, book_unlink, ladder_mask,
+)
+from fastpath.engine cimport (
+    ENGINE_CANCEL, ENGINE_MODIFY, ENGINE_MOVE, ENGINE_NEW, ENGINE_REDUCE, REPORT_ACCEPTED, REPORT_CANCELED,
+    REPORT_MODIFIED, REPORT_REDUCED, engine_t, report_subject, reports_room, reports_t, write_report,
+)
+from fastpath.ladder cimport ladder_t
+from fastpath.model cimport CANCEL_REASON_REQUESTED, TIME_IN_FORCE_FOK, TIME_IN_FORCE_IOC, price_t, qty_t
+from fastpath.pool cimport (
+    NIL, id_map_get, id_map_put, id_map_remove, level_key, level_t, order_t, page_of, page_t, pool_give, pool_t, pool_take,
+    unlikely,
+)
+
+
+cdef inline bint meets(const ladder_t* opposite, price_t key) noexcept nogil:
+    """Could an order going to `key` trade? True a little too often: an empty side counts as one at the worst price."""
+    return opposite.best_key <= ~key or (opposite + <uint32_t>LADDER_HIDDEN_BID).best_key <= ~key
+
+
+cdef inline bint no_room(const ladder_t* ladder, qty_t qty) noexcept nogil:
+    """Of a ladder, for an order of `qty`."""
+    return qty > INT64_MAX - ladder.open_qty or ladder.far.spare == NULL
+
+
+cdef inline void link_behind(pool_t* pool, uint32_t slot, uint32_t handle, qty_t qty) noexcept nogil:
+    """Queue an order on a level, with its quantity."""
+    cdef level_t* level = &pool.levels[handle]
+    pool.orders[slot].qty = qty
+    level.qty += qty
+    level.count += 1
+    book_append(pool, slot, handle)
+
+
+cdef inline void plain_rest(
+    pool_t* pool, ladder_t* ladder, uint32_t home, uint32_t slot, price_t key, qty_t qty
+) noexcept nogil:
+    """Queue an order that rests nowhere, behind all others of its key."""
+    ladder.orders += 1
+    ladder.open_qty += qty
+    link_behind(pool, slot, book_enter(pool, ladder, home, key), qty)
+
+
+cdef inline void plain_forget(engine_t* engine, uint64_t id, uint32_t slot) noexcept nogil:
+    """Free the id and the slot of an order that has left its queue."""
+    engine.pool.orders[slot].level = NIL
+    id_map_remove(engine.ids, id, slot)
+    pool_give(engine.pool, slot)
+
+
+# The same for orders that meet somebody: plain_new() and plain_change() go on here, `taker` being the order that moves (NIL: a new one).
+cdef bint plain_take(
+    engine_t* engine, book_t* book, uint8_t op, uint64_t id, uint32_t index, bint only_takes, price_t key, qty_t qty,
+    uint32_t taker, reports_t* reports) noexcept nogil
+
+
+cdef inline bint plain_new(
+    engine_t* engine, book_t* book, uint64_t id, uint8_t side, uint8_t time_in_force, price_t price, qty_t qty,
+    reports_t* reports
+) noexcept nogil:
+    cdef pool_t* pool = engine.pool
+    cdef uint32_t index = <uint32_t>side - 1
+    cdef price_t key = price ^ ladder_mask(index)
+    cdef ladder_t* ladder = &book.ladders[index & 1]
+    cdef uint32_t slot
+    if unlikely(id == 0 or index > 1 or qty <= 0 or time_in_force == TIME_IN_FORCE_FOK or reports_room(reports) < 2):
+        return False
+    if unlikely(no_room(ladder, qty) or engine.ids.hashed >= engine.ids.room
+                or pool.count >= engine.max_orders or id_map_get(engine.ids, id) != NIL):
+        return False
+    if unlikely(meets(&book.ladders[index ^ 1], key) or time_in_force == TIME_IN_FORCE_IOC):
+        return plain_take(engine, book, ENGINE_NEW, id, index, time_in_force == TIME_IN_FORCE_IOC, key, qty, NIL, reports)
+    engine.seq += 1
+    write_report(reports, engine.seq, report_subject(book.number, side), REPORT_ACCEPTED, ENGINE_NEW, 0, id, 0, price, qty,
+                 qty, 0)
+    slot = pool_take(pool)
+    pool.orders[slot].id = id
+    pool.orders[slot].owner = 0
+    id_map_put(engine.ids, id, slot)
+    plain_rest(pool, ladder, book_home(book, index), slot, key, qty)
+    return True
+
+
+cdef inline uint32_t plain_find(
+    const engine_t* engine, const book_t* book, uint64_t id, const reports_t* reports
+) noexcept nogil:
+    """The slot of a plain order of this book; NIL: it is not that, or there is no room for two reports."""
+    cdef uint32_t slot = id_map_get(engine.ids, id)
+    cdef uint32_t home = page_of(engine.pool, engine.pool.orders[slot].level).home
+    if unlikely(slot == NIL or home & ~<uint32_t>1 != book_home(book, 0) or reports_room(reports) < 2):
+        return NIL                # the home of any other page differs in more than the side
+    return slot
+
+
+cdef inline bint plain_cancel(engine_t* engine, book_t* book, uint64_t id, reports_t* reports) noexcept nogil:
+    cdef pool_t* pool = engine.pool
+    cdef uint32_t slot = plain_find(engine, book, id, reports)
+    cdef uint32_t handle = pool.orders[slot].level
+    cdef uint32_t index = page_of(pool, handle).home & 1
+    cdef ladder_t* ladder = &book.ladders[index]
+    cdef qty_t qty = pool.orders[slot].qty
+    if unlikely(slot == NIL):
+        return False
+    engine.seq += 1
+    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_CANCELED, ENGINE_CANCEL,
+                 CANCEL_REASON_REQUESTED, id, 0, level_key(pool, handle) ^ ladder_mask(index), qty, 0, 0)
+    book_unlink(pool, slot)
+    plain_forget(engine, id, slot)
+    ladder.orders -= 1
+    ladder.open_qty -= qty
+    pool.levels[handle].qty -= qty
+    pool.levels[handle].count -= 1
+    book_leave(pool, ladder, handle)
+    return True
+
+
+cdef inline bint plain_reduce(engine_t* engine, book_t* book, uint64_t id, qty_t qty, reports_t* reports) noexcept nogil:
+    cdef pool_t* pool = engine.pool
+    cdef uint32_t slot = plain_find(engine, book, id, reports)
+    cdef order_t* order = &pool.orders[slot]
+    cdef uint32_t index = page_of(pool, order.level).home & 1
+    if unlikely(slot == NIL or qty <= 0 or qty >= order.qty):
+        return False
+    order.qty -= qty
+    pool.levels[order.level].qty -= qty
+    book.ladders[index].open_qty -= qty
+    engine.seq += 1
+    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_REDUCED, ENGINE_REDUCE, 0,
+                 id, 0, level_key(pool, order.level) ^ ladder_mask(index), qty, order.qty, 0)
+    return True
+
+
+cdef inline bint plain_change(
+    engine_t* engine, book_t* book, uint8_t op, uint64_t id, price_t price, qty_t qty, reports_t* reports
+) noexcept nogil:
+    """MODIFY and MOVE."""
+    cdef pool_t* pool = engine.pool
+    cdef uint32_t slot = plain_find(engine, book, id, reports)
+    cdef order_t* order = &pool.orders[slot]
+    cdef uint32_t source = order.level
+    cdef level_t* level = &pool.levels[source]
+    cdef uint32_t home = page_of(pool, source).home
+    cdef uint32_t index = home & 1
+    cdef price_t key = price ^ ladder_mask(index)
+    cdef ladder_t* ladder = &book.ladders[index]
+    cdef qty_t before = order.qty
+    if op == ENGINE_MOVE:
+        qty = before
+    if unlikely(slot == NIL or qty <= 0 or no_room(ladder, qty)):
+        return False
+    if unlikely(meets(&book.ladders[index ^ 1], key)):
+        return plain_take(engine, book, op, id, index, False, key, qty, slot, reports)
+    engine.seq += 1
+    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_MODIFIED, op, 0, id, 0,
+                 price, qty, qty, 0)
+    ladder.open_qty += qty - before
+    level.qty -= before
+    if op == ENGINE_MODIFY and qty <= before and key == level_key(pool, source):     # it keeps its place
+        order.qty = qty
+        level.qty += qty
+        return True
+    # The new level first: an order that leads the market to a better price leaves no best price to be looked for behind it.
+    book_unlink(pool, slot)
+    level.count -= 1
+    link_behind(pool, slot, book_enter(pool, ladder, home, key), qty)
+    book_leave(pool, ladder, source)
+    return True
