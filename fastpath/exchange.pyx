@@ -48,7 +48,14 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_record_t, orders_find, orders_find_client
 from fastpath.paper cimport mirror_command
-from fastpath.prefetch cimport FETCH_CELLS_AHEAD, FETCH_ROWS_AHEAD, prefetch_cells, prefetch_rows
+from fastpath.prefetch cimport (
+    FETCH_CELLS_AHEAD,
+    FETCH_LINKS_AHEAD,
+    FETCH_ROWS_AHEAD,
+    prefetch_cells,
+    prefetch_links,
+    prefetch_rows,
+)
 from fastpath.settlement cimport flush_ledger
 from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
@@ -161,6 +168,7 @@ cdef class Exchange:
                 if i + FETCH_CELLS_AHEAD < count:
                     prefetch_cells(self.state, &first[i + FETCH_CELLS_AHEAD])
                     prefetch_rows(self.state, &first[i + FETCH_ROWS_AHEAD])
+                    prefetch_links(self.state, &first[i + FETCH_LINKS_AHEAD])
                 apply_command(self.state, &first[i])
         self.busy = False
         if self.state.events.out_of_memory:

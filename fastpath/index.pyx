@@ -1,21 +1,26 @@
 """Growing hash index over rows that hold their own keys. Described in index.pxd."""
 
 from libc.stdint cimport uint32_t
-from libc.stdlib cimport calloc, free
+
+from fastpath.memory cimport memory_release, memory_reserve
 
 cdef enum:
     FIRST_CELLS = 1024
 
 
+cdef inline size_t cells_size(const index_t* index) noexcept nogil:
+    return (<size_t>index.mask + 1) * sizeof(index_cell_t)
+
+
 cdef bint index_init(index_t* index) noexcept nogil:
-    index.cells = <index_cell_t*>calloc(FIRST_CELLS, sizeof(index_cell_t))
+    index.cells = <index_cell_t*>memory_reserve(FIRST_CELLS * sizeof(index_cell_t))
     index.mask = FIRST_CELLS - 1
     index.count = 0
     return index.cells != NULL
 
 
 cdef void index_free(index_t* index) noexcept nogil:
-    free(index.cells)
+    memory_release(index.cells, cells_size(index))
     index.cells = NULL
 
 
@@ -35,12 +40,12 @@ cdef bint index_reserve(index_t* index) noexcept nogil:
         return True
     larger.mask = index.mask * 2 + 1
     larger.count = 0
-    larger.cells = <index_cell_t*>calloc(<size_t>larger.mask + 1, sizeof(index_cell_t))
+    larger.cells = <index_cell_t*>memory_reserve(cells_size(&larger))
     if larger.cells == NULL:
         return False
     for at in range(index.mask + 1):
         if index.cells[at].row != 0:
             index_insert(&larger, index.cells[at].hash, index.cells[at].row - 1)
-    free(index.cells)
+    memory_release(index.cells, cells_size(index))
     index[0] = larger
     return True

@@ -1,11 +1,12 @@
 """Double-entry balances and positions. The design and the C-level interface are described in ledger.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastpath.arith cimport MAX_MONEY, mix, saturating_add, share
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
+from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport SIDE_BUY, money_t, qty_t
 
 
@@ -14,10 +15,10 @@ cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows
     memset(ledger, 0, sizeof(ledger_t))
     ledger.max_accounts = max_accounts
     ledger.max_rows = max_rows
-    ledger.balances = <balance_t*>calloc(max_rows, sizeof(balance_t))
-    ledger.positions = <position_t*>calloc(max_rows, sizeof(position_t))
-    ledger.touched_balances = <uint32_t*>calloc(max_rows, sizeof(uint32_t))
-    ledger.touched_positions = <uint32_t*>calloc(max_rows, sizeof(uint32_t))
+    ledger.balances = <balance_t*>memory_reserve(max_rows * sizeof(balance_t))
+    ledger.positions = <position_t*>memory_reserve(max_rows * sizeof(position_t))
+    ledger.touched_balances = <uint32_t*>memory_reserve(max_rows * sizeof(uint32_t))
+    ledger.touched_positions = <uint32_t*>memory_reserve(max_rows * sizeof(uint32_t))
     ledger.first_rows = <account_rows_t*>malloc(first_rows_size)
     if (ledger.balances == NULL or ledger.positions == NULL or ledger.first_rows == NULL
             or ledger.touched_balances == NULL or ledger.touched_positions == NULL
@@ -28,10 +29,10 @@ cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows
 
 
 cdef void ledger_close(ledger_t* ledger) noexcept nogil:
-    free(ledger.balances)
-    free(ledger.positions)
-    free(ledger.touched_balances)
-    free(ledger.touched_positions)
+    memory_release(ledger.balances, ledger.max_rows * sizeof(balance_t))
+    memory_release(ledger.positions, ledger.max_rows * sizeof(position_t))
+    memory_release(ledger.touched_balances, ledger.max_rows * sizeof(uint32_t))
+    memory_release(ledger.touched_positions, ledger.max_rows * sizeof(uint32_t))
     free(ledger.first_rows)
     index_free(&ledger.balance_index)
     index_free(&ledger.position_index)

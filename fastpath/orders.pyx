@@ -1,11 +1,12 @@
 """The store of all orders. Described in orders.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.arith cimport mix
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
+from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport ORDER_STATUS_NEW, command_t
 
 
@@ -13,7 +14,7 @@ cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_a
     cdef size_t chains_size = (<size_t>max_accounts + 1) * sizeof(open_chain_t)
     memset(orders, 0, sizeof(order_store_t))
     orders.max_orders = max_orders
-    orders.records = <order_record_t*>calloc(max_orders, sizeof(order_record_t))
+    orders.records = <order_record_t*>memory_reserve(max_orders * sizeof(order_record_t))
     orders.open_chains = <open_chain_t*>malloc(chains_size)
     if (orders.records == NULL or orders.open_chains == NULL
             or not index_init(&orders.by_order_id) or not index_init(&orders.by_client_order_id)):
@@ -23,7 +24,7 @@ cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_a
 
 
 cdef void orders_close(order_store_t* orders) noexcept nogil:
-    free(orders.records)
+    memory_release(orders.records, orders.max_orders * sizeof(order_record_t))
     free(orders.open_chains)
     index_free(&orders.by_order_id)
     index_free(&orders.by_client_order_id)

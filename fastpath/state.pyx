@@ -11,6 +11,7 @@ from fastpath.heap cimport heap_close
 from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
 from fastpath.links cimport links_close, links_hash, links_init
 from fastpath.matching cimport sink_close, sink_init
+from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.mirror cimport mirror_free, mirror_hash
 from fastpath.model cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, instrument_def_t, ts_t
 from fastpath.orders cimport orders_close, orders_hash, orders_init
@@ -19,6 +20,10 @@ from fastpath.pool cimport pool_free, pool_new
 cdef enum:
     SINK_CAPACITY = 4096          # at least mirror.MIRROR_LEVELS
     MAX_ADJUSTMENTS = 1 << 20     # with a request id, ever
+
+
+cdef inline size_t places_size(const bounds_t* bounds) noexcept nogil:
+    return (<size_t>bounds.max_open_orders + 1) * sizeof(uint32_t)
 
 
 cdef state_t* state_new(bounds_t bounds) noexcept nogil:
@@ -32,8 +37,8 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
     state.instruments = <instrument_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(instrument_t))
     state.accounts = <account_def_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(account_def_t))
     state.pool = pool_new(bounds.max_open_orders)
-    state.expiry_places = <uint32_t*>calloc(<size_t>bounds.max_open_orders + 1, sizeof(uint32_t))
-    state.waiting_places = <uint32_t*>calloc(<size_t>bounds.max_open_orders + 1, sizeof(uint32_t))
+    state.expiry_places = <uint32_t*>memory_reserve(places_size(&bounds))
+    state.waiting_places = <uint32_t*>memory_reserve(places_size(&bounds))
     state.touched.items = <uint32_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(uint32_t))
     state.deadman_ns = <ts_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(ts_t))
     state.next_deadman_ns = INT64_MAX
@@ -71,8 +76,8 @@ cdef void state_free(state_t* state) noexcept nogil:
     sink_close(&state.sink)
     heap_close(&state.expiries)
     heap_close(&state.transit)
-    free(state.expiry_places)
-    free(state.waiting_places)
+    memory_release(state.expiry_places, places_size(&state.bounds))
+    memory_release(state.waiting_places, places_size(&state.bounds))
     free(state.touched.items)
     free(state.deadman_ns)
     events_close(&state.events)

@@ -77,6 +77,7 @@ from fastpath.orders cimport (
     waits_for_price,
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
+from fastpath.prefetch cimport prefetch_makers
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
 from fastpath.sizing cimport UNSIZED_FLAGS
 from fastpath.state cimport find_account, find_instrument, touch_market, travel_ns
@@ -290,6 +291,7 @@ cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, co
         match_order(instrument.book, taker, &state.sink, result)
     if result.outcome == MATCH_REJECTED:
         return result.reject_reason
+    prefetch_makers(state)
     touch_market(state, instrument)
     return 0
 
