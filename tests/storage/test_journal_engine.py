@@ -28,7 +28,8 @@ async def test_orders_survive_a_restart_of_the_database_and_of_the_engine(
     postgres: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:
     journal = PostgresJournal(postgres_url, new_epoch="first", patience_s=30)
-    async with house(tmp_path, journal=journal) as first:
+    patient = EngineLimits(max_orders=200_000, journal_stall_s=30)
+    async with house(tmp_path, journal=journal, limits=patient) as first:
 
         async def trade(name: str, count: int) -> None:
             for number in range(count):
