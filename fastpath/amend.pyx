@@ -30,6 +30,7 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport (
     CLIENT_ORDER_ID_SIZE,
+    WAIT_LIST,
     WAIT_NONE,
     has_begun,
     is_trailing,
@@ -72,6 +73,7 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     if not order_is_open(order):
         reason = REJECT_REASON_ORDER_NOT_OPEN
     elif ((command.price == 0 and command.qty == 0 and command.trigger_price == 0) or command.qty < 0
+          or order.waiting == WAIT_LIST
           or (command.trigger_price != 0 and not may_move_trigger(order))
           or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)
           or (command.price != 0 and price_is_distance(order))):

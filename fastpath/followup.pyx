@@ -11,19 +11,20 @@ from fastpath.book cimport book_reduce, book_remove
 from fastpath.events cimport events_order
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport position_t
-from fastpath.links cimport group_t, links_next_changed
+from fastpath.links cimport group_t, links_changed, links_next_changed
 from fastpath.model cimport (
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
     CANCEL_REASON_REDUCE_ONLY,
     EVENT_ORDER_AMENDED,
     EVENT_ORDER_CANCELED,
+    LINK_TYPE_BRACKET,
     LINK_TYPE_OCO,
-    LINK_TYPE_OTO,
     REJECT_REASON_OPEN_ORDER_LIMIT,
     qty_t,
 )
 from fastpath.orders cimport (
+    WAIT_LIST,
     WAIT_MORE,
     WAIT_NONE,
     WAIT_PARENT,
@@ -117,19 +118,58 @@ cdef void cap_reducing_orders(state_t* state, uint32_t position_row) noexcept no
 
 
 cdef void follow_member(state_t* state, uint32_t number) noexcept nogil:
-    """A member of a group was filled, has ended, or is new."""
-    cdef order_record_t* order = &state.orders.records[number]
-    cdef const group_t* group = &state.links.groups[order.group]
+    """A member of a group was filled, has ended, is new, or is next to enter."""
+    cdef const group_t* group = &state.links.groups[state.orders.records[number].group]
     cdef const order_record_t* parent = &state.orders.records[group.members[0]]
     cdef uint32_t i
     if group.link_type != LINK_TYPE_OCO and number == group.members[0]:
         for i in range(1, group.count):
             release_child(state, group.members[i], parent)
-        return
-    if group.link_type != LINK_TYPE_OCO:
+    elif group.link_type != LINK_TYPE_OCO:
         release_child(state, number, parent)
-    if group.link_type != LINK_TYPE_OTO:
+    if group.link_type == LINK_TYPE_OCO or (group.link_type == LINK_TYPE_BRACKET and number != group.members[0]):
         follow_siblings(state, number, group)
+    if group.count == group.size:
+        begin_next(state, group)
+
+
+cdef void begin_next(state_t* state, const group_t* group) noexcept nogil:
+    """All orders of a list are there: the first that still waits for them enters, the next when that was followed."""
+    cdef uint32_t first = NO_ROW
+    cdef uint32_t i
+    for i in range(group.count):
+        if state.orders.records[group.members[i]].link_queued:
+            return                                      # there is something to follow first
+    for i in range(group.count):
+        if state.orders.records[group.members[i]].waiting != WAIT_LIST:
+            continue
+        if first != NO_ROW:
+            enter_listed(state, first)
+            links_changed(&state.links, &state.orders, group.members[i])
+            return
+        first = group.members[i]
+    if first != NO_ROW:
+        enter_listed(state, first)
+
+
+cdef void enter_listed(state_t* state, uint32_t number) noexcept nogil:
+    if is_conditional(&state.orders.records[number]):
+        wait_for_price(state, number)
+    else:
+        trigger(state, number)
+
+
+cdef void wait_for_price(state_t* state, uint32_t number) noexcept nogil:
+    """A conditional order that waited for others waits for its price now."""
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef instrument_t* instrument = &state.instruments[order.instrument]
+    if not can_wait(state, instrument, order):
+        order.reject_reason = REJECT_REASON_OPEN_ORDER_LIMIT
+        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_MARKET_REMAINDER)
+        return
+    order.waiting = first_wait(order)
+    start_waiting(state, instrument, number)
+    restate(state, order)
 
 
 cdef void release_child(state_t* state, uint32_t number, const order_record_t* parent) noexcept nogil:
@@ -161,7 +201,6 @@ cdef void restate(state_t* state, order_record_t* order) noexcept nogil:
 cdef void grow(state_t* state, uint32_t number, qty_t by) noexcept nogil:
     """A child has so much more to work with, wherever it is."""
     cdef order_record_t* child = &state.orders.records[number]
-    cdef instrument_t* instrument = &state.instruments[child.instrument]
     if child.waiting == WAIT_NONE or child.waiting == WAIT_TRANSIT:
         grow_in_market(state, number, by)
         return
@@ -170,13 +209,8 @@ cdef void grow(state_t* state, uint32_t number, qty_t by) noexcept nogil:
         restate(state, child)
     elif child.waiting == WAIT_MORE or not is_conditional(child):
         trigger(state, number)
-    elif can_wait(state, instrument, child):
-        child.waiting = first_wait(child)
-        start_waiting(state, instrument, number)
-        restate(state, child)
     else:
-        child.reject_reason = REJECT_REASON_OPEN_ORDER_LIMIT
-        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_MARKET_REMAINDER)
+        wait_for_price(state, number)
 
 
 cdef void grow_in_market(state_t* state, uint32_t number, qty_t by) noexcept nogil:

@@ -3,7 +3,8 @@
 # OCO: equals; what one fills is taken off the others, and when one ends the others are canceled.
 # OTO: the first is the parent; the others wait for its fills, each of which releases as much of them.
 # BRACKET: as OTO, with two exits on the other side, reduce-only, that are OCO to each other.
-# All are accepted or none is: when one is refused, those before it are canceled and those after it refused.
+# All are accepted or none is: when one is refused, those before it are canceled and those after it refused. In a group of a given
+# size nobody enters before all have been accepted; then they do one by one, each after what the one before has caused.
 #
 # Here: who belongs together. What follows from it is done at the end of each command (followup.pyx).
 
@@ -22,7 +23,7 @@ cdef struct group_t:
     uint8_t  link_type
     uint8_t  count
     uint8_t  refused              # a member was refused: the others are canceled, and nobody joins any more
-    uint8_t  unused
+    uint8_t  size                 # of a list: members to come in all; 0: whoever comes
     uint32_t members[MAX_LINKED]  # record numbers, the parent (if there is one) first
 
 cdef struct links_t:
@@ -42,9 +43,10 @@ cdef void links_close(links_t* links) noexcept nogil
 cdef bint links_reindex(links_t* links) noexcept nogil
 
 # The reason this order may not belong to its group, 0 if it may, or has none. Makes sure there is room for it.
-cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil
+cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order,
+                         uint8_t size) noexcept nogil
 # The order is accepted: it belongs to its group from now on.
-cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil
+cdef void links_join(links_t* links, order_store_t* orders, uint32_t number, uint8_t size) noexcept nogil
 # A member is refused: the row of its group, made if there was none, that nobody joins any more. NO_ROW: no such group.
 cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) noexcept nogil
 # Whether the order would be a child, which waits for its parent.

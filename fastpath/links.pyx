@@ -51,12 +51,14 @@ cdef bint links_reindex(links_t* links) noexcept nogil:
 
 
 cdef uint64_t links_hash(const links_t* links) noexcept nogil:
-    """Of the groups that were refused; the others follow from the orders."""
+    """Of the groups that were refused, and of lists that are not complete; the others follow from the orders."""
     cdef uint64_t total = 0
     cdef uint32_t row
     for row in range(links.count):
         if links.groups[row].refused:
             total += mix(mix(10, links.groups[row].account), links.groups[row].link_id)
+        elif links.groups[row].count < links.groups[row].size:
+            total += mix(mix(12 + links.groups[row].size, links.groups[row].account), links.groups[row].link_id)
     return total
 
 
@@ -75,15 +77,17 @@ cdef bint links_is_child(const links_t* links, const order_record_t* order) noex
     return order.link_id != 0 and order.link_type != LINK_TYPE_OCO and find_group(links, order.account, order.link_id) != NO_ROW
 
 
-cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order) noexcept nogil:
+cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order,
+                         uint8_t size) noexcept nogil:
+    cdef uint8_t most = MAX_BRACKET if order.link_type == LINK_TYPE_BRACKET else MAX_LINKED
     cdef bint at_once = order.time_in_force == TIME_IN_FORCE_IOC or order.time_in_force == TIME_IN_FORCE_FOK
     cdef const order_record_t* first
     cdef const group_t* group
     cdef uint32_t row
     if order.link_id == 0:
-        return 0 if order.link_type == 0 else REJECT_REASON_INVALID_COMMAND
+        return 0 if order.link_type == 0 and size == 0 else REJECT_REASON_INVALID_COMMAND
     if (not LINK_TYPE_OCO <= order.link_type <= LINK_TYPE_BRACKET or order.min_qty != 0
-            or order.flags & (ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION)):
+            or order.flags & (ORDER_FLAG_QUOTE_QTY | ORDER_FLAG_CLOSE_POSITION) or size == 1 or size > most):
         return REJECT_REASON_INVALID_COMMAND
     row = find_group(links, order.account, order.link_id)
     if row == NO_ROW:
@@ -95,7 +99,7 @@ cdef uint8_t links_check(links_t* links, const order_store_t* orders, const orde
         return REJECT_REASON_LINKED_ORDER
     first = &orders.records[group.members[0]]
     if (at_once or group.link_type != order.link_type or first.instrument != order.instrument
-            or group.count == (MAX_BRACKET if group.link_type == LINK_TYPE_BRACKET else MAX_LINKED)):
+            or group.size != size or group.count == (size if size != 0 else most)):
         return REJECT_REASON_INVALID_COMMAND
     if group.link_type == LINK_TYPE_BRACKET and (first.side == order.side or not order.flags & ORDER_FLAG_REDUCE_ONLY):
         return REJECT_REASON_INVALID_COMMAND
@@ -125,7 +129,7 @@ cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) n
     return row
 
 
-cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil:
+cdef void links_join(links_t* links, order_store_t* orders, uint32_t number, uint8_t size) noexcept nogil:
     cdef order_record_t* order = &orders.records[number]
     cdef uint32_t row
     cdef group_t* group
@@ -135,6 +139,7 @@ cdef void links_join(links_t* links, order_store_t* orders, uint32_t number) noe
     if row == NO_ROW:
         row = add_group(links, order.account, order.link_id)
         links.groups[row].link_type = order.link_type
+        links.groups[row].size = size
     group = &links.groups[row]
     group.members[group.count] = number
     group.count += 1

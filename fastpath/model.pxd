@@ -110,7 +110,7 @@ cpdef enum OrderFlag:            # bit set in command_t.flags and event_t.flags
     ORDER_FLAG_QUOTE_QTY = 16        # command_t.amount is the quote money to spend; qty is 0
     ORDER_FLAG_CANCEL_ON_DISCONNECT = 32
     ORDER_FLAG_PROTECTED = 64        # a MARKET order whose price field bounds it
-    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger or its parent, or is on its way
+    ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger, its parent or its list, or is on its way
 
 cpdef enum RejectReason:
     REJECT_REASON_UNSPECIFIED = 0
@@ -251,7 +251,8 @@ cdef packed struct command_t:        # 192 bytes; unused fields are 0
     uint8_t  link_type               # 123
     uint32_t asset                   # 124 dense asset number, from 1
     char     client_order_id[36]     # 128 zero padded
-    char     reserved[28]            # 164
+    uint8_t  link_size               # 164 orders of the group, none of which enters before all have come; 0: each as it comes
+    char     reserved[27]            # 165
 
 cdef packed struct asset_def_t:      # DEFINE_ASSET: the same 192 bytes
     uint64_t seq

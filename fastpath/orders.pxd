@@ -33,6 +33,7 @@ cdef enum WaitKind:
     WAIT_PARENT = 3               # for the first fill of the order it is linked to
     WAIT_MORE = 4                 # for further fills of it: what there was of this one is done
     WAIT_TRANSIT = 5              # on its way to a mirrored venue
+    WAIT_LIST = 6                 # for the other orders of its list
 
 cdef struct order_record_t:
     # Trading state, hashed as a block of words up to `slot`
@@ -145,6 +146,12 @@ cdef inline bint waits_for_price(const order_record_t* order) noexcept nogil:
 cdef inline bint has_begun(const order_record_t* order) noexcept nogil:
     """Whether it is, has been or soon will be in the market: its trigger, if it had one, has fired."""
     return order.waiting == WAIT_NONE or order.waiting == WAIT_MORE or order.waiting == WAIT_TRANSIT
+
+
+cdef inline bint is_funded(const order_record_t* order) noexcept nogil:
+    """Whether the order, open, has what it needs reserved: in the market, or about to be."""
+    return (order.waiting == WAIT_NONE or order.waiting == WAIT_TRANSIT
+            or (order.waiting == WAIT_LIST and not is_conditional(order)))
 
 
 cdef inline bint takes_any_price(const order_record_t* order) noexcept nogil:

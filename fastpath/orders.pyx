@@ -172,7 +172,7 @@ cdef uint64_t body_digest(const command_t* command) noexcept nogil:
     h = mix(h, <uint64_t>command.expire_ns)
     h = mix(h, <uint64_t>command.trailing_offset)
     h = mix(h, command.link_id)
-    return mix(h, command.stp_group)
+    return mix(h, command.stp_group | <uint64_t>command.link_size << 32)
 
 
 cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from fastpath.arith cimport fee_of
 from fastpath.index cimport NO_ROW
 from fastpath.model cimport SIDE_BUY, money_t, price_t, qty_t
-from fastpath.orders cimport WAIT_NONE, WAIT_TRANSIT, order_record_t
+from fastpath.orders cimport is_funded, order_record_t
 from fastpath.pool cimport NIL
 from fastpath.state cimport instrument_t, state_t
 
@@ -52,8 +52,8 @@ cdef inline money_t required_amount(const instrument_t* instrument, const order_
 
 
 cdef inline money_t held_amount(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
-    """What is reserved for the order now. On its way it has what its limit needs: of a market order that buys, nothing."""
-    if order.slot == NIL or (order.waiting != WAIT_NONE and order.waiting != WAIT_TRANSIT):
+    """What is reserved for the order now. Before it gets there it has what its limit needs: of a market order that buys, nothing."""
+    if order.slot == NIL or not is_funded(order):
         return 0
     return required_amount(instrument, order, order.price, order.qty - order.cum_qty)
 

@@ -22,11 +22,12 @@ from fastpath.matching cimport (
     MATCH_REJECTED,
     MATCH_RESTED,
     fill_t,
+    match_check,
     match_order,
     match_t,
     taker_t,
 )
-from fastpath.mirror cimport mirror_displayed, mirror_match
+from fastpath.mirror cimport mirror_check, mirror_displayed, mirror_match
 from fastpath.model cimport (
     CANCEL_REASON_INSUFFICIENT_BALANCE,
     CANCEL_REASON_LINKED_ORDER,
@@ -62,6 +63,7 @@ from fastpath.model cimport (
 )
 from fastpath.orders cimport (
     CLIENT_ORDER_ID_SIZE,
+    WAIT_LIST,
     WAIT_MORE,
     WAIT_NONE,
     WAIT_PARENT,
@@ -139,13 +141,15 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     cdef order_record_t* order = &state.orders.records[number]
     cdef taker_t taker
     cdef match_t result
-    cdef uint8_t reason = links_check(&state.links, &state.orders, order)
+    cdef uint8_t reason = links_check(&state.links, &state.orders, order, state.events.command.link_size)
     if reason == 0:
         reason = admit(state, instrument, order, &taker)
     if reason == 0:
         taker.slot = pool_take(state.pool)
         reason = find_room(state, instrument, order, taker.slot)
-        if reason == 0 and order.waiting == WAIT_NONE and travel_ns(instrument) > 0:
+        if reason == 0 and state.events.command.link_size > 0 and order.waiting != WAIT_PARENT:
+            reason = hold(state, instrument, order, &taker)
+        elif reason == 0 and order.waiting == WAIT_NONE and travel_ns(instrument) > 0:
             order.waiting = WAIT_TRANSIT
         if reason == 0 and order.waiting == WAIT_NONE:
             reason = trade(state, instrument, number, &taker, &result)
@@ -158,7 +162,7 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
         events_order(&state.events, EVENT_ORDER_REJECTED, order)
         refuse_group(state, order.account, order.link_id)
         return
-    links_join(&state.links, &state.orders, number)
+    links_join(&state.links, &state.orders, number, state.events.command.link_size)
     if order.waiting == WAIT_PARENT:
         order.awaited_qty = order.qty
         order.qty = 0
@@ -190,6 +194,17 @@ cdef void refuse_group(state_t* state, uint32_t account, uint64_t link_id) noexc
     for i in range(group.count):
         if order_is_open(&state.orders.records[group.members[i]]):
             withdraw(state, group.members[i], EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
+
+
+cdef uint8_t hold(state_t* state, instrument_t* instrument, order_record_t* order, const taker_t* taker) noexcept nogil:
+    """An order waits for the others of its list; the reason for which the market would refuse it as it is now, or 0."""
+    cdef uint8_t reason = 0
+    if order.waiting == WAIT_NONE and instrument.mirror != NULL:
+        reason = mirror_check(instrument.mirror, taker)
+    elif order.waiting == WAIT_NONE:
+        reason = match_check(instrument.book, taker, &state.sink)
+    order.waiting = WAIT_LIST
+    return reason
 
 
 cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_record_t* order,

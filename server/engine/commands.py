@@ -10,7 +10,7 @@ import struct
 
 from fastpath.model import CommandKind, MirrorState, Side
 
-COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
+COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36sB27x")
 COMMAND_SIZE = COMMAND.size
 
 # Looked up once: an enumeration member costs more than packing the record.
@@ -64,11 +64,12 @@ def _pack(
     link_type: int = 0,
     asset: int = 0,
     client_order_id: bytes = b"",
+    link_size: int = 0,
 ) -> bytes:
     return COMMAND.pack(
         0, 0, kind, side, order_type, time_in_force, flags, account, instrument, order_id, price, qty,
         trigger_price, display_qty, min_qty, amount, expire_ns, trailing_offset, link_id, session, stp_group,
-        stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id,
+        stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id, link_size,
     )  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def place(
     session: int = 0,
     link_id: int = 0,
     link_type: int = 0,
+    link_size: int = 0,
 ) -> bytes:
     """A new order: lots, ticks, units of the quote asset; what each means is told in server/engine/orders.py."""
     return _pack(
@@ -130,6 +132,7 @@ def place(
         trigger_source=trigger_source,
         trailing_unit=trailing_unit,
         link_type=link_type,
+        link_size=link_size,
         client_order_id=client_order_id.encode(),
     )
 

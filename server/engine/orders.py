@@ -62,6 +62,8 @@ class NewOrder:
     list_id: int = 0
     """Orders of one list share it."""
     list_type: int = 0
+    list_size: int = 0
+    """None of them enters before all have been accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,11 @@ class OrderEntry:
     async def place_list(self, list_type: int, orders: Sequence[NewOrder]) -> list[Outcome]:
         """Place orders of one account that belong together, in this sequence; each must have a client_order_id.
 
-        When one is refused, those after it are refused and those before it canceled. Raises as `place`.
+        None enters before all have been accepted: when one is refused, those after it are refused and those before it
+        canceled. Raises as `place`.
         """
         list_id = _list_id(orders[0])
-        members = [dataclasses.replace(order, list_id=list_id, list_type=list_type) for order in orders]
+        members = [dataclasses.replace(order, list_id=list_id, list_type=list_type, list_size=len(orders)) for order in orders]
         answers = self.outcomes(members, await self.submit(members))
         for answer in answers:
             if isinstance(answer, TradewindError):
@@ -226,6 +229,7 @@ class OrderEntry:
             session=order.session,
             link_id=order.list_id,
             link_type=order.list_type,
+            link_size=order.list_size,
         )
 
     def _outcome(self, request: OrderRequest, event: Event) -> Outcome:

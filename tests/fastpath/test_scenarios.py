@@ -203,6 +203,8 @@ class Stage:
                 fields["stp_mode"] = STP[rest.pop(0)]
             elif word in LINKS:
                 fields["link_type"], fields["link_id"] = LINKS[word], int(rest.pop(0))
+            elif word == "of":
+                fields["link_size"] = int(rest.pop(0))
             elif word in ("group", "session"):
                 fields["stp_group" if word == "group" else "session"] = int(rest.pop(0))
             else:

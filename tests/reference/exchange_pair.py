@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fastpath.exchange import Exchange
 from fastpath.model import CommandKind, EventKind
@@ -218,7 +218,7 @@ class Generator:
                 order = order._replace(side=side ^ 3 if i else side, flags=flags, qty=order.qty or 5, amount=0)
             self.sent[-1] = order
             orders.append(order)
-        return orders
+        return self.listed(orders)
 
     def followed(self, seq: int) -> list[AnyCommand]:
         """A parent near the market and children that fit it: they will be filled part by part."""
@@ -244,7 +244,14 @@ class Generator:
             orders.append(child)
         self.placed += 1
         self.sent += orders
-        return list(orders)
+        return self.listed(orders)
+
+    def listed(self, orders: Sequence[AnyCommand]) -> list[AnyCommand]:
+        """Each entering as it comes, or as a list; one in ten lists is never complete."""
+        size = len(orders) + (self.rng.random() < 0.1) if self.rng.random() < 0.6 else 0
+        listed = [order._replace(link_size=size) for order in orders if isinstance(order, Command)]
+        self.sent[-len(listed) or len(self.sent) :] = listed
+        return list(listed)
 
     def conditional(self, seq: int) -> list[AnyCommand]:
         rng = self.rng

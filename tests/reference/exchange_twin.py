@@ -64,7 +64,7 @@ NEW, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED = (
 BODY = (
     "side", "order_type", "time_in_force", "flags", "instrument", "price", "qty", "trigger_price", "display_qty",
     "min_qty", "amount", "expire_ns", "trailing_offset", "link_id", "stp_group", "stp_mode", "trigger_source",
-    "trailing_unit", "link_type",
+    "trailing_unit", "link_type", "link_size",
 )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ class Order:
     queue_ahead: int | None = None
     waiting: int = 0
     """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails; 3: for its parent's first fill;
-    4: for further ones; 5: on its way to a venue."""
+    4: for further ones; 5: on its way to a venue; 6: for the others of its list."""
     arrival_ns: int = 0
     awaited: int = 0
     """Of a child: lots to be released by fills of its parent; `qty` has those that were."""
@@ -199,6 +199,7 @@ class ExchangeTwin:
         self.last_price: dict[int, int] = {}
         self.touched: list[int] = []
         self.groups: dict[tuple[int, int], list[Order]] = {}
+        self.group_sizes: dict[tuple[int, int], int] = {}
         self.refused_groups: set[tuple[int, int]] = set()
         self.changed: list[Order] = []
         self.trade_id = 0
@@ -315,7 +316,7 @@ class ExchangeTwin:
     def all_balances(self) -> dict[tuple[int, int], tuple[int, int]]:
         reserved = dict.fromkeys(self.totals, 0)
         for order in self.orders.values():
-            if order.resting or order.waiting == 5:
+            if order.resting or order.waiting == 5 or (order.waiting == 6 and order.command.order_type not in CONDITIONAL):
                 reserved[order.account, self.pays(order)] += self.required(order, order.price, order.leaves)
         return {key: (total, reserved[key]) for key, total in self.totals.items()}
 
@@ -525,8 +526,10 @@ class ExchangeTwin:
             limit = self.admit(order)
             if sum(o.is_open for o in self.orders.values() if o is not order) >= self.max_open_orders:
                 raise Refused("CAPACITY")
-            if not order.waiting and not self.travel_ns(order):
+            if not order.waiting and (command.link_size or not self.travel_ns(order)):
                 self.check_against_market(order, limit)
+            if command.link_size and order.waiting != 3:
+                order.waiting = 6
         except Refused as refused:
             order.waiting = 0
             order.status, order.reject_reason = REJECTED, refused.reason
@@ -536,6 +539,7 @@ class ExchangeTwin:
         if command.link_id:
             order.group = self.groups.setdefault((order.account, command.link_id), [])
             order.group.append(order)
+            self.group_sizes.setdefault((order.account, command.link_id), command.link_size)
             self.link_changed(order)
         if order.waiting == 3:
             order.awaited, order.qty = order.qty, 0
@@ -660,7 +664,7 @@ class ExchangeTwin:
                 raise Refused("ORDER_NOT_FOUND")
             if order.status not in (NEW, PARTIAL):
                 raise Refused("ORDER_NOT_OPEN")
-            if (command.price, command.qty, command.trigger_price) == (0, 0, 0) or command.qty < 0:
+            if (command.price, command.qty, command.trigger_price) == (0, 0, 0) or command.qty < 0 or order.waiting == 6:
                 raise Refused("INVALID_COMMAND")
             if command.qty and order.has(CLOSE_POSITION):
                 raise Refused("INVALID_COMMAND")
@@ -864,11 +868,14 @@ class ExchangeTwin:
     def check_link(self, order: Order) -> None:
         command = order.command
         at_once = command.time_in_force in (IOC, FOK)
+        most = 3 if command.link_type == BRACKET else 8
         if not command.link_id:
-            if command.link_type:
+            if command.link_type or command.link_size:
                 raise Refused("INVALID_COMMAND")
             return
         if command.link_type not in (OCO, OTO, BRACKET) or command.min_qty or order.has(QUOTE_QTY | CLOSE_POSITION):
+            raise Refused("INVALID_COMMAND")
+        if command.link_size == 1 or command.link_size > most:
             raise Refused("INVALID_COMMAND")
         if (order.account, command.link_id) in self.refused_groups:
             raise Refused("LINKED_ORDER")
@@ -882,7 +889,8 @@ class ExchangeTwin:
             at_once
             or first.body.link_type != command.link_type
             or first.instrument != order.instrument
-            or len(group) == (3 if command.link_type == BRACKET else 8)
+            or self.group_sizes[order.account, command.link_id] != command.link_size
+            or len(group) == (command.link_size or most)
         ):
             raise Refused("INVALID_COMMAND")
         if command.link_type == BRACKET and (first.side == order.side or not order.has(REDUCE_ONLY)):
@@ -913,11 +921,29 @@ class ExchangeTwin:
         if kind != OCO and order is group[0]:
             for child in group[1:]:
                 self.release(child, order)
-            return
-        if kind != OCO:
+        elif kind != OCO:
             self.release(order, group[0])
-        if kind != OTO:
+        if kind == OCO or (kind == BRACKET and order is not group[0]):
             self.follow_siblings(order, group if kind == OCO else group[1:])
+        if len(group) == order.body.link_size and not any(member in self.changed for member in group):
+            self.begin_next(group)
+
+    def begin_next(self, group: list[Order]) -> None:
+        held = [order for order in group if order.waiting == 6]
+        if held and held[0].command.order_type in CONDITIONAL:
+            self.wait_for_price(held[0])
+        elif held:
+            self.trigger(held[0])
+        held = [order for order in held[1:] if order.waiting == 6]
+        if held:
+            self.link_changed(held[0])
+
+    def wait_for_price(self, order: Order) -> None:
+        order.waiting = self.first_wait(order)
+        if order.waiting == 1:
+            self.start_trailing(order)
+        self.touch(order.instrument)
+        self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
 
     def release(self, child: Order, parent: Order) -> None:
         if child.status not in (NEW, PARTIAL) or not child.awaited:
@@ -947,10 +973,8 @@ class ExchangeTwin:
             self.trigger(child)
             return
         if child.waiting == 3:
-            child.waiting = self.first_wait(child)
-            if child.waiting == 1:
-                self.start_trailing(child)
-            self.touch(child.instrument)
+            self.wait_for_price(child)
+            return
         self.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
 
     def grow_in_market(self, child: Order, lots: int) -> None:

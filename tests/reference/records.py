@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36s28x")
+COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36sB27x")
 ASSET = struct.Struct("<QqBBHI64s104x")
 INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq48sqq16s16s3xB4x")
 ACCOUNT = struct.Struct("<QqBBHI64s104x")
@@ -89,6 +89,7 @@ class Command(NamedTuple):
     link_type: int = 0
     asset: int = 0
     client_order_id: bytes = b""
+    link_size: int = 0
 
     def pack(self) -> bytes:
         return COMMAND.pack(*self)

@@ -123,6 +123,12 @@ async def test_all_are_accepted_or_none_is(app: Running) -> None:
     assert [(each.status, each.cancel_reason) for each in late.orders] == [
         (STATUS.ORDER_STATUS_CANCELED, pb.CANCEL_REASON_LINKED_ORDER), (STATUS.ORDER_STATUS_REJECTED, 0),
     ]  # fmt: skip
+    await place(app, account="maker", side=BUY, price="62000", qty="1")
+    matching = limit("sells", SELL, "62000"), limit("poor", SELL, "64000", "10000")
+    refused_late = await send(app, pb.ORDER_LIST_TYPE_OCO, *matching)
+    assert [(each.status, each.cum_qty) for each in refused_late.orders] == [
+        (STATUS.ORDER_STATUS_CANCELED, "0"), (STATUS.ORDER_STATUS_REJECTED, "0"),
+    ], "the first would have traded at once"  # fmt: skip
     await place(app, client_order_id="taken", price="50000", qty="0.001")
     answer = await refused(
         app.orders.PlaceOrderList(
