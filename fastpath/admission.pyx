@@ -48,6 +48,7 @@ from fastpath.model cimport (
     REJECT_REASON_TRADING_REDUCE_ONLY,
     REJECT_REASON_UNSUPPORTED_ORDER_TYPE,
     REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE,
+    REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE,
     REJECT_REASON_WOULD_TAKE_LIQUIDITY,
     SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL,
     SELF_TRADE_PREVENTION_NONE,
@@ -64,6 +65,8 @@ from fastpath.model cimport (
     TRADING_STATUS_REDUCE_ONLY,
     TRAILING_UNIT_BPS,
     TRAILING_UNIT_TICKS,
+    TRIGGER_SOURCE_INDEX,
+    TRIGGER_SOURCE_MARK,
     TRIGGER_SOURCE_MID,
     instrument_def_t,
     money_t,
@@ -310,6 +313,8 @@ cdef uint8_t check_trigger(const order_record_t* order) noexcept nogil:
                 or order.trailing_unit != 0):
             return REJECT_REASON_INVALID_COMMAND
         return 0
+    if order.trigger_source == TRIGGER_SOURCE_MARK or order.trigger_source == TRIGGER_SOURCE_INDEX:
+        return REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE
     if (order.trigger_source > TRIGGER_SOURCE_MID or order.flags & POST_ONLY_FLAGS or order.min_qty != 0
             or order.trigger_price < 0 or not 0 <= order.price <= MAX_TRIGGER):
         return REJECT_REASON_INVALID_COMMAND

@@ -1,6 +1,6 @@
 """The buffer of events and the records written into it. Described in events.pxd."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -71,6 +71,8 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.display_qty = order.display_qty
     event.expire_ns = order.expire_ns
     event.link_id = order.link_id
+    event.asset = order.trigger_source | <uint32_t>order.trailing_unit << 8
+    event.reserved_amount = order.trailing_offset
     event.total = order.cum_fee
     event.delta = order.placed_ns
     memcpy(event.client_order_id, order.client_order_id, CLIENT_ORDER_ID_SIZE)

@@ -162,6 +162,7 @@ cpdef enum RejectReason:
     REJECT_REASON_ACCOUNT_MODE = 46        # this account may not trade on this kind of instrument
     REJECT_REASON_TRADING_CANCEL_ONLY = 47
     REJECT_REASON_LINKED_ORDER = 48        # an order of the same group was refused
+    REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE = 49    # nobody tells this price of the instrument
 
 cpdef enum CancelReason:         # why an order left the book unfilled; event_t.cancel_reason
     CANCEL_REASON_UNSPECIFIED = 0
@@ -328,9 +329,9 @@ cdef packed struct event_t:          # 256 bytes; unused fields are 0
     uint8_t  liquidity               # 129
     uint8_t  reject_reason           # 130
     uint8_t  cancel_reason           # 131
-    uint32_t asset                   # 132 BALANCE_CHANGED
+    uint32_t asset                   # 132 BALANCE_CHANGED. Order events: TriggerSource | TrailingUnit << 8
     money_t  total                   # 136 BALANCE_CHANGED: balance after. Order events: fees of the order so far
-    money_t  reserved_amount         # 144 BALANCE_CHANGED: of it reserved for open orders
+    money_t  reserved_amount         # 144 BALANCE_CHANGED: of it reserved for open orders. Order events: trailing_offset
     money_t  delta                   # 152 BALANCE_CHANGED: change of total. Order events: when it was placed, ns
     qty_t    position_qty            # 160 POSITION_CHANGED: lots, signed
     money_t  position_cost           # 168 POSITION_CHANGED: quote units paid for the open quantity, signed as the quantity

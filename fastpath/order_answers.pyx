@@ -22,14 +22,18 @@ from fastpath.model cimport (
     ORDER_FLAG_POST_ONLY_SLIDE,
     ORDER_FLAG_REDUCE_ONLY,
     ORDER_FLAG_WAITING,
+    ORDER_TYPE_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
+    TRAILING_UNIT_BPS,
+    TRAILING_UNIT_TICKS,
+    TRIGGER_SOURCE_LAST,
     event_t,
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE
 from fastpath.wire cimport LEN, varint_size, write_bytes, write_number, write_tag, write_time, write_varint
 
 cdef enum:
-    MAX_ORDER = 2048              # bytes of an Order: 27 fields, names of 64, decimals of MAX_DECIMAL
+    MAX_ORDER = 2048              # bytes of an Order: 30 fields, names of 64, decimals of MAX_DECIMAL
     MAX_FRAME = 32                # bytes around it
     MAX_NAME = 64
     MAX_STATUS = 16
@@ -248,6 +252,12 @@ cdef class AnswerWriter:
         at = write_number(at, 26, event.flags & (ORDER_FLAG_REDUCE_ONLY | ORDER_FLAG_CLOSE_POSITION) != 0)
         if event.link_id != 0:
             at = write_id(at, 27, event.link_id)
+        if ORDER_TYPE_STOP <= event.order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT:
+            at = write_number(at, 28, (event.asset & 0xFF) or TRIGGER_SOURCE_LAST)
+        if event.asset >> 8 == TRAILING_UNIT_TICKS:
+            at = write_decimal(at, 29, event.reserved_amount, &terms.tick)
+        elif event.asset >> 8 == TRAILING_UNIT_BPS:
+            at = write_number(at, 30, event.reserved_amount)
         return at - out
 
 

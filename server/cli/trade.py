@@ -18,6 +18,16 @@ from server.cli.session import (
 from server.cli.times import SinceOption, UntilOption, moment_of
 from tradewind import Balance, Fill, Order, OrderStatus, Position
 
+
+def _trigger(order: Order) -> str | None:
+    """Where it fires, on which price, and how it follows."""
+    if order.trigger_source is None:
+        return None
+    offset = f"{order.trailing_offset_bps} bps" if order.trailing_offset_bps else order.trailing_offset
+    follows = f", trailing {offset}" if offset else ""
+    return f"{order.trigger_price or '-'} {order.trigger_source}{follows}"
+
+
 ORDER_COLUMNS: Columns[Order] = {
     "order": lambda o: o.order_id,
     "instrument": lambda o: o.instrument,
@@ -25,7 +35,7 @@ ORDER_COLUMNS: Columns[Order] = {
     "type": lambda o: f"{o.type} {o.time_in_force}" + (" post-only" if o.post_only else ""),
     "qty": lambda o: o.qty,
     "price": lambda o: o.price,
-    "trigger": lambda o: o.trigger_price,
+    "trigger": lambda o: _trigger(o),
     "filled": lambda o: o.cum_qty,
     "average": lambda o: o.avg_price,
     "status": lambda o: o.status + (" waiting" if o.waiting else f" {o.reject_reason}" if o.reject_reason else ""),

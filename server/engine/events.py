@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from fastpath.model import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus
+from fastpath.model import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus, TriggerSource
 from server.instruments import Asset, Instrument, Registry
 
 EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
@@ -41,6 +41,8 @@ _POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY) | int(OrderFlag.ORDER_FLAG_POST
 _REDUCE_ONLY = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY) | int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
 _WAITING = int(OrderFlag.ORDER_FLAG_WAITING)
 _TRAILING_STOP_LIMIT = int(OrderType.ORDER_TYPE_TRAILING_STOP_LIMIT)
+_CONDITIONAL = range(int(OrderType.ORDER_TYPE_STOP), _TRAILING_STOP_LIMIT + 1)
+_LAST = int(TriggerSource.TRIGGER_SOURCE_LAST)
 _MAX_TRIGGER = 2**60
 """Beyond it, a trigger is not a price but a trailing order's that has seen none yet."""
 
@@ -74,9 +76,11 @@ class Event(NamedTuple):
     reject_reason: int
     cancel_reason: int
     asset: int
+    """On order events: TriggerSource | TrailingUnit << 8."""
     total: int
     """On order events: fees of the order so far."""
     reserved_amount: int
+    """On order events: the trailing offset."""
     delta: int
     """On order events: when the order was accepted or refused."""
     position_qty: int
@@ -127,6 +131,11 @@ class OrderView(NamedTuple):
     """0: never."""
     list_id: int
     """Orders of one list share it; 0: of none."""
+    trigger_source: int
+    """0: not conditional."""
+    trailing_offset: int
+    """In `trailing_unit`; 0: not trailing."""
+    trailing_unit: int
     create_ns: int
     update_ns: int
 
@@ -235,6 +244,9 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         display_qty=event.display_qty,
         expire_ns=event.expire_ns,
         list_id=event.link_id,
+        trigger_source=(event.asset & 0xFF or _LAST) if event.order_type in _CONDITIONAL else 0,
+        trailing_offset=event.reserved_amount,
+        trailing_unit=event.asset >> 8,
         create_ns=event.delta,
         update_ns=event.ts_ns,
     )

@@ -125,7 +125,9 @@ class OrderEntry:
         canceled. Raises as `place`.
         """
         list_id = _list_id(orders[0])
-        members = [dataclasses.replace(order, list_id=list_id, list_type=list_type, list_size=len(orders)) for order in orders]
+        members = [
+            dataclasses.replace(order, list_id=list_id, list_type=list_type, list_size=len(orders)) for order in orders
+        ]
         answers = self.outcomes(members, await self.submit(members))
         for answer in answers:
             if isinstance(answer, TradewindError):

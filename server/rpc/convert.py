@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fastpath.model import TrailingUnit
 from server.engine.events import BalanceView, FillView, LedgerEntryView, OrderView, PositionView
 from server.feeds import model
 from server.instruments import Account, Asset, Instrument, format_decimal
@@ -16,6 +17,7 @@ from server.tokens import Token
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 _NS = 1_000_000_000
+_TICKS, _BPS = int(TrailingUnit.TRAILING_UNIT_TICKS), int(TrailingUnit.TRAILING_UNIT_BPS)
 _AVERAGE_GRID = Decimal(1).scaleb(-18)
 _WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
@@ -69,6 +71,9 @@ def order(view: OrderView) -> orders_pb2.Order:
         expire_time=timestamp(view.expire_ns) if view.expire_ns else None,
         reduce_only=view.reduce_only,
         list_id=str(view.list_id) if view.list_id else "",
+        trigger_source=_wire(view.trigger_source),
+        trailing_offset=instrument.price_text(view.trailing_offset) if view.trailing_unit == _TICKS else None,
+        trailing_offset_bps=view.trailing_offset if view.trailing_unit == _BPS else None,
     )
 
 

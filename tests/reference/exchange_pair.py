@@ -264,7 +264,7 @@ class Generator:
             price=rng.choice((0, 1, 3)) if limit and trailing else self.price() if limit or rng.random() < 0.02 else 0,
             qty=rng.choice((rng.randint(1, 30), self.size())), stp_mode=rng.choice((0, 2, 3, 5)),
             trigger_price=rng.choice((0, rng.randint(90, 110))) if trailing else self.price(),
-            trigger_source=rng.choices((0, 1, 2, 3, 4), (40, 20, 20, 20, 1))[0], session=rng.randint(0, 2),
+            trigger_source=rng.choices((0, 1, 2, 3, 4, 6), (40, 20, 20, 20, 1, 1))[0], session=rng.randint(0, 2),
             flags=rng.choices((0, 32, 1, 64, 4, 8, 16), (70, 10, 1, 1, 8, 8, 1))[0],
             client_order_id=b"order-%d" % self.placed,
         )  # fmt: skip

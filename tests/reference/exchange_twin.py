@@ -286,6 +286,7 @@ class ExchangeTwin:
             cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
             trigger_price=order.trigger_price, display_qty=command.display_qty, expire_ns=order.expire_ns,
             link_id=command.link_id, client_order_id=command.client_order_id.ljust(36, b"\0"),
+            asset=command.trigger_source | command.trailing_unit << 8, reserved_amount=command.trailing_offset,
         )  # fmt: skip
 
     def emit_ledger(self, before: dict[tuple[int, int], tuple[int, int]]) -> None:
@@ -1227,6 +1228,8 @@ class ExchangeTwin:
             return
         bound = 2**60
         trailing = command.order_type in TRAILING
+        if command.trigger_source in (4, 5):
+            raise Refused("UNSUPPORTED_TRIGGER_SOURCE")
         if (
             command.trigger_source > 3
             or order.has(POST_ONLY | SLIDE)

@@ -163,6 +163,38 @@ async def test_a_trigger_may_watch_the_book_instead_of_trades(app: Running) -> N
     assert (await look(app, order)).avg_price == "58500"
 
 
+async def test_what_an_order_watches_is_shown_wherever_it_is(app: Running) -> None:
+    stop = await place(app, type=pb.ORDER_TYPE_STOP, side=SELL, price=None, qty="0.1", trigger_price="1000")
+    follows = await place(
+        app, type=pb.ORDER_TYPE_TRAILING_STOP, side=SELL, price=None, qty="0.1", trailing_offset="500.5",
+        trigger_price="90000", trigger_source=pb.TRIGGER_SOURCE_BID_ASK,
+    )  # fmt: skip
+    by_bps = await place(
+        app, type=pb.ORDER_TYPE_TRAILING_STOP, side=SELL, price=None, qty="0.1", trailing_offset_bps=25,
+        trigger_price="90000", trigger_source=pb.TRIGGER_SOURCE_MID,
+    )  # fmt: skip
+    plain = await place(app, price="10")
+
+    def watches(order: pb.Order) -> tuple[int, str, int]:
+        return order.trigger_source, order.trailing_offset, order.trailing_offset_bps
+
+    expected = [
+        (pb.TRIGGER_SOURCE_LAST, "", 0), (pb.TRIGGER_SOURCE_BID_ASK, "500.5", 0), (pb.TRIGGER_SOURCE_MID, "", 25), (0, "", 0),
+    ]  # fmt: skip
+    placed = [stop, follows, by_bps, plain]
+    listed = await app.orders.ListOrders(pb.ListOrdersRequest(account="demo", open_only=True), metadata=app.admin)
+    by_id = {each.order_id: each for each in listed.orders}
+    assert [watches(each) for each in placed] == expected
+    assert [watches(by_id[each.order_id]) for each in placed] == expected
+    assert [watches(await look(app, each)) for each in placed] == expected
+    for source in (pb.TRIGGER_SOURCE_MARK, pb.TRIGGER_SOURCE_INDEX):
+        refused_one = await place(
+            app, type=pb.ORDER_TYPE_STOP, side=SELL, price=None, qty="0.1", trigger_price="1000", trigger_source=source
+        )
+        assert refused_one.reject_reason == REASON.REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE
+        assert refused_one.reject_message == "refused: unsupported trigger source"
+
+
 async def test_an_iceberg_shows_a_slice_and_a_hidden_order_nothing(app: Running) -> None:
     await maker(app, SELL, "60000", "1", type=pb.ORDER_TYPE_ICEBERG, display_qty="0.1")
     hidden = await maker(app, SELL, "60000", "1", type=pb.ORDER_TYPE_HIDDEN)
@@ -394,6 +426,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"type": MARKET, "qty": None, "close_position": True, "reduce_only": True}, {"reduce_only": "NOT_ALLOWED"}),
     ({"qty": None, "close_position": True}, {"close_position": "NOT_ALLOWED"}),
     ({"type": pb.ORDER_TYPE_ICEBERG, "display_qty": "0.1", "reduce_only": True}, {"reduce_only": "NOT_ALLOWED"}),
+    ({"type": pb.ORDER_TYPE_HIDDEN, "display_qty": "0.1"}, {"display_qty": "NOT_ALLOWED"}),
     ({"cancel_on_disconnect": True}, {"cancel_on_disconnect": "NOT_ALLOWED"}),
     ({"self_trade_prevention": 77}, {"self_trade_prevention": "UNKNOWN_ENUM_VALUE"}),
     ({"self_trade_group": 2**31}, {"self_trade_group": "OUT_OF_RANGE"}),

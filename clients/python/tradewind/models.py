@@ -44,12 +44,15 @@ class TimeInForce(StrEnum):
 
 
 class TriggerSource(StrEnum):
-    """Which price fires a trigger: the last trade, the side one would trade at, or the middle of bid and ask."""
+    """Which price fires a trigger: the last trade, the side one would trade at, the middle of bid and ask; mark and index
+    prices are known of no instrument, and refused."""
 
     UNSPECIFIED = "UNSPECIFIED"
     LAST = "LAST"
     BID_ASK = "BID_ASK"
     MID = "MID"
+    MARK = "MARK"
+    INDEX = "INDEX"
 
 
 class OrderListType(StrEnum):
@@ -284,7 +287,12 @@ class Order:
     reduce_only: bool
     trigger_price: Decimal | None
     waiting: bool
-    """For its trigger, or for the first order of its list."""
+    """For its trigger, its list or fills of the first order of it; or it is on its way to a venue."""
+    trigger_source: TriggerSource | None
+    """Of conditional orders."""
+    trailing_offset: Decimal | None
+    """Of trailing orders: in price; or `trailing_offset_bps`."""
+    trailing_offset_bps: int | None
     display_qty: Decimal | None
     expire_time: datetime | None
     list_id: str | None

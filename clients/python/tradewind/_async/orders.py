@@ -80,7 +80,7 @@ class AsyncOrderCalls(AsyncCalls):
     async def place_order_list(self, kind: OrderListType | str, orders: Iterable[OrderRequest]) -> OrderList:
         """Place orders that belong together, of one account and instrument. The same again returns the original ones.
 
-        When one is refused, those after it are refused too and those before it are canceled: see `is_refused`.
+        All or none: when one is refused, those after it are refused too and those before it are canceled: see `is_refused`.
         """
         wire = [for_account(order, self._account).wire() for order in orders]
         request = orders_pb2.PlaceOrderListRequest(type=convert.ORDER_LIST_TYPE.number(kind), orders=wire)
