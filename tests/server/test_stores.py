@@ -16,17 +16,28 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import clickhouse_driver
 import psycopg
 import pytest
 import redis
 
-from loadtest.servers import ClickHouseServer, PostgresServer, RedisServer, free_port
+from loadtest.servers import ClickHouseServer, LocalServer, PostgresServer, RedisServer, free_port
+from tests.conftest import SOAK_FACTOR
 from tests.storage.conftest import clickhouse, postgres, postgres_url, redis_server  # noqa: F401
 from tradewind import AsyncClient, Side
 from tradewind.errors import TradewindError
 
 INSTRUMENT = "internal:BTC/USDT"
 WAIT_S = 60.0
+ROUNDS = min(3 * SOAK_FACTOR, 100)
+AWAY = {
+    "store/journal": "NOT_SERVING",
+    "tradewind.v1.OrderService": "NOT_SERVING",
+    "store/blotter": "DEGRADED",
+    "store/ticks": "DEGRADED",
+    "store/bus": "DEGRADED",
+}
+"""What the status board says of a server whose stores are all away."""
 
 
 @dataclass
@@ -187,24 +198,62 @@ async def check_nothing_lost(load: Load, server: Server, blotter_url: str) -> No
     assert lopsided == []
 
 
-async def test_the_server_on_postgresql_loses_nothing_when_it_goes_away(
+async def test_stores_that_come_and_go_under_load(
     tmp_path: Path,
     postgres: PostgresServer,  # noqa: F811
+    clickhouse: ClickHouseServer,  # noqa: F811
+    redis_server: RedisServer,  # noqa: F811
 ) -> None:
-    server = Server(tmp_path / "a", {"storage": {"journal_url": postgres.url, "blotter_url": postgres.url}})
+    """All of them at once: stopped, killed, restarted. Orders wait for the journal; every row is there once at the end."""
+    ticks = f"{clickhouse.url.removesuffix('default')}rounds"
+    storage = {
+        "journal_url": postgres.url,
+        "blotter_url": postgres.url,
+        "ticks_url": ticks,
+        "bus_url": f"{redis_server.url}?prefix=rounds",
+    }
+    feeds = {"mode": "replay", "venues": {"binance": ["BTC/USDT"]}, "replay_speed": 5.0}
+    server = Server(tmp_path / "a", {"storage": storage, "feeds": feeds})
+    stores = (postgres, clickhouse, redis_server)
     async with running(server):
         await server.serving()
+        await all_serve(server)
         async with under_load(server) as load:
-            for end in (postgres.stop, postgres.kill):
-                await asyncio.to_thread(end)
-                await asyncio.sleep(0.5)
-                await asyncio.to_thread(postgres.start)
+            for number in range(ROUNDS):
+                way = ("stop", "kill", "restart")[number % 3]
+                end = LocalServer.kill if way == "kill" else LocalServer.stop
+                await asyncio.gather(*(asyncio.to_thread(end, store) for store in stores))
+                if way != "restart":
+                    for name, state in AWAY.items():
+                        await state_is(server, name, state)
+                await asyncio.gather(*(asyncio.to_thread(store.start) for store in stores))
+                await all_serve(server)
                 await load.acknowledges()
-            await server.end(signal.SIGKILL)
-            await server.start()
+            with redis.Redis.from_url(redis_server.url) as database:
+                database.flushall()
             await load.acknowledges()
         await check_nothing_lost(load, server, postgres.url)
-        assert (await server.states())["store/blotter"] == ("SERVING", "PostgreSQL")
+        await server.end()  # in good order: what was recorded is stored
+        check_ticks(ticks)
+        await server.start()
+        await server.serving()
+        await check_nothing_lost(load, server, postgres.url)
+
+
+async def all_serve(server: Server) -> None:
+    for name in AWAY:
+        await state_is(server, name, "SERVING")
+
+
+def check_ticks(url: str) -> None:
+    """A recorder numbers its rows without a gap, whatever table they go to."""
+    with contextlib.ExitStack() as opened:
+        client = clickhouse_driver.Client.from_url(url)
+        opened.callback(client.disconnect)
+        tables = [name for (name,) in client.execute("SHOW TABLES")]
+        rows = sorted(row for name in tables for (row,) in client.execute(f"SELECT row_id FROM {name}"))
+    assert len(rows) > 100
+    assert rows == list(range(rows[0], rows[0] + len(rows)))
 
 
 async def test_a_standby_takes_over(tmp_path: Path, postgres_url: str) -> None:  # noqa: F811
@@ -251,17 +300,12 @@ async def test_a_blotter_that_is_away_does_not_stop_trading(tmp_path: Path, post
         await check_nothing_lost(load, server, url)
 
 
-async def test_ticks_wait_for_clickhouse(tmp_path: Path, clickhouse: ClickHouseServer) -> None:  # noqa: F811
+async def test_what_is_recorded_in_clickhouse_is_answered(tmp_path: Path, clickhouse: ClickHouseServer) -> None:  # noqa: F811
     url = f"{clickhouse.url.removesuffix('default')}wired"
     server = Server(tmp_path / "a", {"storage": {"ticks_url": url}, "feeds": {"mode": "replay", "replay_speed": 5.0}})
     async with running(server):
         await server.serving()
         await state_is(server, "feed/binance", "SERVING")
-        await recorded(server)
-        await asyncio.to_thread(clickhouse.kill)
-        await state_is(server, "store/ticks", "DEGRADED")
-        await asyncio.to_thread(clickhouse.start)
-        await state_is(server, "store/ticks", "SERVING")
         await recorded(server)
 
 
