@@ -18,7 +18,7 @@ class Inbox:
         self._messages: deque[MarketMessage] = deque(maxlen=capacity)
         self._arrived = asyncio.Event()
         self._newest: dict[str, int] = {}
-        self._closed = False
+        self.closed = False
         self.dropped = 0
 
     def put(self, message: MarketMessage) -> None:
@@ -33,7 +33,7 @@ class Inbox:
 
     def close(self) -> None:
         """The reader gets what is there, then its iteration ends."""
-        self._closed = True
+        self.closed = True
         self._arrived.set()
 
     async def read(self, on_end: Callable[[], None]) -> AsyncGenerator[MarketMessage, None]:
@@ -41,7 +41,7 @@ class Inbox:
             while True:
                 while self._messages:
                     yield self._messages.popleft()
-                if self._closed:
+                if self.closed:
                     return
                 self._arrived.clear()
                 await self._arrived.wait()

@@ -86,11 +86,15 @@ class RedisBus:
     async def subscribe(self, patterns: Sequence[str]) -> AsyncGenerator[MarketMessage, None]:
         inbox = Inbox(CAPACITY)
         channels = [f"{self._prefix}:market:{pattern}" for pattern in patterns]
+        listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._keep_receiving(inbox, channels, listening))
+        self._inboxes[inbox] = task
+        task.add_done_callback(lambda _: self._inboxes.pop(inbox, None))
         try:
-            pubsub = await self._listen(channels)
-        except (RedisError, OSError) as error:
-            raise _away(error) from error
-        self._inboxes[inbox] = asyncio.create_task(self._keep_receiving(inbox, channels, pubsub))
+            await listening
+        except asyncio.CancelledError:
+            inbox.close()  # the task finishes connecting, sees it, and ends
+            raise
         return inbox.read(lambda: self._leave(inbox))
 
     async def last(self, topic: str) -> MarketMessage | None:
@@ -150,12 +154,9 @@ class RedisBus:
 
     async def close(self) -> None:
         self._closed = True
-        tasks = [self._publishing, *self._inboxes.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for inbox in self._inboxes:
             inbox.close()
+        await asyncio.gather(*map(_end, (self._publishing, *self._inboxes.values())))
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
 
@@ -184,45 +185,64 @@ class RedisBus:
                 await asyncio.sleep(RETRY_S)
 
     async def _listen(self, channels: list[str]) -> Any:
-        """A connection that is subscribed; the last answer to PSUBSCRIBE has come."""
+        """A connection that is subscribed; the last answer to PSUBSCRIBE has come. Raises RedisError, OSError."""
         pubsub = self._redis.pubsub()
         try:
-            await pubsub.psubscribe(*channels)
-            for _ in channels:
-                await pubsub.parse_response(block=True)
+            async with asyncio.timeout(TIMEOUT_S):
+                await pubsub.psubscribe(*channels)
+                for _ in channels:
+                    await pubsub.parse_response(block=True)
         except BaseException:
             await pubsub.aclose()
             raise
         return pubsub
 
-    async def _keep_receiving(self, inbox: Inbox, channels: list[str], pubsub: Any) -> None:
+    async def _keep_receiving(self, inbox: Inbox, channels: list[str], listening: asyncio.Future[None]) -> None:
+        """Fill the inbox until it is closed. `listening` gets what became of the first attempt to subscribe."""
         skip = len(f"{self._prefix}:market:")
+        pubsub: Any = None
         try:
-            while True:
+            while not inbox.closed:
                 try:
                     if pubsub is None:
                         pubsub = await self._listen(channels)
+                        if not listening.done():
+                            listening.set_result(None)
+                        continue
                     # Silence is normal: wait without the socket's timeout; a lost connection ends the wait.
                     response = await pubsub.parse_response(block=True)
                     if response is not None and response[0] == b"pmessage":
                         inbox.put(_message(response[2][skip:].decode(), response[3]))
-                except (RedisError, OSError):
+                except (RedisError, OSError) as error:
+                    if not listening.done():
+                        listening.set_exception(_away(error))
+                        return
                     if pubsub is not None:
                         await pubsub.aclose()
                         pubsub = None
                     await asyncio.sleep(RETRY_S)
         finally:
+            if not listening.done():
+                listening.set_exception(Unavailable("the bus is closed"))
             if pubsub is not None:
                 await pubsub.aclose()
 
     def _leave(self, inbox: Inbox) -> None:
-        task = self._inboxes.pop(inbox, None)
+        task = self._inboxes.get(inbox)
         if task is not None:
-            self._dropped += inbox.dropped
+            self._dropped, inbox.dropped = self._dropped + inbox.dropped, 0
+            inbox.close()
             task.cancel()
 
     def _private_key(self, stream: str) -> str:
         return f"{self._prefix}:private:{stream}"
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel, and again: redis-py swallows a cancellation that comes while it connects."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=RETRY_S)
 
 
 def _message(topic: str, data: bytes) -> MarketMessage:

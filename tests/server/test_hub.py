@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from typing import Any
 
 import pytest
 
@@ -91,24 +93,50 @@ async def test_latest_merges_book_levels_and_counts() -> None:
     stream.close()
 
 
-async def test_interval_sends_no_more_often_than_asked() -> None:
-    market_data = hub()
-    stream = market_data.subscribe([subscription(Channel.QUOTE, Delivery.INTERVAL, interval_ms=20)])
-    await take(stream, 2)
-    loop = asyncio.get_running_loop()
-    began, published, received = loop.time(), 0, 0
-    for _ in range(6):
-        reading = asyncio.ensure_future(anext(stream))
-        while not reading.done():
-            market_data.publish(quote(published))
-            published += 1
+class VirtualTime(asyncio.SelectorEventLoop):
+    """A loop whose time passes only while everybody waits, and then at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+        selector: Any = self._selector  # type: ignore[attr-defined]
+        select = selector.select
+
+        def passed(timeout: float | None) -> Any:
+            self._now += timeout or 0.0
+            return select(0)
+
+        selector.select = passed
+
+    def time(self) -> float:
+        return self._now
+
+
+def test_interval_sends_no_more_often_than_asked() -> None:
+    async def follow() -> None:
+        market_data = hub()
+        stream = market_data.subscribe([subscription(Channel.QUOTE, Delivery.INTERVAL, interval_ms=20)])
+        received: list[tuple[float, Update]] = []
+
+        async def read() -> None:
+            async for item in stream:
+                if isinstance(item.event, Update):
+                    received.append((asyncio.get_running_loop().time(), item.event))
+
+        reading = asyncio.create_task(read())
+        for n in range(101):
+            market_data.publish(quote(n))
             await asyncio.sleep(0.001)
-        event = reading.result().event
-        assert isinstance(event, Update)
-        received += 1 + event.conflated_count
-    assert loop.time() - began > 5 * 0.020 - 0.001
-    assert received <= published
-    stream.close()
+        await asyncio.sleep(0.020)
+        stream.close()
+        await reading
+        gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(received)]
+        assert gaps == pytest.approx([0.020] * 6, abs=1e-6)
+        assert sum(1 + update.conflated_count for _, update in received) == 101
+        assert received[-1][1].data == quote(100)
+
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        runner.run(follow())
 
 
 async def test_resume_continues_without_loss_or_snapshot() -> None:

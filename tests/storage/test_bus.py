@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -153,6 +154,23 @@ async def test_closing_ends_the_readers(url: str) -> None:
 
 
 # -- Redis alone ---------------------------------------------------------------------------------------------
+
+
+async def test_a_subscriber_that_is_cancelled_while_it_connects_ends_and_disturbs_nobody(redis_url: str) -> None:
+    chance = random.Random(3)
+    for _ in range(30):
+        bus = open_bus(redis_url, first_sequence=1)
+        async with asyncio.timeout(20):
+            cancelled = asyncio.create_task(bus.subscribe(["a:*", "b:*", "c:*"]))
+            await asyncio.sleep(chance.random() * 0.01)
+            was_done = cancelled.done()
+            cancelled.cancel()
+            await asyncio.wait((cancelled,))
+            assert cancelled.cancelled() != was_done
+            messages = await bus.subscribe(["a:*"])
+            bus.publish_market("a:1", b"payload")
+            assert (await anext(messages)).payload == b"payload"
+            await bus.close()
 
 
 async def test_two_processes_share_a_bus(redis_url: str) -> None:
