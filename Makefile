@@ -80,6 +80,7 @@ $(STAMPS)/server: $(STAMPS)/build-tools $(SOURCES) $(CONTRACT)
 	    --reinstall-package tradewind --reinstall-package tradewind-server --editable clients/python --editable .
 	@mkdir -p $(VENV)/protos/google/rpc && \
 	    cp $$($(BIN)/python -c 'import google.rpc; print(google.rpc.__path__[0])')/status.proto $(VENV)/protos/google/rpc/
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import server.app, server.cli.main, server.markets, server.storage.duckdb_ticks'  # bytecode: the first start is as quick as the next
 	@touch $@
 
 $(STAMPS)/test-tools: $(STAMPS)/venv requirements.lock pyproject.toml

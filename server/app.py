@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from server import pauses
 from server.clock import Clock, SystemClock
-from server.config import Config
+from server.config import Config, FeedSettings
 from server.engine.engine import Engine
 from server.engine.history import History
 from server.engine.limits import EngineLimits
@@ -84,6 +84,8 @@ class Ready:
     admin_token_path: Path
     market_data: str
     """`replay`, `live` or `off`."""
+    instrument: str
+    """One that can be traded now: on a venue that serves, else on the internal book."""
     data_dir: Path
     pid: int
 
@@ -147,8 +149,10 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
     return None if working.cancelled() else working.result()
 
 
-async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contextlib.AsyncExitStack) -> Ready:
-    """Start all parts; `parts` stops them in the opposite order."""
+async def _start(
+    config: Config, clock: Clock, board: StatusBoard, parts: contextlib.AsyncExitStack
+) -> Callable[[], Ready]:
+    """Start all parts; `parts` stops them in the opposite order. What comes back tells what there is when all are up."""
     start_ns = clock.now_ns()
     lock = InstanceLock(config.data_dir)
     parts.callback(lock.release)
@@ -197,7 +201,15 @@ async def _start(config: Config, clock: Clock, board: StatusBoard, parts: contex
         board.set(service.full_name, ServiceState.SERVING)
     lock.announce(server.address)
     log.info("listening", address=server.address, market_data=config.feeds.mode)
-    return Ready(server.address, metrics_url, tokens.admin_path, config.feeds.mode, config.data_dir, os.getpid())
+    return lambda: Ready(
+        server.address,
+        metrics_url,
+        tokens.admin_path,
+        config.feeds.mode,
+        _instrument_to_try(config.feeds, board),
+        config.data_dir,
+        os.getpid(),
+    )
 
 
 async def _start_markets(
@@ -302,11 +314,22 @@ async def _stop_serving(board: StatusBoard, server: GrpcServer, trading: Trading
     await server.stop()
 
 
-async def _tell_when_ready(board: StatusBoard, ready: Ready, on_ready: Callable[[Ready], None]) -> None:
+def _instrument_to_try(feeds: FeedSettings, board: StatusBoard) -> str:
+    for venue, symbols in feeds.venues.items():
+        status = board.get(f"feed/{venue}")
+        spot = next((symbol for symbol in symbols if ":" not in symbol), None)
+        if status is not None and status.state is ServiceState.SERVING and spot is not None:
+            return f"{venue}:{spot}"
+    return "internal:BTC/USDT"
+
+
+async def _tell_when_ready(
+    board: StatusBoard, ready: Callable[[], Ready], on_ready: Callable[[Ready], None]
+) -> None:
     changed = asyncio.Event()
     stop_listening = board.listen(lambda status: changed.set())
     while board.starting:
         changed.clear()
         await changed.wait()
     stop_listening()
-    on_ready(ready)
+    on_ready(ready())

@@ -217,7 +217,7 @@ class AccountSettings(_Section):
 
 
 class LogSettings(_Section):
-    """Logs, to standard error."""
+    """Logs, to standard error or a file."""
 
     format: Literal["auto", "json", "console"] = Field(
         default="auto",
@@ -226,6 +226,9 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe level shown."
     )
+    file: Path | None = Field(default=None, description="Write to this file instead, which is rotated.")
+    file_bytes: int = Field(default=10 << 20, ge=1 << 16, description="A log file begins anew at this size, bytes.")
+    file_keep: int = Field(default=5, ge=1, le=100, description="Earlier log files that are kept.")
 
 
 class Config(BaseSettings):

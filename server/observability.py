@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from importlib.metadata import version
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from prometheus_client import (
@@ -27,6 +27,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from server.config import LogSettings, MetricsSettings
 from server.errors import ConfigError
+from server.rotating_file import RotatingFile
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Of the call this task works for; on every log line it writes."""
@@ -36,9 +37,9 @@ _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Send the logs of the whole process to `stream`, standard error by default: those of structlog and of the standard
-    library in one form."""
-    stream = stream or sys.stderr
+    """Send the logs of the whole process to `stream`, by default the file of the settings or standard error: those of
+    structlog and of the standard library in one form. Raises ConfigError."""
+    stream = stream or _log_stream(settings)
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
@@ -65,6 +66,16 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     # Of libraries, only what needs a look. Whoever has configured the standard library's logging already keeps it.
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
     logging.getLogger("server").setLevel(level)
+
+
+def _log_stream(settings: LogSettings) -> TextIO:
+    if settings.file is None:
+        return sys.stderr
+    try:
+        file: Any = RotatingFile(settings.file, settings.file_bytes, settings.file_keep)
+    except OSError as error:
+        raise ConfigError(f"logging.file: {settings.file} cannot be written: {error.strerror}") from None
+    return cast(TextIO, file)
 
 
 def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

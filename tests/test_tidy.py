@@ -69,7 +69,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "tradewind.v1",
     ),
     "server.config": ("server.errors", "server.instruments", "fastpath.model"),
-    "server.observability": ("server.errors", "server.clock", "server.config"),
+    "server.observability": ("server.errors", "server.clock", "server.config", "server.rotating_file"),
     "server.lifecycle": ("server.errors", "server.clock"),
     "server.tokens": ("server.errors", "server.clock"),
     "server.markets": (
@@ -93,6 +93,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "server.past_events": ("fastpath", "server.engine", "server.errors", "server.replica", "server.storage"),
     "server.pauses": (),
+    "server.rotating_file": (),
     "server.market_bus": (
         "server.errors",
         "server.feeds",

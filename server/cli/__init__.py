@@ -1,5 +1,10 @@
 """The command `tradewind`. Everything but `up` and `down` is a client of the API, through the SDK."""
 
-from server.cli.main import main
+import sys
+
+try:
+    from server.cli.main import main
+except KeyboardInterrupt:  # while it was being loaded: ends as quietly as later
+    sys.exit(130)
 
 __all__ = ["main"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,43 +15,44 @@ from typing import NoReturn
 from server.cli.render import fail
 from server.cli.startup import StartReport, WhatNow
 
-LOG_FILE = Path("log", "tradewind.log")
-"""Within the data directory."""
+LOG_FILE, START_FILE = Path("log", "tradewind.log"), Path("log", "start.log")
+"""Within the data directory: the log, which is rotated; and what the last start printed."""
 
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 5
 
 
-def start(data_dir: Path, arguments: list[str], wait_s: float, as_json: bool) -> None:
-    """Run `tradewind up` with `arguments` in the background and return when it is ready."""
-    log_file = data_dir / LOG_FILE
-    log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log_file.open("ab") as log:
-        log_start = log.tell()
+def start(data_dir: Path, log_file: Path | None, arguments: list[str], wait_s: float, as_json: bool) -> None:
+    """Run `tradewind up` with `arguments` in the background and return when it is ready. It logs to `log_file`, by
+    default one in the data directory."""
+    start_file = data_dir / START_FILE
+    start_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_file = log_file or (data_dir / LOG_FILE).resolve()
+    with start_file.open("wb") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "server.cli", "up", "--json", *arguments],
+            env=os.environ | {"TRADEWIND_LOGGING__FILE": str(log_file)},
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,  # Ctrl-C here, or the end of this terminal, is none of its business
         )
     with StartReport(as_json) as report:
-        for line in _lines(child, log_file, log_start, wait_s):
+        for line in _lines(child, start_file, wait_s):
             if (now := _relay(line, report)) is not None:
                 report.ready(dataclasses.replace(now, log_file=log_file, pid=child.pid))
                 return
-    _fail_to_start(child, log_file, log_start, wait_s)
+    _fail_to_start(child, start_file, wait_s)
 
 
-def _lines(child: subprocess.Popen[bytes], log_file: Path, log_start: int, wait_s: float) -> Iterator[str]:
+def _lines(child: subprocess.Popen[bytes], start_file: Path, wait_s: float) -> Iterator[str]:
     """What the child writes, line by line, until it ends or the time is up."""
     deadline = time.monotonic() + wait_s
     unfinished = ""
-    with log_file.open(encoding="utf-8", errors="replace") as log:
-        log.seek(log_start)
+    with start_file.open(encoding="utf-8", errors="replace") as output:
         while time.monotonic() < deadline:
             ended = child.poll() is not None  # asked first: what it wrote before its end is still read
-            unfinished += log.readline()
+            unfinished += output.readline()
             if unfinished.endswith("\n"):
                 yield unfinished
                 unfinished = ""
@@ -78,13 +80,12 @@ def _relay(line: str, report: StartReport) -> WhatNow | None:
     return None
 
 
-def _fail_to_start(child: subprocess.Popen[bytes], log_file: Path, log_start: int, wait_s: float) -> NoReturn:
+def _fail_to_start(child: subprocess.Popen[bytes], start_file: Path, wait_s: float) -> NoReturn:
     if child.poll() is None:
-        fail(f"still starting after {wait_s:g} s, and left running (process {child.pid}); its log is {log_file}")
-    with log_file.open(encoding="utf-8", errors="replace") as log:
-        log.seek(log_start)
-        lines = [line for line in log.read().splitlines() if not line.startswith("{")]
+        fail(f"still starting after {wait_s:g} s, and left running (process {child.pid}); see {start_file}")
+    text = start_file.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines() if not line.startswith("{")]
     for line in lines[-_LOG_LINES_SHOWN:-1]:
         print(line, file=sys.stderr)
     last = lines[-1].removeprefix("error: ") if lines else f"exit code {child.returncode}"
-    fail(f"it did not start: {last} (log: {log_file})")
+    fail(f"it did not start: {last} (all of it: {start_file})")

@@ -25,21 +25,26 @@ class WhatNow:
     address: str
     token_file: Path
     market_data: str
+    instrument: str
+    """One that can be traded now."""
     metrics_url: str | None = None
     log_file: Path | None = None
     pid: int | None = None
     """Given when it runs in the background."""
+    started_in_s: float | None = None
 
     def lines(self) -> list[str]:
         command = _command() if self.data_dir == DEFAULT_DATA_DIR else f"{_command()} --data-dir {self.data_dir}"
+        took = f" in {self.started_in_s:g} s" if self.started_in_s is not None else ""
+        terms = "--price 50000" if self.instrument.startswith("internal:") else "--market"
         lines = [
-            f"Ready: gRPC on {self.address}, market data: {self.market_data}",
+            f"Ready{took}: gRPC on {self.address}, market data: {self.market_data}",
             f"  token     {self.token_file}",
             f"  metrics   {self.metrics_url}" if self.metrics_url else "",
             f"  log       {self.log_file}" if self.log_file else "",
             "Try, in another terminal:" if self.pid is None else "Try:",
-            f"  {command} book binance:BTC/USDT --watch",
-            f"  {command} buy binance:BTC/USDT 0.01 --market",
+            f"  {command} book {self.instrument} --watch",
+            f"  {command} buy {self.instrument} 0.01 {terms}",
             f"  {command} positions",
             "" if self.market_data == "live" else f"Real exchanges instead of recordings: {_command()} up --live",
             "Stop: Ctrl-C" if self.pid is None else f"Stop: {command} down   (process {self.pid})",
@@ -48,7 +53,7 @@ class WhatNow:
 
 
 class StartReport:
-    """Prints each change of state, and a bar while something long runs. JSON: a line an event."""
+    """Prints each change of state, and a bar while something long runs. JSON: a line an event, the last is `ready`."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -56,6 +61,7 @@ class StartReport:
         self._bar: Progress | None = None
         self._shown: dict[str, str] = {}
         self._tenth_shown = -1
+        self._is_ready = False
 
     def __enter__(self) -> StartReport:
         return self
@@ -69,7 +75,7 @@ class StartReport:
             self._progress(name, detail, *progress)
             return
         self._end_bar()
-        if self._shown.get(name) == state:
+        if self._shown.get(name) == state or (self._as_json and self._is_ready):
             return
         self._shown[name] = state
         if self._as_json:
@@ -82,6 +88,7 @@ class StartReport:
 
     def ready(self, now: WhatNow) -> None:
         self._end_bar()
+        self._is_ready = True
         if self._as_json:
             print_json({"event": "ready"} | {name: _json(getattr(now, name)) for name in WhatNow.__dataclass_fields__})
             return

@@ -63,6 +63,7 @@ def up(
       tradewind up --live
       tradewind up --detach --data-dir /srv/tradewind --speed 10
     """
+    began_s = time.monotonic()
     session = session_of(context)
     overrides: dict[str, Any] = {
         "data_dir": data_dir or session.given_data_dir,
@@ -75,21 +76,30 @@ def up(
     if (other := running_instance(settings.data_dir)) is not None:
         fail(f"already running on {settings.data_dir} (process {other.pid}, {other.address}); stop it: tradewind down")
     if detach:
-        detached.start(settings.data_dir, _arguments(config, overrides), wait_s, json)
+        detached.start(settings.data_dir, settings.logging.file, _arguments(config, overrides), wait_s, json)
         return
     if sys.stderr.isatty() and "level" not in settings.logging.model_fields_set:  # the screen is for what matters
         settings = load_config(config, overrides | {"logging": {"level": "warning"}})
-    sys.exit(_run(settings, json))
+    sys.exit(_run(settings, json, began_s))
 
 
-def _run(config: Config, json: bool) -> int:
+def _run(config: Config, json: bool, began_s: float) -> int:
     from server import app
 
     with StartReport(json) as report:
 
         def on_ready(ready: app.Ready) -> None:
-            token_file, metrics_url = ready.admin_token_path, ready.metrics_url
-            report.ready(WhatNow(ready.data_dir, ready.address, token_file, ready.market_data, metrics_url))
+            report.ready(
+                WhatNow(
+                    ready.data_dir,
+                    ready.address,
+                    ready.admin_token_path,
+                    ready.market_data,
+                    ready.instrument,
+                    ready.metrics_url,
+                    started_in_s=round(time.monotonic() - began_s, 1),
+                )
+            )
 
         try:
             return app.serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +98,12 @@ def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.port}"
     try:
+        _check_free(settings.host, settings.port)
         if settings.tls_cert is not None and settings.tls_key is not None:
             port = server.add_secure_port(address, _credentials(settings.tls_cert, settings.tls_key))
         else:
             port = server.add_insecure_port(address)
-    except RuntimeError:
+    except (RuntimeError, OSError):
         raise ConfigError(
             f"cannot listen on {address}: something else uses the port, or the address is not of this machine;"
             " choose another with server.port and server.host, or stop what runs there"
@@ -122,6 +124,14 @@ def _options(settings: ServerSettings, *, channelz: bool) -> list[tuple[str, int
         ("grpc.so_reuseport", 0),
         ("grpc.enable_channelz", int(channelz)),
     ]
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raises OSError if the port is taken: before grpc finds out, which prints lines of its own about it."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
 
 
 def _credentials(cert: Path, key: Path) -> grpc.ServerCredentials:

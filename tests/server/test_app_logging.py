@@ -7,20 +7,24 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
 import structlog
 
 from server.config import LogSettings
+from server.errors import ConfigError
 from server.observability import REQUEST_ID, configure_logging
 
 
 @contextmanager
 def logs(settings: LogSettings) -> Iterator[io.StringIO]:
+    """What is logged, unless the settings name a file."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
     stream = io.StringIO()
-    configure_logging(settings, stream)
+    configure_logging(settings, None if settings.file else stream)
     try:
         yield stream
     finally:
@@ -56,3 +60,21 @@ def test_levels_are_kept_and_a_console_gets_plain_text() -> None:
     assert "unimportant" not in stream.getvalue()
     assert "important" in stream.getvalue()
     assert "venue=okx" in stream.getvalue()
+
+
+def test_a_log_file_begins_anew_when_it_is_full_and_old_ones_go(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "tradewind.log"
+    with logs(LogSettings(format="json", file=path, file_bytes=1 << 16, file_keep=2)):
+        for number in range(3_000):
+            structlog.get_logger("rpc").warning("something happened", number=number)
+    files = [path.with_name(f"{path.name}.2"), path.with_name(f"{path.name}.1"), path]
+    assert sorted(path.parent.iterdir()) == sorted(files)
+    assert all(file.stat().st_size <= 1 << 16 for file in files)
+    numbers = [json.loads(line)["number"] for file in files for line in file.read_text().splitlines()]
+    assert numbers == list(range(numbers[0], 3_000)), "the newest, whole and in order"
+
+
+def test_a_log_file_that_cannot_be_written_is_an_error_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"logging\.file"):
+        configure_logging(LogSettings(file=tmp_path / "file" / "log"))

@@ -116,6 +116,8 @@ def test_what_cannot_start_says_why(instance: Instance, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert port in done.stderr
+    shown = instance.run("up", "--data-dir", str(tmp_path / "other"), "--port", port).stderr.splitlines()
+    assert [line[:6] for line in shown if not line.startswith("{")] == ["error:"], "nothing of a library's own"
 
 
 def test_a_paper_order_fills_on_the_recorded_market(instance: Instance) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,11 @@ from rich.console import Console
 from server.cli import startup
 from server.cli.startup import StartReport, WhatNow
 
-READY = WhatNow(Path("elsewhere"), "127.0.0.1:1", Path("elsewhere/admin.token"), "replay", "http://127.0.0.1:2/metrics")
+READY = WhatNow(
+    Path("elsewhere"), "127.0.0.1:1", Path("elsewhere/admin.token"), "replay", "okx:BTC/USDT", "http://127.0.0.1:2/metrics",
+    started_in_s=2.5,
+)  # fmt: skip
+LIVE = WhatNow(Path("var"), "a:1", Path("t"), "live", "internal:BTC/USDT")
 
 
 def recover(report: StartReport, commands: int = 1000) -> None:
@@ -59,5 +65,26 @@ def test_what_now_can_be_typed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None
     text = "\n".join(READY.lines())
     assert "  .venv/bin/tradewind --data-dir elsewhere positions" in text
     assert "up --live" in text
-    assert "--data-dir" not in "\n".join(WhatNow(Path("var"), "a:1", Path("t"), "live").lines())
-    assert "up --live" not in "\n".join(WhatNow(Path("var"), "a:1", Path("t"), "live").lines())
+    assert text.startswith("Ready in 2.5 s: gRPC on 127.0.0.1:1")
+    assert "buy okx:BTC/USDT 0.01 --market" in text
+    live = "\n".join(LIVE.lines())
+    assert "--data-dir" not in live
+    assert "up --live" not in live
+    assert "buy internal:BTC/USDT 0.01 --price 50000" in live
+
+
+EARLY_INTERRUPT = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+import server.cli
+"""
+
+
+@pytest.mark.once
+def test_an_interrupt_while_the_command_is_loaded_ends_it_quietly() -> None:
+    done = subprocess.run([sys.executable, "-c", EARLY_INTERRUPT], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

@@ -1,0 +1,56 @@
+"""A log file of bounded size."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+
+class RotatingFile(io.TextIOBase):
+    """Text appended to a file; when that is full it becomes `NAME.1`, that `NAME.2` and so on, and the oldest goes."""
+
+    def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
+        """`keep` earlier files are kept. Makes the directory, for its owner only. Raises OSError."""
+        self._path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._lock = threading.Lock()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = path.open("ab")
+        self._line_is_whole = True
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        """From any thread."""
+        encoded = text.encode(errors="replace")
+        with self._lock:
+            # Only between lines; `print` writes a line and then its end.
+            if self._line_is_whole and self._file.tell() + len(encoded) >= self._max_bytes:
+                self._rotate()
+            self._file.write(encoded)
+            self._line_is_whole = text.endswith("\n")
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            if not self._file.closed:
+                self._file.flush()
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+        super().close()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for number in range(self._keep - 1, 0, -1):
+            if (earlier := self._numbered(number)).exists():
+                earlier.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+        self._file = self._path.open("ab")
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
