@@ -1,5 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
+from fastpath.blotter_orders import Orders
 from fastpath.directory import Directory
 
 class AnswerWriter:
@@ -7,6 +8,7 @@ class AnswerWriter:
         self,
         directory: Directory,
         reject_messages: Sequence[str],
+        orders: Orders,
         find: Callable[[int], bytes | None],
         encode: Callable[[bytes], bytes],
     ) -> None: ...

@@ -8,6 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
+from fastpath.blotter_orders cimport Orders
 from fastpath.decimals cimport MAX_DECIMAL, grid_t, write_average, write_integer, write_units
 from fastpath.directory cimport Directory, Terms
 from fastpath.model cimport (
@@ -30,6 +31,7 @@ from fastpath.model cimport (
     event_t,
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE
+from fastpath.row_map cimport NO_ROW, row_map_get
 from fastpath.wire cimport LEN, varint_size, write_bytes, write_number, write_tag, write_time, write_varint
 
 cdef enum:
@@ -48,6 +50,7 @@ cdef class AnswerWriter:
 
     cdef Directory directory
     cdef list reject_messages     # bytes by RejectReason
+    cdef Orders orders
     cdef object find
     cdef object encode
     cdef uint8_t* out             # the running answer
@@ -55,11 +58,12 @@ cdef class AnswerWriter:
     cdef size_t capacity
     cdef uint32_t decided[MAX_STATUS][MAX_REASON]
 
-    def __init__(self, Directory directory not None, reject_messages, find, encode):
-        """`find` gives the newest event of an order (None: there is none), `encode` makes an Order of one that is not
-        written here."""
+    def __init__(self, Directory directory not None, reject_messages, Orders orders not None, find, encode):
+        """`orders` holds the newest event of most orders, `find` gives that of one that is not there (None: there is no
+        such order), and `encode` makes an Order of one that is not written here."""
         self.directory = directory
         self.reject_messages = [text.encode() for text in reject_messages]
+        self.orders = orders
         self.find = find
         self.encode = encode
 
@@ -89,9 +93,7 @@ cdef class AnswerWriter:
         """The Order that an event of it shows."""
         cdef uint8_t order[MAX_ORDER]
         cdef size_t size
-        if PyBytes_GET_SIZE(record) != sizeof(event_t):
-            raise ValueError(f"{len(record)} bytes are no event record")
-        size = self.write_order(order, <const event_t*>PyBytes_AS_STRING(record))
+        size = self.write_order(order, event_of(record))
         return (<const char*>order)[:size] if size else self.encode(record)
 
     cdef int begin(self) except -1:
@@ -150,13 +152,17 @@ cdef class AnswerWriter:
         """The item whose command `event` is the first of."""
         cdef uint8_t order[MAX_ORDER]
         cdef const event_t* newest = NULL
-        cdef bytes record, encoded
+        cdef bytes forgotten = None, encoded
+        cdef uint32_t row
         cdef size_t size
         if (event.kind != EVENT_REJECTED_COMMAND and event.kind != EVENT_CANCEL_REJECTED
                 and event.kind != EVENT_AMEND_REJECTED):
-            record = self.newest_of(event.order_id)
-            if record is not None:
-                newest = <const event_t*>PyBytes_AS_STRING(record)
+            row = row_map_get(&self.orders.rows, event.order_id)
+            if row != NO_ROW:
+                newest = &self.orders.events[row]
+            else:
+                forgotten = self.find(event.order_id)
+                newest = event_of(forgotten) if forgotten is not None else NULL
         if newest == NULL:
             return self.write_error(field, refused(item, (<const char*>event)[:sizeof(event_t)]))
         if event.kind == EVENT_ORDER_ACCEPTED or event.kind == EVENT_ORDER_REJECTED:
@@ -164,15 +170,9 @@ cdef class AnswerWriter:
         size = self.write_order(order, newest)
         if size:
             return self.write_result(field, placed, order, size, event.kind == EVENT_ORDER_REPLAYED)
-        encoded = self.encode(record)
+        encoded = self.encode((<const char*>newest)[:sizeof(event_t)])
         return self.write_result(field, placed, <const uint8_t*>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded),
                                  event.kind == EVENT_ORDER_REPLAYED)
-
-    cdef bytes newest_of(self, uint64_t order_id):
-        cdef bytes record = self.find(order_id)
-        if record is not None and PyBytes_GET_SIZE(record) != sizeof(event_t):
-            raise ValueError(f"{len(record)} bytes are no event record")
-        return record
 
     cdef int write_result(self, uint32_t field, bint placed, const uint8_t* order, size_t order_size,
                           bint replayed) except -1:
@@ -259,6 +259,12 @@ cdef class AnswerWriter:
         elif event.asset >> 8 == TRAILING_UNIT_BPS:
             at = write_number(at, 30, event.reserved_amount)
         return at - out
+
+
+cdef const event_t* event_of(bytes record) except NULL:
+    if PyBytes_GET_SIZE(record) != sizeof(event_t):
+        raise ValueError(f"{len(record)} bytes are no event record")
+    return <const event_t*>PyBytes_AS_STRING(record)
 
 
 cdef bint is_ascii(const char* client_order_id) noexcept nogil:

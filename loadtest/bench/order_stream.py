@@ -2,25 +2,29 @@
 
 A whole server in a process of its own, its journal synced; a client here that keeps 16 batches of 100 limit orders
 under way, serialized beforehand, and reads the answers as bytes: what is measured is the server. The echo reads each
-request and answers with a response of the same shape, made beforehand: what grpc and protobuf cost alone. Prints a
-table and writes var/bench/order_stream.json; fails if an order was not accepted.
+request and answers with a response of the same shape, made beforehand: what grpc and protobuf cost alone. Both serve at
+the same time and are driven in turns, so that both meet the same machine; the first turn warms up and does not count.
+Prints a table and writes var/bench/order_stream.json; fails if an order was not accepted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import platform
+import statistics
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 import uvloop
 
 from server.app import Ready, run
@@ -28,7 +32,7 @@ from server.config import load_config
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
-BATCH, BATCHES, WINDOW, RUNS = 100, 200, 16, 3
+BATCH, BATCHES, WINDOW, TURNS = 100, 500, 16, 5
 NAME = "/tradewind.v1.OrderService/StreamOrders"
 RESULT = Path("var/bench/order_stream.json")
 
@@ -114,41 +118,78 @@ async def drive(address: str, token: str, requests: list[bytes]) -> tuple[float,
         return seconds, waits, answers
 
 
-def measure(target: Any, argument: Any, name: str) -> tuple[dict[str, float], bytes]:
-    """The best of some runs against a server in a process of its own, and one of its answers."""
+@contextlib.contextmanager
+def serving(target: Any, argument: Any, name: str) -> Iterator[tuple[str, str, int]]:
+    """A server in a process of its own: address, token, process id."""
     mine, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=target, args=(argument, theirs), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(argument, theirs))
     process.start()
     try:
         if not mine.poll(60):
             raise SystemExit(f"the {name} server did not start")
-        address, token = mine.recv()
-        best: dict[str, float] = {}
-        for number in range(RUNS):
-            seconds, waits, answers = uvloop.run(drive(address, token, batches(f"{name}-{number}")))
-            for answer in answers:
-                results = pb.StreamOrdersResponse.FromString(answer).results
-                if any(result.order.status != pb.ORDER_STATUS_NEW for result in results) or len(results) != BATCH:
-                    raise SystemExit("an order was not accepted")
-            rate = BATCH * BATCHES / seconds
-            if rate > best.get("orders_per_s", 0):
-                best = {"orders_per_s": round(rate), "batch_p50_ms": round(sorted(waits)[len(waits) // 2] * 1e3, 2)}
-        return best, answers[0]
+        yield (*mine.recv(), process.pid)
     finally:
         process.terminate()
         process.join()
 
 
+class Side:
+    """One of the two servers, and how its turns went."""
+
+    def __init__(self, name: str, address: str, token: str, pid: int) -> None:
+        self._name = name
+        self._address = address
+        self._token = token
+        self._process = psutil.Process(pid)
+        self._turns: list[dict[str, float]] = []
+
+    def turn(self, number: int, *, counts: bool = True) -> bytes:
+        """Drive it once; one of its answers."""
+        used = sum(self._process.cpu_times()[:2])
+        requests = batches(f"{self._name}-{number}")
+        seconds, waits, answers = uvloop.run(drive(self._address, self._token, requests))
+        used = sum(self._process.cpu_times()[:2]) - used
+        for answer in answers:
+            results = pb.StreamOrdersResponse.FromString(answer).results
+            if any(result.order.status != pb.ORDER_STATUS_NEW for result in results) or len(results) != BATCH:
+                raise SystemExit("an order was not accepted")
+        if counts:
+            orders = BATCH * BATCHES
+            self._turns.append(
+                {
+                    "orders_per_s": orders / seconds,
+                    "batch_p50_ms": statistics.median(waits) * 1e3,
+                    "cpu_us_per_order": used / orders * 1e6,
+                }
+            )
+        return answers[0]
+
+    def figures(self) -> dict[str, list[float]]:
+        """Lowest, median and highest of the turns."""
+        figures = {}
+        for name in self._turns[0]:
+            values = sorted(turn[name] for turn in self._turns)
+            figures[name] = [round(value, 2) for value in (values[0], statistics.median(values), values[-1])]
+        return figures
+
+
 def main() -> int:
-    with tempfile.TemporaryDirectory() as data_dir:
-        orders, answer = measure(serve_orders, data_dir, "orders")
-    echo, _ = measure(serve_echo, answer, "echo")
-    print(f"{'':20}{'orders/s':>12}{'batch p50, ms':>16}")
-    for name, figures in (("StreamOrders", orders), ("echo", echo)):
-        print(f"{name:20}{figures['orders_per_s']:>12,}{figures['batch_p50_ms']:>16}")
+    with tempfile.TemporaryDirectory() as data_dir, serving(serve_orders, data_dir, "orders") as ours:
+        orders = Side("orders", *ours)
+        with serving(serve_echo, orders.turn(0, counts=False), "echo") as theirs:
+            echo = Side("echo", *theirs)
+            echo.turn(0, counts=False)
+            for number in range(1, TURNS + 1):
+                orders.turn(number)
+                echo.turn(number)
+    print(f"{'':14}{'orders/s: min / median / max':>32}{'batch p50, ms':>16}{'CPU us/order':>16}")
+    result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "batch": BATCH, "window": WINDOW}
+    for name, side in (("StreamOrders", orders), ("echo", echo)):
+        figures = result[name] = side.figures()
+        rates = " / ".join(f"{rate:,.0f}" for rate in figures["orders_per_s"])
+        print(f"{name:14}{rates:>32}{figures['batch_p50_ms'][1]:>16}{figures['cpu_us_per_order'][1]:>16}")
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    result = {"machine": platform.processor() or platform.machine(), "batch": BATCH, "window": WINDOW}
-    RESULT.write_text(json.dumps(result | {"stream_orders": orders, "echo": echo}, indent=1) + "\n")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

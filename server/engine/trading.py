@@ -89,6 +89,7 @@ class Trading:
         self.command, self.refusal, self.carry_out = entry.command, entry.refusal, runner.submit
         self.cancel_orders, self.set_cancel_timer = entry.cancel_orders, entry.set_cancel_timer
         self.order_event, self.order_of = engine.order_event, engine.blotter.view
+        self.held_orders = engine.blotter.tables.orders
         self._sessions = Sessions(runner.submit)
         self._catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
         self.define_instruments = self._catalogue.define_instruments

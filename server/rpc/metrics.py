@@ -43,6 +43,7 @@ class OrderMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._orders = Counter("tradewind_orders", "Orders decided, by status.", ("status",), registry=registry)
         self._rejects = Counter("tradewind_order_rejects", "Orders refused, by reason.", ("reason",), registry=registry)
+        self._by_status: dict[int, Counter] = {}
 
     def decided(self, placed: Outcome) -> None:
         """An order was placed; one that had been placed before is not counted again."""
@@ -52,7 +53,11 @@ class OrderMetrics:
     def count(self, decided: Mapping[tuple[int, int], int]) -> None:
         """New orders: how many by (status, reject reason)."""
         for (status, reason), number in decided.items():
-            self._orders.labels(_label(orders_pb2.OrderStatus.Name, status, "ORDER_STATUS_")).inc(number)
+            counter = self._by_status.get(status)
+            if counter is None:
+                label = _label(orders_pb2.OrderStatus.Name, status, "ORDER_STATUS_")
+                counter = self._by_status[status] = self._orders.labels(label)
+            counter.inc(number)
             if reason:
                 self._rejects.labels(_label(orders_pb2.RejectReason.Name, reason, "REJECT_REASON_")).inc(number)
 

@@ -84,7 +84,7 @@ def compiled_lane(trading: Trading, metrics: OrderMetrics) -> OrderLane:
     def encode(record: bytes) -> bytes:
         return convert.order(trading.order_of(record)).SerializeToString()
 
-    writer = AnswerWriter(directory, convert.REJECT_MESSAGES, trading.order_event, encode)
+    writer = AnswerWriter(directory, convert.REJECT_MESSAGES, trading.held_orders, trading.order_event, encode)
     return OrderLane(trading, metrics, RequestReader(directory), writer)
 
 

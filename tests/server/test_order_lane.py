@@ -322,7 +322,9 @@ async def test_the_writer_shows_orders_as_protobuf_does(tmp_path: Path) -> None:
                     expected: bytes = convert.order(view(record)).SerializeToString()
                     return expected
 
-                writer = AnswerWriter(Directory(registry), convert.REJECT_MESSAGES, lambda order_id: None, encode)
+                writer = AnswerWriter(
+                    Directory(registry), convert.REJECT_MESSAGES, it.trading.held_orders, lambda order_id: None, encode
+                )
             record = random_order(rng, instrument.number)
             assert writer.order(record) == convert.order(view(record)).SerializeToString()
         assert fallbacks < 700, "most orders are written by compiled code"
@@ -351,7 +353,9 @@ def random_order(rng: random.Random, instrument: int) -> bytes:
 async def test_answers_that_do_not_match_the_items_are_an_error(tmp_path: Path) -> None:
     async with house(tmp_path, setup=SETUP) as it:
         directory = Directory(it.trading.registry)
-        writer = AnswerWriter(directory, convert.REJECT_MESSAGES, it.trading.order_event, lambda record: b"")
+        writer = AnswerWriter(
+            directory, convert.REJECT_MESSAGES, it.trading.held_orders, it.trading.order_event, lambda record: b""
+        )
         events = await it.trading.submit([it.buy(100, 1_000), it.buy(101, 1_000)])
         for count in (1, 3):
             with pytest.raises(ValueError, match="item"):
