@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.server.app_support import INSTRUMENT, MARKET, SELL, place, running, settings
-from tests.server.rpc_support import refused
+from tests.server.app_support import BUY, INSTRUMENT, MARKET, SELL, place, running, settings
+from tests.server.rpc_support import Metadata, refused
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2
 
 FILLED, NEW = orders_pb2.ORDER_STATUS_FILLED, orders_pb2.ORDER_STATUS_NEW
+REJECTED = orders_pb2.ORDER_STATUS_REJECTED
+STP_NONE = orders_pb2.SELF_TRADE_PREVENTION_NONE
 
 
 def after(moment: Timestamp) -> Timestamp:
@@ -55,6 +59,67 @@ async def test_orders_fills_and_ledger_by_status_and_time(tmp_path: Path) -> Non
         refusal = await refused(app.orders.ListOrders(both, metadata=app.admin))
         assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
         assert "statuses" in refusal.fields
+
+
+async def pages(call: Any, request: Any, metadata: Metadata, items: str) -> list[Any]:
+    """All items of a list, page by page: every page but the last is full, or says that more follows."""
+    found: list[Any] = []
+    while True:
+        response = await call(request, metadata=metadata)
+        page = getattr(response, items)
+        assert len(page) <= request.page_size
+        found += page
+        if not response.next_page_token:
+            return found
+        request.page_token = response.next_page_token
+
+
+async def test_pages_reach_from_memory_into_the_blotter(tmp_path: Path) -> None:
+    """Most is no more in memory; filters hold on every page, across a restart, and nothing is there twice."""
+    config = settings(tmp_path, engine={"closed_orders": 5, "fills": 5})
+    eth = "internal:ETH/USDT"
+    async with running(config) as app:
+        for n in range(40):
+            side, name = (BUY, SELL)[n % 2], (INSTRUMENT, eth)[n // 2 % 2]
+            terms = {"side": side, "instrument": name, "price": "3000", "self_trade_prevention": STP_NONE}
+            await place(app, client_order_id=f"o{n}", **terms)
+        await place(app, client_order_id="breach", qty="1000000")
+    async with running(config) as app:
+        await place(app, client_order_id="open", price="2000")
+
+        async def orders(**conditions: Any) -> list[str]:
+            request = orders_pb2.ListOrdersRequest(account="demo", page_size=7, **conditions)
+            return [each.client_order_id for each in await pages(app.orders.ListOrders, request, app.admin, "orders")]
+
+        everything = ["open", "breach", *(f"o{n}" for n in reversed(range(40)))]
+        assert await orders() == everything
+        assert await orders(instrument=eth) == [name for name in everything[2:] if int(name[1:]) // 2 % 2]
+        assert await orders(statuses=[FILLED]) == everything[2:]
+        assert await orders(statuses=[REJECTED]) == ["breach"]
+        assert await orders(open_only=True) == ["open"]
+        middle = await app.orders.GetOrder(
+            orders_pb2.GetOrderRequest(order=orders_pb2.OrderRef(account="demo", client_order_id="o20")), metadata=app.admin
+        )
+        assert await orders(end_time=middle.order.create_time) == everything[-20:]
+        assert await orders(start_time=middle.order.create_time, statuses=[FILLED]) == everything[2:-20]
+
+        fills = orders_pb2.ListFillsRequest(account="demo", page_size=9)
+        listed = await pages(app.orders.ListFills, fills, app.admin, "fills")
+        assert len(listed) == 40
+        of_eth = orders_pb2.ListFillsRequest(account="demo", page_size=9, instrument=eth)
+        assert await pages(app.orders.ListFills, of_eth, app.admin, "fills") == [f for f in listed if f.instrument == eth]
+        ledger = accounts_pb2.ListLedgerEntriesRequest(account="demo", asset="USDT", page_size=6)
+        entries = await pages(app.accounts.ListLedgerEntries, ledger, app.admin, "entries")
+        balances = await app.accounts.ListBalances(accounts_pb2.ListBalancesRequest(account="demo"), metadata=app.admin)
+        (usdt,) = [balance for balance in balances.balances if balance.asset == "USDT"]
+        assert sum(Decimal(entry.amount) for entry in entries) == Decimal(usdt.total)
+
+        for name, request in (
+            ("ListOrders", orders_pb2.ListOrdersRequest(account="demo", page_token="b3JkZXJzOng")),
+            ("ListFills", orders_pb2.ListFillsRequest(account="demo", page_token="!")),
+        ):
+            refusal = await refused(getattr(app.orders, name)(request, metadata=app.admin))
+            assert "page_token" in refusal.fields
 
 
 async def test_what_was_not_recorded_is_refused_and_requests_are_checked(tmp_path: Path) -> None:
