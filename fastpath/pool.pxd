@@ -190,8 +190,8 @@ cdef inline bint id_map_reserve(id_map_t* ids) noexcept nogil:
     return ids.hashed < ids.room or id_map_grow(ids)
 
 cdef inline uint32_t* id_cell(const id_map_t* ids, uint64_t id) noexcept nogil:
-    """Where `id` is kept unless another id is. The high half counts too: (account, number) pairs spread as well."""
-    return &ids.cells[(id ^ (id >> 32)) & ids.cell_mask]
+    """Where `id` is kept unless another id is. The high half, if used, is spread: (account, number) pairs keep out of one another's way."""
+    return &ids.cells[(id + (id >> 32) * <uint64_t>0x9E3779B1) & ids.cell_mask]
 
 cdef inline uint32_t id_tag(uint64_t id) noexcept nogil:
     """Multiplicative hash; its high bits choose the bucket."""

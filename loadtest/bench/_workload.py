@@ -7,6 +7,7 @@ Workloads:
     itch_100k  the same mix, about 100,000 resting orders
     swing_5k   about 5,000 resting orders in a market that drifts, crashes by 40 % within 30,000 messages and
                recovers, over a price domain of millions of ticks
+    swing_50k, swing_500k   the same with more of it resting far away, each order at a price of its own
 
 The first `prefill` commands build the book, the other `n` are to be timed. Each CANCEL, REDUCE and MOVE names an
 order that rests at that moment. The checksum covers every trade of the timed part in order, at the makers' prices:
@@ -330,6 +331,8 @@ WORKLOADS: dict[str, tuple[type[Any], int]] = {
     "itch_1k": (ITCH, 1000),
     "itch_100k": (ITCH, 100000),
     "swing_5k": (SWING, 5000),
+    "swing_50k": (SWING, 50000),
+    "swing_500k": (SWING, 500000),
 }
 
 

@@ -1,10 +1,12 @@
-"""The matching engine alone: five workloads through its batch interface, with validation, reports and unbounded prices.
+"""The matching engine alone: nine workloads through its batch interface, with validation, reports and unbounded prices.
 
     python -m loadtest.bench.matching [--x10] [--rounds N] [--only NAME ...]
 
 One thread, batches of 1,024 commands, a report for each thing that happens. Each round starts a fresh engine, builds
 the book (not timed), and times the commands; a run first checks, apart from the timing, that the trades are exactly
-those of the reference matcher. Exits 1 if any checksum differs. Writes var/bench/matching.json (matching-x10.json).
+those of the reference matcher. Exits 1 if any checksum differs. Besides the workloads of `_workload.py` there are
+xc_100k_ids (its ids spread over all 64 bits) and itch_1k_256 (256 books take turns). Writes var/bench/matching.json
+(matching-x10.json).
 
 Times are CPU time of the thread: on an idle machine the same as elapsed time, on a busy one still about this program.
 """
@@ -18,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,9 @@ BATCH = 1024
 REPORTS = 8 * BATCH
 MAX_ORDERS = 1 << 20
 GOALS = {"xc_1k": (15, 45), "xc_100k": (10, 40), "itch_1k": (30, 75), "itch_100k": (15, 55), "swing_5k": (10, 20)}
+SCATTER = 0x9E3779B97F4A7C15  # odd: multiplying by it renames ids one to one
+MANY_BOOKS = 256
+NAMES = [*WORKLOADS, "xc_100k_ids", "itch_1k_256"]
 
 SOURCE = np.dtype([("op", "u1"), ("side", "u1"), ("zero", "<u2"), ("id", "<u4"), ("price", "<u4"), ("qty", "<u4")])
 COMMAND = np.dtype(
@@ -86,12 +91,43 @@ def engine_commands(workload: Workload) -> NDArray[np.void]:
     return commands
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Commands as the engine reads them, what a book of theirs must come to, and how they were made of the workload's."""
+
+    workload: Workload
+    commands: bytes
+    prefill: int
+    books: int = 1
+    scatter: int = 1  # ids are the workload's times this
+
+
+def stream_of(name: str, n: int) -> Stream:
+    """The stream `name` with about `n` commands after its prefill."""
+    if name == "xc_100k_ids":
+        workload = cached("xc_100k", n, OUT / "workloads")
+        commands = engine_commands(workload)
+        commands["id"] *= np.uint64(SCATTER)
+        return Stream(workload, commands.tobytes(), workload.prefill, scatter=SCATTER)
+    if name == "itch_1k_256":
+        workload = cached("itch_1k", n // MANY_BOOKS, OUT / "workloads")
+        once = engine_commands(workload)
+        commands = np.repeat(once, MANY_BOOKS)
+        book = np.tile(np.arange(1, MANY_BOOKS + 1, dtype=np.uint32), len(once))
+        commands["instrument"] = book
+        commands["id"] += np.uint64(1 << 32) * book.astype(np.uint64)
+        return Stream(workload, commands.tobytes(), workload.prefill * MANY_BOOKS, MANY_BOOKS)
+    workload = cached(name, n, OUT / "workloads")
+    return Stream(workload, engine_commands(workload).tobytes(), workload.prefill)
+
+
 def run(
-    commands: bytes, prefill: int, drain: Callable[[memoryview], None] | None = None
+    commands: bytes, prefill: int, drain: Callable[[memoryview], None] | None = None, books: int = 1
 ) -> tuple[float, MatchingEngine]:
     """Seconds taken by what follows the prefill. `drain` sees every batch of reports (between the timed stretches)."""
-    engine = MatchingEngine(max_orders=MAX_ORDERS, max_books=2)
-    engine.create_book(1)
+    engine = MatchingEngine(max_orders=MAX_ORDERS, max_books=books + 1)
+    for instrument in range(1, books + 1):
+        engine.create_book(instrument)
     engine.apply(commands[: prefill * COMMAND.itemsize])
     source = memoryview(commands)[prefill * COMMAND.itemsize :]
     reports = bytearray(REPORTS * REPORT.size)
@@ -109,36 +145,46 @@ def run(
     return seconds, engine
 
 
-def trades_of(batches: list[NDArray[np.void]]) -> Iterator[tuple[int, int, int, int]]:
-    for batch in batches:
-        yield from batch[["maker_id", "id", "qty", "price"]].tolist()
+def checksum_of(trades: NDArray[np.void], scatter: int) -> tuple[int, int, int]:
+    """(checksum, trades, traded quantity) as the workload tells them, of its own ids."""
+    back = np.uint64(pow(scatter, -1, 1 << 64))
+    low = np.uint64(0xFFFFFFFF)
+    makers, takers = (trades["maker_id"] * back) & low, (trades["id"] * back) & low
+    checksum = H0
+    for maker, taker, qty, price in zip(
+        makers.tolist(), takers.tolist(), trades["qty"].tolist(), trades["price"].tolist(), strict=True
+    ):
+        checksum = ((checksum ^ (maker | taker << 32)) * K) & MASK
+        checksum = ((checksum ^ (qty | price << 32)) * K) & MASK
+    return checksum, len(trades), int(trades["qty"].sum())
 
 
-def is_exact(workload: Workload, commands: bytes) -> bool:
+def is_exact(stream: Stream) -> bool:
+    """Every book made exactly the trades of the reference."""
     batches: list[NDArray[np.void]] = []
 
     def keep_trades(reports: memoryview) -> None:
         batch = np.frombuffer(reports, REPORT_TYPE)
         batches.append(batch[batch["kind"] == int(ReportKind.REPORT_TRADE)].copy())
 
-    _, engine = run(commands, workload.prefill, keep_trades)
+    _, engine = run(stream.commands, stream.prefill, keep_trades, stream.books)
     engine.validate()
-    checksum, count, traded = H0, 0, 0
-    for maker, taker, qty, price in trades_of(batches):
-        checksum = ((checksum ^ (maker | taker << 32)) * K) & MASK
-        checksum = ((checksum ^ (qty | price << 32)) * K) & MASK
-        count += 1
-        traded += qty
-    found = (checksum, count, traded, engine.order_count)
-    return found == (workload.checksum, workload.trades, workload.traded_qty, workload.resting_end)
+    workload = stream.workload
+    trades = np.concatenate(batches)
+    wanted = (workload.checksum, workload.trades, workload.traded_qty)
+    same = all(
+        checksum_of(trades[trades["instrument"] == book], stream.scatter) == wanted
+        for book in range(1, stream.books + 1)
+    )
+    return same and engine.order_count == workload.resting_end * stream.books
 
 
 def measure(name: str, n: int, rounds: int) -> Result:
-    workload = cached(name, n, OUT / "workloads")
-    commands = engine_commands(workload).tobytes()
-    exact = is_exact(workload, commands)
-    rates = [n / run(commands, workload.prefill)[0] / 1e6 for _ in range(rounds)]
-    return Result(name, exact, workload.trades, rates)
+    stream = stream_of(name, n)
+    exact = is_exact(stream)
+    timed = len(stream.commands) // COMMAND.itemsize - stream.prefill
+    rates = [timed / run(stream.commands, stream.prefill, books=stream.books)[0] / 1e6 for _ in range(rounds)]
+    return Result(name, exact, stream.workload.trades * stream.books, rates)
 
 
 def commit() -> str:
@@ -157,7 +203,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--x10", action="store_true", help="ten times the commands")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), default=list(WORKLOADS))
+    parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES)
     arguments = parser.parse_args()
     n = COMMANDS * 10 if arguments.x10 else COMMANDS
     print(f"matching engine, {n:,} commands a workload, million commands/s (floor / goal)")
@@ -165,7 +211,7 @@ def main() -> int:
     for name in arguments.only:
         result = measure(name, n, arguments.rounds)
         results.append(result)
-        floor, goal = GOALS[name]
+        floor, goal = GOALS.get(name, ("-", "-"))
         low, middle, high = min(result.rates), statistics.median(result.rates), max(result.rates)
         verdict = "exact" if result.exact else "WRONG TRADES"
         print(f"  {name:10} {low:6.1f} {middle:6.1f} {high:6.1f}   ({floor} / {goal})  {verdict}", flush=True)
