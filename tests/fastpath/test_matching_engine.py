@@ -217,10 +217,10 @@ def test_a_full_engine_moves_orders_that_have_a_price_each() -> None:
 
 
 def test_moving_the_window_leaves_room_for_the_order_on_its_way() -> None:
-    """The best price jumps back and forth past a side full of far levels, while orders go from one end of it to the other.
+    """The best price jumps back and forth past a side full of far pages, while orders go from one end of it to the other.
 
     So the window moves again and again, in the middle of commands too, and what it sends away fills and splits the blocks of
-    far levels just before the command's own order needs a place in one that is full.
+    far pages just before the command's own order needs a place in one that is full.
     """
     near, far, top = 700, 640, 2000
     rng = random.Random(1)
@@ -228,11 +228,11 @@ def test_moving_the_window_leaves_room_for_the_order_on_its_way() -> None:
     engine.create_book(1)
     orders = [new(top, BUY, 0, 1)]
     orders += [new(1000 + k, BUY, -1 - k, 1) for k in range(near)]
-    orders += [new(1 + k, BUY, -10_000_000 - 10 * k, 1) for k in range(far)]
+    orders += [new(1 + k, BUY, -100_000_000 - 10 * k, 1) for k in range(far)]
     engine.apply(b"".join(pack(order) for order in orders))
-    lowest, moved = -10_000_000 - 10 * far, 0
+    lowest, moved = -100_000_000 - 10 * far, 0
     for step in range(6000):
-        batch = [move(top, 1_000_000 if step % 2 else 0)]
+        batch = [move(top, 10_000_000 if step % 2 else 0)]
         batch += [move(1000 + rng.randrange(near), -rng.randint(1, near)) for _ in range(rng.randint(1, 3))]
         for _ in range(rng.randint(85, 95)):
             lowest -= 10
