@@ -7,6 +7,8 @@ import platform
 import re
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -75,6 +77,25 @@ def pytest_report_header() -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "once: says the same however often it runs; left out of soak runs")
+
+
+TALLY = pytest.StashKey[Counter[str]]()
+"""What randomized tests tried, by kind."""
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
+    """Count what was tried; the end of the run tells how much that was."""
+
+    def count(kind: str, number: int) -> None:
+        request.config.stash.setdefault(TALLY, Counter())[kind] += number
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for kind, number in sorted(config.stash.get(TALLY, Counter()).items()):
+        terminalreporter.write_line(f"{kind}: {number:,}")
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def journal(commands: int, seed: int) -> bytes:
     pair = Pair()
     for command in setup_commands():
         pair.apply(command, look=False)
-    generator = Generator(seed, pair.twin)
+    generator = Generator(seed, pair.open_ids)
     while pair.seq < commands:
         for command in generator.command(pair.seq):
             pair.apply(command, look=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -128,11 +129,13 @@ def flood(market: Market, seed: int, commands: int) -> None:
 
 
 @pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.name)
-def test_a_flood_of_random_commands_equals_the_twin(market: Market) -> None:
+def test_a_flood_of_random_commands_equals_the_twin(market: Market, tally: Callable[[str, int], None]) -> None:
     chosen = os.environ.get("FLOOD_SEED")
     seeds = [int(chosen)] if chosen else range(1, 1 + SOAK_FACTOR)
     for seed in seeds:
-        flood(market, seed, commands=int(os.environ.get("FLOOD_COMMANDS", "84000")))
+        commands = int(os.environ.get("FLOOD_COMMANDS", "84000"))
+        flood(market, seed, commands)
+        tally("random commands, matching engine against its twin", commands)
 
 
 prices = st.one_of(

@@ -24,7 +24,7 @@ def journal(seed: int) -> list[bytes]:
     pair = Pair()
     for command in setup_commands():
         pair.apply(command, look=False)
-    generator = Generator(seed, pair.twin)
+    generator = Generator(seed, pair.open_ids)
     while pair.seq < COMMANDS:
         for command in generator.command(pair.seq):
             pair.apply(command, look=False)

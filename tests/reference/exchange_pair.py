@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fastpath.exchange import Exchange
 from fastpath.model import CommandKind, EventKind
@@ -48,6 +48,9 @@ class Pair:
         if look:
             self.compare_state()
         return events
+
+    def open_ids(self) -> list[int]:
+        return [order.order_id for order in self.twin.live if order.is_open]
 
     def compare_state(self) -> None:
         balances = self.twin.all_balances()
@@ -111,11 +114,11 @@ def setup_commands() -> Iterator[AnyCommand]:
 
 
 class Generator:
-    """Random commands, mostly sensible, from one seed. Looks at the twin to find orders worth amending."""
+    """Random commands, mostly sensible, from one seed. `open_ids` gives orders worth changing."""
 
-    def __init__(self, seed: int, twin: ExchangeTwin) -> None:
+    def __init__(self, seed: int, open_ids: Callable[[], list[int]]) -> None:
         self.rng = random.Random(seed)
-        self.twin = twin
+        self.open_ids = open_ids
         self.placed = 0
         self.sent: list[Command] = []
 
@@ -293,8 +296,8 @@ class Generator:
     def cancel(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         account = rng.choice((0, 1, 2, 3))
-        open_ids = [order.order_id for order in self.twin.orders.values() if order.is_open]
-        if open_ids and rng.random() < 0.6:
+        open_ids = self.open_ids() if rng.random() < 0.6 else []
+        if open_ids:
             return [Command(kind=11, order_id=rng.choice(open_ids))]
         if rng.random() < 0.5 and self.placed:
             return [Command(kind=11, account=account, client_order_id=b"order-%d" % rng.randrange(self.placed))]

@@ -193,6 +193,8 @@ class ExchangeTwin:
         self.totals: dict[tuple[int, int], int] = {}
         self.positions: dict[tuple[int, int], Position] = {}
         self.orders: dict[int, Order] = {}
+        self.live: list[Order] = []
+        """Those that were open when the command came, and the one that came with it."""
         self.by_client: dict[tuple[int, bytes], Order] = {}
         self.adjustments: dict[tuple[int, bytes], Command] = {}
         self.deadman_ns: dict[int, int] = {}
@@ -212,6 +214,7 @@ class ExchangeTwin:
     def apply(self, command: AnyCommand) -> list[Event]:
         """The events of one command; event_seq and last_of_command are left 0. Ledger events come last, sorted."""
         self.command = command
+        self.live = [order for order in self.live if order.status in (NEW, PARTIAL)]
         self.events = []
         self.executed = []
         balances = self.all_balances()
@@ -316,7 +319,7 @@ class ExchangeTwin:
 
     def all_balances(self) -> dict[tuple[int, int], tuple[int, int]]:
         reserved = dict.fromkeys(self.totals, 0)
-        for order in self.orders.values():
+        for order in self.live:
             if order.resting or order.waiting == 5 or (order.waiting == 6 and order.command.order_type not in CONDITIONAL):
                 reserved[order.account, self.pays(order)] += self.required(order, order.price, order.leaves)
         return {key: (total, reserved[key]) for key, total in self.totals.items()}
@@ -522,10 +525,11 @@ class ExchangeTwin:
         if command.time_in_force == DAY and not command.expire_ns:
             order.expire_ns = command.ts_ns - command.ts_ns % DAY_NS + DAY_NS
         self.orders[order.order_id] = self.by_client[order.account, command.client_order_id] = order
+        self.live.append(order)
         try:
             self.check_link(order)
             limit = self.admit(order)
-            if sum(o.is_open for o in self.orders.values() if o is not order) >= self.max_open_orders:
+            if sum(o.is_open for o in self.live if o is not order) >= self.max_open_orders:
                 raise Refused("CAPACITY")
             if not order.waiting and (command.link_size or not self.travel_ns(order)):
                 self.check_against_market(order, limit)
@@ -617,7 +621,7 @@ class ExchangeTwin:
         self, reason: int, account: int, instrument: int = 0, side: int = 0, session: int | None = None
     ) -> None:
         canceled = 0
-        for order in sorted(self.orders.values(), key=lambda o: (o.account, o.opened)):
+        for order in sorted(self.live, key=lambda o: (o.account, o.opened)):
             if (
                 order.is_open
                 and account in (0, order.account)
@@ -645,7 +649,7 @@ class ExchangeTwin:
         self.emit(EventKind.EVENT_DEADMAN_TIMER_SET, account=command.account, expire_ns=command.expire_ns)
 
     def timer(self, command: Command) -> None:
-        for order in sorted(self.orders.values(), key=lambda o: (o.expire_ns, o.order_id)):
+        for order in sorted(self.live, key=lambda o: (o.expire_ns, o.order_id)):
             if order.is_open and 0 < order.expire_ns <= command.ts_ns:
                 if order.resting:
                     self.touch(order.instrument)
@@ -780,7 +784,7 @@ class ExchangeTwin:
 
     def touch(self, instrument: int) -> None:
         if instrument not in self.touched and any(
-            o.waiting in (1, 2) and o.instrument == instrument for o in self.orders.values()
+            o.waiting in (1, 2) and o.instrument == instrument for o in self.live
         ):
             self.touched.append(instrument)
 
@@ -820,7 +824,7 @@ class ExchangeTwin:
 
     def next_due(self, instrument: int) -> Order | None:
         due = []
-        for order in self.orders.values():
+        for order in self.live:
             price = self.watched(order) if order.waiting in (1, 2) and order.instrument == instrument else None
             if price is None:
                 continue
@@ -1029,7 +1033,7 @@ class ExchangeTwin:
     def cap_reducing_orders(self) -> None:
         """Reduce-only orders never exceed what they can reduce."""
         for account, instrument in dict.fromkeys(self.executed):
-            for order in sorted(self.orders.values(), key=lambda o: o.opened):
+            for order in sorted(self.live, key=lambda o: o.opened):
                 if (
                     order.resting
                     and order.has(REDUCE_ONLY)
@@ -1064,7 +1068,7 @@ class ExchangeTwin:
         order.opened = self.priority
 
     def arrivals(self, command: Command) -> None:
-        for order in sorted(self.orders.values(), key=lambda o: (o.arrival_ns, o.order_id)):
+        for order in sorted(self.live, key=lambda o: (o.arrival_ns, o.order_id)):
             if order.waiting == 5 and order.arrival_ns <= command.ts_ns:
                 order.waiting = 0
                 self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
@@ -1347,17 +1351,27 @@ class ExchangeTwin:
             return
         need = command.qty if command.time_in_force == FOK else command.min_qty
         if need:
-            trial = copy.deepcopy(self)
-            trial.orders[order.order_id].resting = False
-            trial.take(trial.orders[order.order_id], limit)
-            if trial.orders[order.order_id].cum_qty < need:
+            trial, taker = self.trial(order)
+            taker.resting = False
+            trial.take(taker, limit)
+            if taker.cum_qty < need:
                 raise Refused("FOK_NOT_FILLABLE" if command.time_in_force == FOK else "MIN_QTY_NOT_FILLABLE")
 
     # -- matching --
 
+    def trial(self, order: Order) -> tuple[ExchangeTwin, Order]:
+        """A copy to try out what an order would do, and the order there."""
+        trial = copy.copy(self)
+        trial.live = [copy.copy(each) for each in self.live]
+        trial.totals, trial.last_price = dict(self.totals), dict(self.last_price)
+        trial.positions = {key: copy.copy(position) for key, position in self.positions.items()}
+        trial.mirrors = copy.deepcopy(self.mirrors)
+        trial.events, trial.executed, trial.touched, trial.changed = [], [], [], []
+        return trial, next(each for each in trial.live if each.order_id == order.order_id)
+
     def queue(self, instrument: int, side: int) -> list[Order]:
         """Resting orders of a side in the order they trade."""
-        resting = [o for o in self.orders.values() if o.resting and o.instrument == instrument and o.side == side]
+        resting = [o for o in self.live if o.resting and o.instrument == instrument and o.side == side]
         return sorted(resting, key=lambda o: (-o.price if side == BUY else o.price, o.hidden, o.priority))
 
     def owner(self, order: Order) -> tuple[str, int]:
