@@ -113,7 +113,10 @@ def main() -> int:
     wanted = json.loads(sys.stdin.buffer.readline() or b"{}")
     if wanted:
         with contextlib.closing(open_blotter(wanted["url"], epoch=wanted["epoch"])) as store:
-            fill(store, sys.stdin.buffer, sys.stdout.buffer)
+            try:
+                fill(store, sys.stdin.buffer, sys.stdout.buffer)
+            except BrokenPipeError:  # the server was killed: nobody hears the answer, nor what is flushed at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
 
 
+class ServerEnded(AssertionError):
+    """It ended before it served."""
+
+
 class ServerProcess:
     """`start` waits until it serves; `kill` is SIGKILL. The port stays the same over restarts, as clients expect."""
 
@@ -46,7 +50,7 @@ class ServerProcess:
         async with asyncio.timeout(START_TIMEOUT_S):
             await ready.wait()
         if self._process.stdout.at_eof():
-            raise AssertionError(f"the server ended with {await self._process.wait()} before it served")
+            raise ServerEnded(f"the server ended with {await self._process.wait()} before it served")
         self.start_s = time.monotonic() - start
 
     async def _listen(self, output: asyncio.StreamReader, ready: asyncio.Event) -> None:
