@@ -27,7 +27,7 @@ import grpc
 import psutil
 import uvloop
 
-from server.app import Ready, run
+from server.app import Ready, serve
 from server.config import load_config
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
@@ -73,7 +73,7 @@ def serve_orders(data_dir: str, told: Connection) -> None:
     def ready(started: Ready) -> None:
         told.send((started.address, started.admin_token_path.read_text().strip()))
 
-    uvloop.run(run(config, on_ready=ready))
+    serve(config, on_ready=ready)
 
 
 def serve_echo(answer: bytes, told: Connection) -> None:

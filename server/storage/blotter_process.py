@@ -23,7 +23,7 @@ from server.storage.urls import open_blotter
 
 _HEADER = struct.Struct("<QQQ")
 """The sequence before the first event, bytes of events, bytes of names."""
-_NICE = 10
+_NICE = 19
 """Trading goes first."""
 _STOP_S = 5.0
 _ERRORS: dict[str, type[Exception]] = {
