@@ -33,7 +33,7 @@ from server.engine.trading import Trading
 from server.errors import Unavailable
 from server.failpoints import from_environment
 from server.feeds.hub import MarketData
-from server.feeds.metrics import FeedMetrics
+from server.feeds.metrics import FeedMetrics, HubMetrics
 from server.instruments import Instrument
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
 from server.market_bus import BusMarkets, BusPublisher
@@ -172,6 +172,7 @@ async def _start(
     await trading.close_old_sessions()
 
     hub = MarketData(epoch=secrets.token_hex(8))
+    registry.register(HubMetrics(hub))
     ticks = TickHistory(await stores.start_ticks(hub, trading.registry.instruments))
     parts.callback(ticks.close)
     internal = InternalVenue(engine, hub, runner)

@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import ResourceExhausted
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Quote, Trade
-from server.feeds.stream import Cursor, MarketStream
+from server.feeds.stream import Cursor, MarketStream, StreamCounts
 from server.feeds.subscription import MAX_DEPTH, Channel, Notice, Subscription
 from server.feeds.topic import BookState, BookView, QuoteTopic, Topic
 from server.instruments import Instrument
@@ -56,7 +56,9 @@ class MarketData:
         self._feeds: dict[str, _Feed] = {}
         self._listeners: list[Callable[[MarketUpdate], None]] = []
         self._streams: set[MarketStream] = set()
-        self._subscriptions = 0
+        self.subscriptions = 0
+        """Open now, of all streams."""
+        self.counts = StreamCounts()
 
     # -- writers -------------------------------------------------------------------------------------------
 
@@ -118,9 +120,9 @@ class MarketData:
 
         The caller closes the stream. Raises ResourceExhausted beyond what the limits allow.
         """
-        if self._subscriptions + len(subscriptions) > self._limits.subscriptions:
-            raise ResourceExhausted(f"{self._subscriptions} markets are subscribed, more than this server holds")
-        stream = MarketStream(self.epoch, self._limits.heartbeat_s, self._streams.discard)
+        if self.subscriptions + len(subscriptions) > self._limits.subscriptions:
+            raise ResourceExhausted(f"{self.subscriptions} markets are subscribed, more than this server holds")
+        stream = MarketStream(self.epoch, self._limits.heartbeat_s, self.counts, self._streams.discard)
         self._streams.add(stream)
         try:
             for subscription in subscriptions:
@@ -158,7 +160,7 @@ class MarketData:
         return self._counted(stream, subscription, view)
 
     def _counted(self, stream: MarketStream, subscription: Subscription, topic: Topic[Any]) -> Cursor:
-        self._subscriptions += 1
+        self.subscriptions += 1
         return Cursor(stream, subscription, topic, lambda: self._leave(topic))
 
     def _view(self, book: BookState, depth: int) -> BookView:
@@ -175,7 +177,7 @@ class MarketData:
         return book.view(depth, self._limits.book_updates)
 
     def _leave(self, topic: Topic[Any]) -> None:
-        self._subscriptions -= 1
+        self.subscriptions -= 1
         if isinstance(topic, BookView):
             topic.subscribers -= 1
             if not topic.subscribers:

@@ -1,8 +1,14 @@
-"""Prometheus metrics of the feeds."""
+"""Prometheus metrics of the feeds and of the hub."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.feeds.hub import MarketData
 
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
@@ -37,3 +43,18 @@ class FeedMetrics:
             "tradewind_feed_lag_seconds", "From the venue's time of a frame to its receipt here.",
             ("venue",), buckets=_LAG_BUCKETS_S, registry=registry,
         )  # fmt: skip
+
+
+class HubMetrics(Collector):
+    """What the hub counts anyway, read when somebody asks."""
+
+    def __init__(self, hub: MarketData) -> None:
+        self._hub = hub
+
+    def collect(self) -> Iterator[Metric]:
+        subscriptions, counts = "Market data subscriptions open now.", self._hub.counts
+        yield GaugeMetricFamily("tradewind_market_subscriptions", subscriptions, self._hub.subscriptions)
+        merged = "Updates that were merged into later ones for readers that asked for it."
+        yield CounterMetricFamily("tradewind_market_conflated_updates", merged, counts.conflated)
+        slow = "Market data streams ended because their reader was too far behind."
+        yield CounterMetricFamily("tradewind_market_slow_consumers", slow, counts.too_slow)

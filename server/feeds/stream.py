@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from server.errors import SlowConsumer
@@ -70,7 +71,9 @@ class Cursor:
         topic, position = self.topic, self.position
         if self.subscription.delivery is not Delivery.ALL:
             self.position = topic.sequence
-            event = _event(topic.merged(position), topic.sequence - position - 1)
+            conflated_count = topic.sequence - position - 1
+            self._stream.counts.conflated += conflated_count
+            event = _event(topic.merged(position), conflated_count)
             if self.subscription.delivery is Delivery.INTERVAL:
                 self._not_before = asyncio.get_running_loop().time() + self.subscription.interval_ms / 1_000
             return [self._item(topic.sequence, position, event)]
@@ -108,14 +111,27 @@ def _event(update: MarketUpdate, conflated_count: int) -> StreamEvent:
     return Update(update, conflated_count)
 
 
+@dataclass(slots=True)
+class StreamCounts:
+    """Of all streams since the start."""
+
+    conflated: int = 0
+    """Updates that were merged into later ones."""
+    too_slow: int = 0
+    """Streams that were ended because their reader was too far behind."""
+
+
 class MarketStream:
     """All messages of one subscriber, as an asynchronous iterator for one reader.
 
     Ends with SlowConsumer when an ALL subscription fell too far behind, and after a Notice when the server stops.
     """
 
-    def __init__(self, epoch: str, heartbeat_s: float, on_close: Callable[[MarketStream], None]) -> None:
+    def __init__(
+        self, epoch: str, heartbeat_s: float, counts: StreamCounts, on_close: Callable[[MarketStream], None]
+    ) -> None:
         self.epoch = epoch
+        self.counts = counts
         self._heartbeat_s = heartbeat_s
         self._on_close = on_close
         self._cursors: list[Cursor] = []
@@ -184,6 +200,7 @@ class MarketStream:
         try:
             self._items.extend(cursor.take())
         except SlowConsumer:
+            self.counts.too_slow += 1
             self.close()
             raise
         cursor.arm()

@@ -7,9 +7,11 @@ import itertools
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from server.errors import ResourceExhausted, SlowConsumer
 from server.feeds.internal import BookPublisher
+from server.feeds.metrics import HubMetrics
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Quote
 from server.feeds.subscription import (
     Ack,
@@ -77,6 +79,11 @@ async def test_a_reader_of_all_that_falls_off_the_ring_is_ended() -> None:
         await anext(slow)
     assert market_data.stream_count == 1
     assert (await take(latest, 3))[2].event == Update(quote(8), 8)
+    registry = CollectorRegistry()
+    registry.register(HubMetrics(market_data))
+    assert registry.get_sample_value("tradewind_market_subscriptions") == 1
+    assert registry.get_sample_value("tradewind_market_conflated_updates_total") == 8
+    assert registry.get_sample_value("tradewind_market_slow_consumers_total") == 1
     latest.close()
     assert market_data.stream_count == 0
 
