@@ -33,11 +33,8 @@ from fastpath.model cimport (
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE
 from fastpath.wire cimport LEN, VARINT, read_bytes, read_number, read_tag, span_t
 
-MAX_ITEMS = 1_000
-"""Of one message; one with more is not read here."""
-
 cdef enum:
-    ITEMS = 1_000
+    ITEMS = 1_000                 # of one message; one with more is not read here
     PLACE_FIELDS = 25             # field numbers of PlaceOrderRequest are below it
     GROUPS = 0x80000000           # self_trade_group is below it
     MAX_ID_DIGITS = 19
@@ -100,13 +97,6 @@ cdef class RequestReader:
     def batch(self, bytes raw not None):
         """A BatchPlaceOrdersRequest: PlaceOrderRequests."""
         return self.read(raw, 1, False)
-
-    def one(self, bytes raw not None):
-        """A PlaceOrderRequest."""
-        cdef Requests requests = new_requests(1)
-        self.forget_names()
-        self.item(whole(raw), requests, 0, False)
-        return requests
 
     cdef object read(self, bytes raw, uint32_t items_field, bint commands):
         """A message whose items are in `items_field`: OrderCommands with their batch_id, or PlaceOrderRequests."""
