@@ -2,7 +2,7 @@
 
     python -m loadtest.bench.handoff [--rounds N] [--only NAME ...]
 
-A compiled program (`_handoff.pyx`, built on the way) calls the C-level entry for each command of the five workloads of
+A compiled program (`_handoff.pyx`, built on the way) calls the C-level entry for each command of the workloads of
 `loadtest.bench.matching`; a second thread reads every word of every report from a ring. The time runs until the last
 report has been read; the CPU time of the engine's own thread is told beside it. What the reader read must add up to
 what the batch interface reports: exits 1 otherwise. Elapsed time needs two cores that are free. Writes
