@@ -38,7 +38,7 @@ class Spool:
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self.rows_dropped = 0
-        """Because the spool was full."""
+        """Because the spool was full, or somebody took its files away."""
         self.batches_corrupt = 0
         """Files that could not be read back, for instance torn by a power cut; removed."""
         for path in sorted(directory.iterdir()):
@@ -92,8 +92,8 @@ class Spool:
             try:
                 return name, unpack((self._directory / name).read_bytes()), seen
             except FileNotFoundError:
-                # Dropped meanwhile because the spool was full.
-                continue
+                # Dropped meanwhile because the spool was full; or gone, and then it must not be asked for again.
+                self._lose(name)
             except CorruptBatch:
                 self.batches_corrupt += 1
                 self.remove(name)
@@ -112,4 +112,10 @@ class Spool:
                 used = sum(entry.size for entry in self._entries.values())
             if name is None or used + size <= self._limit_bytes:
                 return
-            self.rows_dropped += self.remove(name)
+            self._lose(name)
+
+    def _lose(self, name: str) -> None:
+        """Forget a batch that no store will get."""
+        rows = self.remove(name)
+        with self._lock:
+            self.rows_dropped += rows

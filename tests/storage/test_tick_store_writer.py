@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -233,6 +234,17 @@ async def test_a_damaged_spool_file_is_left_out_and_counted(store: TickStore, tm
         pass
     assert writer.status.batches_corrupt == 1
     assert stored_ids(store) == [f"t{number}" for number in (*range(500), *range(1_000, 1_500))]
+
+
+def test_a_spool_whose_files_were_taken_away_is_empty(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    for row_id in (1, 2):
+        columns = {name: np.array([row_id]) if kind == "integer" else ["t"] for name, kind in TABLES["trades"].items()}
+        spool.put(TickBatch("trades", columns))
+    assert spool.rows == 2
+    shutil.rmtree(tmp_path / "spool")
+    assert spool.oldest() is None
+    assert (spool.rows, spool.rows_dropped) == (0, 2)
 
 
 async def test_old_ticks_are_dropped_and_their_candles_stay(store: TickStore, tmp_path: Path) -> None:
