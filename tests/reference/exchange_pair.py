@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fastpath.exchange import Exchange
 from fastpath.model import CommandKind, EventKind
-from tests.reference.exchange_twin import FEES, OUTSIDE, ExchangeTwin
+from tests.reference.exchange.ledger import all_balances
+from tests.reference.exchange.orders import FEES, OUTSIDE
+from tests.reference.exchange_twin import ExchangeTwin
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
 
 LEDGER_EVENTS = (EventKind.EVENT_POSITION_CHANGED, EventKind.EVENT_BALANCE_CHANGED)
@@ -53,7 +55,7 @@ class Pair:
         return [order.order_id for order in self.twin.live if order.is_open]
 
     def compare_state(self) -> None:
-        balances = self.twin.all_balances()
+        balances = all_balances(self.twin)
         for account in (OUTSIDE, FEES, *self.twin.accounts):
             expected = {asset: row for (owner, asset), row in balances.items() if owner == account}
             assert {asset: (total, reserved) for asset, total, reserved in self.core.balances(account)} == expected

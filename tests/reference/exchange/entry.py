@@ -1,0 +1,103 @@
+"""How an order goes to market, now or after its way to the venue, and what becomes of what is left of it."""
+
+from __future__ import annotations
+
+from fastpath.model import CancelReason, EventKind
+from tests.reference.exchange.admission import admit, check_against_market
+from tests.reference.exchange.market import best_opposite, close, take
+from tests.reference.exchange.orders import (
+    BUY,
+    CANCELED,
+    FOK,
+    IOC,
+    LIMIT,
+    MARKET_TO_LIMIT,
+    MARKETS,
+    POST_ONLY,
+    SLIDE,
+    Order,
+    Refused,
+    crosses,
+)
+from tests.reference.exchange.paper import displayed, send_off
+from tests.reference.exchange.state import State
+from tests.reference.records import Command
+
+
+def go_to_market(state: State, order: Order, *, travels: bool) -> None:
+    """An order that waited enters; it is checked again, for much may have changed."""
+    order.command = order.command._replace(price=order.price, qty=order.qty + order.awaited)
+    try:
+        limit = admit(state, order)
+        if travels:
+            send_off(state, order)
+            return
+        check_against_market(state, order, limit)
+    except Refused as refused:
+        order.reject_reason = refused.reason
+        close(
+            state,
+            order,
+            {
+                "INSUFFICIENT_BALANCE": CancelReason.CANCEL_REASON_INSUFFICIENT_BALANCE,
+                "REDUCE_ONLY_VIOLATION": CancelReason.CANCEL_REASON_REDUCE_ONLY,
+            }.get(str(refused), CancelReason.CANCEL_REASON_MARKET_REMAINDER),
+        )
+        return
+    state.touch(order.instrument)
+    if not order.has(POST_ONLY | SLIDE):
+        conclude(state, order, take(state, order, limit))
+        return
+    best = best_opposite(state, order)
+    if best is not None and crosses(order.side, order.price, best):
+        order.price = best - 1 if order.side == BUY else best + 1
+        state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+    rest(state, order)
+
+
+def conclude(state: State, order: Order, stopped: bool) -> None:
+    """What is left of a taker rests or is canceled."""
+    command = order.command
+    if order.waiting:
+        state.requeue(order)
+        order.opened = state.priority
+    if order.leaves == 0 or order.status == CANCELED:
+        return
+    if stopped:
+        close(state, order, CancelReason.CANCEL_REASON_SELF_TRADE)
+    elif (
+        command.order_type in MARKETS - {MARKET_TO_LIMIT}
+        or command.time_in_force in (IOC, FOK)
+        or (command.order_type == MARKET_TO_LIMIT and order.cum_qty == 0)
+    ):
+        market = command.order_type in MARKETS
+        close(
+            state,
+            order,
+            CancelReason.CANCEL_REASON_MARKET_REMAINDER if market else CancelReason.CANCEL_REASON_IOC_REMAINDER,
+        )
+    else:
+        if command.order_type == MARKET_TO_LIMIT:
+            order.price = state.last_fill_price
+            order.command = command._replace(order_type=LIMIT)
+            state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+        rest(state, order)
+
+
+def rest(state: State, order: Order) -> None:
+    order.resting = True
+    order.slice = order.command.display_qty
+    order.opened = state.priority + 1
+    state.requeue(order)
+    mirror = state.mirrors.get(order.instrument)
+    if mirror:
+        order.queue_ahead = displayed(mirror, order.side, order.price)
+
+
+def arrivals(state: State, command: Command) -> None:
+    """Orders that have reached their venue."""
+    for order in sorted(state.live, key=lambda o: (o.arrival_ns, o.order_id)):
+        if order.waiting == 5 and order.arrival_ns <= command.ts_ns:
+            order.waiting = 0
+            state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+            go_to_market(state, order, travels=False)
