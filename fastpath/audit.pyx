@@ -1,6 +1,6 @@
 """The invariants of the trading state. Described in audit.pxd."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from fastpath.book cimport book_crossed, book_validate, order_price, order_side
@@ -22,22 +22,41 @@ from fastpath.settlement cimport held_amount, reserved_row
 from fastpath.state cimport instrument_t
 
 
+cdef uint32_t count_unbalanced(const state_t* state, money_t* sums) noexcept nogil:
+    """Assets whose totals do not sum to 0 over all accounts. `sums`: a 0 for each possible asset."""
+    cdef uint32_t row
+    cdef uint32_t unbalanced = 0
+    for row in range(state.ledger.balance_count):
+        # Wraps and unwraps: the sum is 0 either way.
+        sums[state.ledger.balances[row].asset] += state.ledger.balances[row].total
+    for row in range(state.bounds.max_assets + 1):
+        unbalanced += sums[row] != 0
+    return unbalanced
+
+
+cdef int64_t unbalanced_assets(const state_t* state) noexcept nogil:
+    cdef money_t* sums = <money_t*>calloc(<size_t>state.bounds.max_assets + 1, sizeof(money_t))
+    if sums == NULL:
+        return -1
+    cdef int64_t unbalanced = count_unbalanced(state, sums)
+    free(sums)
+    return unbalanced
+
+
 cdef const char* audit_balances(const state_t* state, money_t* sums) noexcept nogil:
     """Per asset all totals sum to 0, and nobody but the world and the fee account owes anything."""
     cdef const balance_t* balance
     cdef uint32_t row
     for row in range(state.ledger.balance_count):
         balance = &state.ledger.balances[row]
-        sums[balance.asset] += balance.total            # wraps and unwraps: the sum is 0 either way
         if balance.reserved < 0:
             return b"a reserved amount is negative"
         if balance.account != OUTSIDE_ACCOUNT and balance.account != FEE_ACCOUNT and balance.total < balance.reserved:
             return b"an account has less than is reserved for its orders"
         if balance.touched:
             return b"a balance is marked as touched between commands"
-    for row in range(state.bounds.max_assets + 1):
-        if sums[row] != 0:
-            return b"an asset does not sum to 0 over all accounts"
+    if count_unbalanced(state, sums) != 0:
+        return b"an asset does not sum to 0 over all accounts"
     return NULL
 
 

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastpath.amend cimport amend
-from fastpath.audit cimport audit
+from fastpath.audit cimport audit, unbalanced_assets
 from fastpath.book cimport book_depth, depth_t
 from fastpath.definitions cimport define_account, define_asset, define_instrument, set_trading_status
 from fastpath.events cimport events_begin_command, events_end_command, events_reject_command, show_order
@@ -201,6 +201,14 @@ cdef class Exchange:
         cdef const char* broken = audit(self.state)
         if broken != NULL:
             raise AssertionError(broken.decode())
+
+    def unbalanced_assets(self) -> int:
+        """Assets whose balances do not sum to 0 over all accounts: 0, or the ledger is wrong. Looks at each once."""
+        self.guard()
+        cdef int64_t unbalanced = unbalanced_assets(self.state)
+        if unbalanced < 0:
+            raise MemoryError
+        return unbalanced
 
     @property
     def last_seq(self) -> int:

@@ -276,7 +276,7 @@ async def _start_engine(
     engine.log.history = replica.history
     runner = Runner(engine, journal, clock, reached)
     snapshots = Snapshots(engine, runner, replica, config.snapshots, board, last_sequence=recovery.snapshot)
-    metrics = EngineMetrics(registry, lambda: runner.queued)
+    metrics = EngineMetrics(registry, lambda: runner.queued, engine.exchange.unbalanced_assets)
     runner.observe_sync = metrics.observe_sync
     runner.on_failure = lambda failure: _engine_failed(board, failure)
     runner.on_resume = lambda: _engine_resumed(board)

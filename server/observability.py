@@ -7,6 +7,7 @@ import contextlib
 import logging
 import platform
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from importlib.metadata import version
@@ -33,6 +34,7 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Of the call this task works for; on every log line it writes."""
 
 _LAG_INTERVAL_S = 0.1
+_LEDGER_INTERVAL_S = 1.0
 _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
 
 
@@ -115,10 +117,12 @@ def serve_metrics(settings: MetricsSettings, registry: CollectorRegistry) -> Ite
 
 
 class EngineMetrics:
-    """Of the engine's runner: what waits, and how long making it durable takes."""
+    """Of the engine: what waits, how long making it durable takes, and whether its ledger is right."""
 
-    def __init__(self, registry: CollectorRegistry, queued: Callable[[], float]) -> None:
-        """`queued` says how many commands wait now."""
+    def __init__(
+        self, registry: CollectorRegistry, queued: Callable[[], float], unbalanced_assets: Callable[[], int]
+    ) -> None:
+        """`queued` says how many commands wait now, `unbalanced_assets` of how many the balances do not sum to zero."""
         queue = Gauge("tradewind_engine_queue_commands", "Commands that wait for the journal.", registry=registry)
         queue.set_function(queued)
         self._commands = Counter("tradewind_engine_commands", "Commands made durable, carried out.", registry=registry)
@@ -126,11 +130,21 @@ class EngineMetrics:
             "tradewind_journal_sync_seconds", "Time to make one group commit durable.", buckets=_SYNC_BUCKETS_S,
             registry=registry,
         )  # fmt: skip
+        self._unbalanced = Gauge(
+            "tradewind_ledger_unbalanced_assets", "Assets whose balances do not sum to zero: a fault unless 0.",
+            registry=registry,
+        )  # fmt: skip
+        self._unbalanced_assets = unbalanced_assets
+        self._ledger_checked_s = -_LEDGER_INTERVAL_S
 
     def observe_sync(self, seconds: float, commands: int) -> None:
-        """One group commit."""
+        """One group commit. The ledger is looked at here, between two batches, not when somebody scrapes."""
         self._commands.inc(commands)
         self._sync.observe(seconds)
+        now_s = time.monotonic()
+        if now_s - self._ledger_checked_s >= _LEDGER_INTERVAL_S:
+            self._ledger_checked_s = now_s
+            self._unbalanced.set(self._unbalanced_assets())
 
 
 class StoreMetrics:

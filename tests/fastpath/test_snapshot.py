@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
@@ -78,3 +79,17 @@ def test_other_bytes_are_refused_and_change_nothing() -> None:
         with pytest.raises(ValueError, match=r"snapshot|section"):
             original.load(each)
     assert original.state_hash() == before
+
+
+def test_a_ledger_that_does_not_sum_to_zero_is_noticed() -> None:
+    original = exchange()
+    original.apply(b"".join(journal(9)[:500]))
+    assert original.unbalanced_assets() == 0
+    asset, total, reserved = max(original.balances(2), key=lambda balance: balance[1])
+    row = struct.pack("<IIqq", 2, asset, total, reserved)
+    saved = original.save()
+    assert saved.count(row) == 1
+    original.load(saved.replace(row, struct.pack("<IIqq", 2, asset, total + 1, reserved)))
+    assert original.unbalanced_assets() == 1
+    with pytest.raises(AssertionError, match="sum to 0"):
+        original.validate()

@@ -168,7 +168,7 @@ async def test_metrics_can_be_scraped_and_carry_no_ids(tmp_path: Path) -> None:
         assert {
             "grpc_server_started", "grpc_server_handling_seconds", "tradewind_build_info",
             "tradewind_engine_queue_commands", "tradewind_event_loop_lag_seconds", "tradewind_journal_sync_seconds",
-            "tradewind_streams_open", "process_resident_memory_bytes",
+            "tradewind_ledger_unbalanced_assets", "tradewind_streams_open", "process_resident_memory_bytes",
         } <= set(families)  # fmt: skip
         every = [sample for family in families.values() for sample in family.samples]
         samples = {(sample.name, *sample.labels.values()): sample.value for sample in every}
