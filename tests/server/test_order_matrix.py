@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,14 +43,15 @@ class Prices:
 
 
 async def prices(app: Running, instrument: str) -> Prices:
+    """The quote, once both sides of it are there: market data follows an order a moment later."""
+    request = market_data_pb2.GetQuoteRequest(instrument=instrument)
     async with asyncio.timeout(30):
         while True:
-            try:
-                request = market_data_pb2.GetQuoteRequest(instrument=instrument)
+            with contextlib.suppress(grpc.RpcError):
                 quote = (await app.market.GetQuote(request, metadata=app.admin)).quote
-                return Prices(Decimal(quote.bid_price), Decimal(quote.ask_price))
-            except grpc.RpcError:
-                await asyncio.sleep(0.05)
+                if quote.bid_price and quote.ask_price:
+                    return Prices(Decimal(quote.bid_price), Decimal(quote.ask_price))
+            await asyncio.sleep(0.05)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
