@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -23,6 +24,13 @@ SHARED = ROOT.parent / "shared"
 
 SOAK_FACTOR = int(os.environ.get("TRADEWIND_SOAK", "1"))
 """How many times longer the randomized tests run than in an ordinary run."""
+
+
+def absent(reason: str) -> NoReturn:
+    """For a test that needs what this machine lacks: it skips, but in CI, where all is to be there, it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _version(package: str) -> str:

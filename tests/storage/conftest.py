@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from loadtest.servers import ClickHouseServer, LocalServer, PostgresServer, RedisServer, ServerAbsent, running
+from tests.conftest import absent
 
 
 def _server(name: str) -> Iterator[LocalServer]:
     try:
         with running(name) as server:
             yield server
-    except ServerAbsent as absent:
-        if os.environ.get("CI"):
-            pytest.fail(str(absent))
-        pytest.skip(str(absent))
+    except ServerAbsent as missing:
+        absent(str(missing))
 
 
 @pytest.fixture(scope="session")
