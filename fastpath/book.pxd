@@ -75,7 +75,7 @@ cdef void book_announce_iceberg(book_t* book, uint32_t slot, ladder_t* ladder, q
 cdef void book_forget_iceberg(book_t* book, uint32_t slot, ladder_t* ladder) noexcept nogil
 
 cdef inline bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil:
-    """True when an order of `qty` could be rested now: room for one more level, and open_qty would not overflow."""
+    """True when `qty` more could be rested now: room for one more level, and open_qty would not overflow."""
     cdef ladder_t* ladder = &book.ladders[ladder_of(side, hidden)]
     return qty <= INT64_MAX - ladder.open_qty and ladder_reserve(ladder)
 

@@ -1,7 +1,7 @@
 # Many books driven by client ids: packed commands in, packed reports out. This is the entry for other compiled code.
 #
 # Usage, the memory rules and a complete example: docs/matching.md. In short: every engine_* call writes what happened as
-# report_t records into a reports_t the caller owns (a plain array, or a ring another core reads). A call that might not
+# report_t records into a reports_t the caller owns (a plain array, or a ring another core reads). A call that does not
 # find room for its reports does nothing and returns False: drain, then call again. No call needs the GIL or raises.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -29,7 +29,7 @@ cpdef enum EngineFlag:            # the first five are matching.TakerFlag
 cdef packed struct engine_command_t:      # 32 bytes
     uint8_t  op                   #  0 EngineOp
     uint8_t  side                 #  1 Side (NEW)
-    uint8_t  time_in_force        #  2 TimeInForce (NEW): IOC and FOK never rest
+    uint8_t  time_in_force        #  2 TimeInForce (NEW): IOC and FOK never rest, all others do
     uint8_t  flags                #  3 EngineFlag set (NEW; MODIFY and MOVE take POST_ONLY, POST_ONLY_SLIDE, EXTENDED)
     uint32_t instrument           #  4
     uint64_t id                   #  8 the client's, not 0; may be used again once its order is gone
@@ -45,7 +45,7 @@ cdef packed struct engine_extension_t:    # 32 bytes
     uint64_t reserved             # 24
 
 cpdef enum ReportKind:
-    REPORT_ACCEPTED = 1           # price: where it rests, else its limit; qty
+    REPORT_ACCEPTED = 1           # price: where it rests, else its limit; qty and leaves: all of it, the trades follow
     REPORT_REJECTED = 2           # reason: RejectReason. Nothing changed
     REPORT_TRADE = 3              # id took from maker_id: price (the maker's), qty, leaves, maker_leaves
     REPORT_CANCELED = 4           # reason: CancelReason; qty: what was open

@@ -32,6 +32,7 @@ from fastpath.matching cimport (
     fill_t,
     match_crosses,
     match_fill_bound,
+    match_fills_within,
     match_order,
     match_t,
     replace_order,
@@ -198,6 +199,12 @@ cdef inline bint finds_room(const engine_t* engine, const book_t* book, const ta
     return not taker.flags & (TAKER_POST_ONLY | TAKER_SLIDE) and match_crosses(book, taker.side, taker.price)
 
 
+cdef inline bint fits(const book_t* book, const taker_t* taker, const reports_t* reports) noexcept nogil:
+    """Is there room for all this order can cause? There is for its own reports, always."""
+    cdef uint64_t room = reports_room(reports) - OWN_REPORTS
+    return match_fill_bound(book, taker) <= room or match_fills_within(book, taker, room)
+
+
 cdef bint submit_new(
     engine_t* engine, book_t* book, const engine_command_t* command, const engine_extension_t* extension,
     reports_t* reports
@@ -211,7 +218,7 @@ cdef bint submit_new(
         reject(engine, command, command.side, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT, reports)
         return True
     describe(&taker, command, extension)
-    if match_fill_bound(book, &taker) + OWN_REPORTS > reports_room(reports):
+    if not fits(book, &taker, reports):
         return False
     if not (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
             or taker.flags & TAKER_MARKET):
@@ -250,7 +257,7 @@ cdef bint submit_change(
     taker.display_qty = engine.pool.icebergs[slot].display
     if command.op == ENGINE_MOVE:
         taker.qty = order_leaves(engine.pool, slot)
-    if match_fill_bound(book, &taker) + OWN_REPORTS > reports_room(reports):
+    if not fits(book, &taker, reports):
         return False
     if command.op == ENGINE_MOVE:
         replace_order(book, &taker, &engine.sink, &result)

@@ -73,7 +73,7 @@ cdef inline bint match_crosses(const book_t* book, uint8_t side, price_t price) 
     return (shown.best_key <= limit and shown.best != NIL) or (hidden.best != NIL and hidden.best_key <= limit)
 
 cdef inline uint64_t match_fill_bound(const book_t* book, const taker_t* taker) noexcept nogil:
-    """How many fills this order can cause at most; 0: nothing crosses."""
+    """How many fills this order can cause at most, at a glance; 0: nothing crosses. See match_fills_within()."""
     cdef const ladder_t* shown = &book.ladders[taker.side & 1]
     cdef const ladder_t* hidden = &book.ladders[LADDER_HIDDEN_BID + (taker.side & 1)]
     cdef price_t limit = taker.price ^ ladder_mask(taker.side & 1)
@@ -85,6 +85,9 @@ cdef inline uint64_t match_fill_bound(const book_t* book, const taker_t* taker) 
     if taker.stp_mode <= SELF_TRADE_PREVENTION_NONE and <uint64_t>taker.qty < bound:
         bound = <uint64_t>taker.qty
     return bound
+
+# Does it cause `most` fills at most? Found out by walking along those it would meet, no further than `most` of them.
+cdef bint match_fills_within(const book_t* book, const taker_t* taker, uint64_t most) noexcept nogil
 
 cdef bint sink_init(sink_t* sink, uint32_t capacity) noexcept nogil    # False: out of memory. Grows when a taker needs more
 cdef void sink_close(sink_t* sink) noexcept nogil

@@ -173,6 +173,39 @@ cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) 
     return found
 
 
+cdef bint match_fills_within(const book_t* book, const taker_t* taker, uint64_t most) noexcept nogil:
+    cdef const pool_t* pool = book.pool
+    cdef uint32_t side = taker.side & 1
+    cdef uint32_t shown = book.ladders[side].best
+    cdef uint32_t hidden = book.ladders[LADDER_HIDDEN_BID + side].best
+    cdef uint32_t own = self_trade_owner(taker)
+    cdef qty_t left = taker.qty
+    cdef uint64_t fills = 0
+    cdef bint iceberg
+    cdef uint32_t handle, slot
+    while left > 0:
+        handle = next_level(book, side, &shown, &hidden)
+        if handle == NIL or level_key(pool, handle) > limit_key(taker):
+            break
+        iceberg = page_of(pool, handle).home & PAGE_ICEBERG != 0
+        slot = pool.levels[handle].links.next
+        while slot != handle and (left > 0 or iceberg):      # icebergs take turns: the whole level may have a part in it
+            fills += 1
+            if iceberg and pool.icebergs[slot].reserve > 0:
+                fills += <uint64_t>((pool.icebergs[slot].reserve - 1) // pool.icebergs[slot].display) + 1
+            if fills > most:
+                return False
+            if own == 0 or pool.orders[slot].owner != own:
+                left -= min(left, order_leaves(pool, slot))
+            slot = pool.orders[slot].links.next
+    return True
+
+
+cdef inline qty_t resting_qty(const pool_t* pool, uint32_t slot) noexcept nogil:
+    """What of an arriving order is in the book now: an amended one leaves it before it rests again."""
+    return order_leaves(pool, slot) if slot != NIL and pool.orders[slot].level != NIL else 0
+
+
 cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexcept nogil:
     cdef const ladder_t* opposite = best_opposite(book, taker.side)
     cdef bint crosses = opposite != NULL and opposite.best_key <= limit_key(taker)
@@ -197,7 +230,8 @@ cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexc
     if need > 0 and match_fillable(book, taker, need) < need:
         return (REJECT_REASON_FOK_NOT_FILLABLE if taker.time_in_force == TIME_IN_FORCE_FOK
                 else REJECT_REASON_MIN_QTY_NOT_FILLABLE)
-    if not never_rests(taker) and not book_can_rest(book, taker.side, taker.flags & TAKER_HIDDEN != 0, taker.qty):
+    if not never_rests(taker) and not book_can_rest(
+            book, taker.side, taker.flags & TAKER_HIDDEN != 0, taker.qty - resting_qty(book.pool, taker.slot)):
         return REJECT_REASON_CAPACITY
     return 0
 

@@ -41,6 +41,31 @@ def test_a_command_that_might_not_find_room_for_its_reports_waits() -> None:
     assert (consumed, written) == (1, 1)
 
 
+@pytest.mark.parametrize("icebergs", [False, True])
+def test_room_is_asked_for_what_an_order_meets_not_for_all_that_rest(icebergs: bool) -> None:
+    rng = random.Random(1)
+    engine = MatchingEngine(max_orders=2000, max_books=2)
+    engine.create_book(1)
+    for id in range(1, 501):
+        order = new(id, SELL, rng.randint(100, 120), rng.randint(1, 40))
+        iceberg = order._replace(display_qty=rng.randint(order.qty // 5 + 1, order.qty))
+        hidden = order._replace(flags=int(EngineFlag.ENGINE_HIDDEN))
+        engine.apply(pack(rng.choice((order, order, hidden, iceberg if icebergs else order))))
+    buffer = bytearray(REPORT.size * 3000)
+    for id in range(1001, 1101):
+        taker = pack(new(id, BUY, rng.randint(99, 121), rng.choice((1, 30, 300, 10**9)))._replace(time_in_force=2))
+        before = engine.state_hash()
+        room = 2
+        while (written := engine.process(taker, memoryview(buffer)[: REPORT.size * room])[1]) == 0:
+            assert engine.state_hash() == before
+            room += 1
+        reports = unpack(bytes(buffer[: REPORT.size * written]))
+        fills = sum(report.kind == ReportKind.REPORT_TRADE for report in reports)
+        assert room == fills + 2 or icebergs  # their turns on the last level are all counted
+        engine.validate()
+        engine.apply(b"".join(pack(new(2000 + 500 * id + n, SELL, rng.randint(100, 120), 20)) for n in range(5)))
+
+
 def test_apply_makes_room_by_itself() -> None:
     engine = MatchingEngine(max_orders=5001, max_books=2)
     engine.create_book(1)

@@ -140,6 +140,16 @@ def test_open_quantity_never_overflows(pair: EnginePair) -> None:
     assert trades(pair.new(3, BUY, 100, INT64_MAX)) == [(1, 100, INT64_MAX)]
 
 
+def test_an_order_of_any_size_can_be_moved(pair: EnginePair) -> None:
+    pair.new(1, SELL, 100, INT64_MAX)
+    assert kinds(pair.modify(1, 90, INT64_MAX)) == [ReportKind.REPORT_MODIFIED]
+    assert kinds(pair.submit(Command(EngineOp.ENGINE_MOVE, id=1, price=95))) == [ReportKind.REPORT_MODIFIED]
+    assert pair.engine.depth(1, SELL, 9) == [(95, INT64_MAX, 1)]
+    pair.modify(1, 95, INT64_MAX - 1)
+    pair.new(2, SELL, 100, 1)
+    assert reason(pair.modify(1, 90, INT64_MAX)) == RejectReason.REJECT_REASON_CAPACITY
+
+
 # Time in force
 
 

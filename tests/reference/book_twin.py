@@ -189,8 +189,8 @@ def prevent_self_trade(book: Book, taker: Arrival, maker: Order) -> bool:
     return mode == SelfTradePrevention.SELF_TRADE_PREVENTION_CANCEL_OLDEST
 
 
-def refusal(book: Book, taker: Arrival) -> int:
-    """RejectReason of an arrival, 0: it is taken."""
+def refusal(book: Book, taker: Arrival, resting_qty: int = 0) -> int:
+    """RejectReason of an arrival, 0: it is taken. So much of it rests already, and leaves first."""
     first = book.first_against(taker.side)
     crosses = taker.crosses(first)
     is_fok = taker.time_in_force == TimeInForce.TIME_IN_FORCE_FOK
@@ -220,7 +220,7 @@ def refusal(book: Book, taker: Arrival) -> int:
         if trial.filled < need:
             return RejectReason.REJECT_REASON_MIN_QTY_NOT_FILLABLE
     hidden = taker.has(EngineFlag.ENGINE_HIDDEN)
-    if not taker.takes_only and taker.qty > INT64_MAX - book.open_qty(taker.side, hidden):
+    if not taker.takes_only and taker.qty - resting_qty > INT64_MAX - book.open_qty(taker.side, hidden):
         return RejectReason.REJECT_REASON_CAPACITY
     return 0
 
@@ -283,7 +283,7 @@ class EngineTwin:
             order.leaves if is_move else command.qty, order.owner, command.stp_mode, command.min_qty, order.display,
         )  # fmt: skip
         book = self.books[command.instrument]
-        reason = refusal(book, taker)
+        reason = refusal(book, taker, order.leaves)
         if reason:
             return [self._rejected(command, order.side, reason)]
         book.remove(order)
