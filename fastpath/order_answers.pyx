@@ -7,6 +7,7 @@ decimals, an average beyond 128 bits) is handed back for that.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 from fastpath.blotter_orders cimport Orders
 from fastpath.decimals cimport MAX_DECIMAL, grid_t, write_average, write_integer, write_units
@@ -71,23 +72,30 @@ cdef class AnswerWriter:
         free(self.out)
 
     def stream(self, uint64_t batch_id, Py_ssize_t count, bytes events not None, errors, refused):
-        """A StreamOrdersResponse of `count` results, and how many new orders were decided by (status, reject reason).
+        """A StreamOrdersResponse of one batch with `count` results, and how many new orders were decided by (status, reject
+        reason). Several, one behind the other, are a response of all their batches.
 
         `events` are those of the commands that were carried out. An item of `errors` was none: its google.rpc.Status is
         given. `refused` makes the Status of an item from the first event of its command, if that tells of no order.
         ValueError if events and items do not match.
         """
+        cdef uint8_t frame[MAX_FRAME]
+        cdef size_t frame_size, start
         self.begin()
-        self.reserve(MAX_FRAME)
-        self.size = write_number(self.out, 1, batch_id) - self.out
+        self.reserve(2 * MAX_FRAME)
+        self.size = write_number(self.out + MAX_FRAME, 1, batch_id) - self.out
         self.results(2, False, count, events, errors, refused)
-        return self.finish()
+        # The length comes first and is known last: there is room for it in front.
+        frame_size = write_varint(write_tag(frame, 1, LEN), self.size - MAX_FRAME) - frame
+        start = MAX_FRAME - frame_size
+        memcpy(self.out + start, frame, frame_size)
+        return self.finish(start)
 
     def batch(self, Py_ssize_t count, bytes events not None, errors, refused):
         """A BatchPlaceOrdersResponse; else as `stream`."""
         self.begin()
         self.results(1, True, count, events, errors, refused)
-        return self.finish()
+        return self.finish(0)
 
     def order(self, bytes record not None):
         """The Order that an event of it shows."""
@@ -104,14 +112,14 @@ cdef class AnswerWriter:
                 self.decided[i][j] = 0
         return 0
 
-    cdef tuple finish(self):
+    cdef tuple finish(self, size_t start):
         cdef size_t status, reason
         cdef dict decided = {}
         for status in range(MAX_STATUS):
             for reason in range(MAX_REASON):
                 if self.decided[status][reason]:
                     decided[(status, reason)] = self.decided[status][reason]
-        return PyBytes_FromStringAndSize(<char*>self.out, self.size), decided
+        return PyBytes_FromStringAndSize(<char*>self.out + start, self.size - start), decided
 
     cdef int reserve(self, size_t room) except -1:
         cdef size_t capacity = self.capacity

@@ -132,6 +132,12 @@ class OrderBatch:
         if len(self._errors) < self._count:
             self._events = self._lane.trading.carry_out(self._carried_out())
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether all of it is, so that `answer` need not wait."""
+        events = self._events
+        return events is None or (events.done() and not events.cancelled() and events.exception() is None)
+
     async def answer(self) -> bytes:
         """The response message, when all is durable."""
         events = await self._events if self._events is not None else b""

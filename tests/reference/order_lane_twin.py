@@ -37,13 +37,14 @@ class ProtobufWriter:
     def stream(
         self, batch_id: int, count: int, events: bytes, errors: dict[int, bytes], refused: Refused
     ) -> tuple[bytes, Decided]:
-        response = pb.StreamOrdersResponse(batch_id=batch_id)
+        response = pb.StreamOrdersResponse()
+        batch = response.batches.add(batch_id=batch_id)
         decided: Counter[tuple[int, int]] = Counter()
         for status, order, event in self._outcomes(count, events, errors, refused, decided):
             if order is None:
-                response.results.add().error.ParseFromString(status)
+                batch.results.add().error.ParseFromString(status)
             else:
-                response.results.add(order=order, replayed=event.kind == ORDER_REPLAYED)
+                batch.results.add(order=order, replayed=event.kind == ORDER_REPLAYED)
         return response.SerializeToString(), dict(decided)
 
     def batch(self, count: int, events: bytes, errors: dict[int, bytes], refused: Refused) -> tuple[bytes, Decided]:

@@ -362,5 +362,5 @@ async def test_answers_that_do_not_match_the_items_are_an_error(tmp_path: Path) 
                 writer.stream(1, count, events, {}, lambda item, record: b"")
         answer, decided = writer.stream(7, 3, events, {1: b""}, lambda item, record: b"")
         response = pb.StreamOrdersResponse.FromString(answer)
-        assert [result.WhichOneof("result") for result in response.results] == ["order", "error", "order"]
+        assert [result.WhichOneof("result") for result in response.batches[0].results] == ["order", "error", "order"]
         assert decided == {(pb.ORDER_STATUS_NEW, 0): 2}

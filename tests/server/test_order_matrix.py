@@ -223,7 +223,7 @@ async def test_what_ends_with_its_stream(app: Running, instrument: str) -> None:
     ends = order(instrument=instrument, qty="0.01", cancel_on_disconnect=True, **market.fill({"price": "low"}))
     stream = app.orders.StreamOrders(metadata=app.admin)
     await stream.write(pb.StreamOrdersRequest(batch_id=1, commands=[pb.OrderCommand(place=ends)]))
-    placed = (await stream.read()).results[0].order
+    placed = (await stream.read()).batches[0].results[0].order
     assert placed.status == NEW
     await stream.done_writing()
     ref = pb.OrderRef(account="demo", order_id=placed.order_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -61,22 +62,32 @@ class Stream:
 
     def __init__(self, app: Running) -> None:
         self.call = app.orders.StreamOrders(metadata=app.admin)
+        self.messages = 0
+        """Responses with batches that came."""
         self._sent = 0
+        self._came: deque[pb.OrderBatchResults] = deque()
 
     async def send(self, *commands: pb.OrderCommand) -> None:
         self._sent += 1
         await self.call.write(pb.StreamOrdersRequest(batch_id=self._sent, commands=commands))
 
-    async def read(self) -> pb.StreamOrdersResponse:
+    async def message(self) -> pb.StreamOrdersResponse:
         message = await asyncio.wait_for(self.call.read(), 10)
         assert message is not grpc.aio.EOF
         return message
 
+    async def read(self) -> pb.OrderBatchResults:
+        """The answer to the next batch."""
+        if not self._came:
+            self._came.extend((await self.message()).batches)
+            self.messages += 1
+        return self._came.popleft()
+
     async def results(self, *commands: pb.OrderCommand) -> list[pb.OrderCommandResult]:
         await self.send(*commands)
-        response = await self.read()
-        assert response.batch_id == self._sent
-        return list(response.results)
+        answer = await self.read()
+        assert answer.batch_id == self._sent
+        return list(answer.results)
 
 
 async def open_ids(app: Running) -> set[str]:
@@ -150,9 +161,25 @@ async def test_batches_need_not_wait_for_each_other(app: Running) -> None:
     for batch in range(100):
         await stream.send(*[place(client_order_id=f"{batch}-{n}", qty="0.001") for n in range(5)])
     for batch in range(100):
-        response = await stream.read()
-        assert response.batch_id == batch + 1
-        assert [result.order.client_order_id for result in response.results] == [f"{batch}-{n}" for n in range(5)]
+        answer = await stream.read()
+        assert answer.batch_id == batch + 1
+        assert [result.order.client_order_id for result in answer.results] == [f"{batch}-{n}" for n in range(5)]
+    stream.call.cancel()
+
+
+async def test_batches_that_became_durable_together_are_answered_together(app: Running) -> None:
+    stream = Stream(app)
+    for batch in range(100):
+        await stream.send(*[place(client_order_id=f"{batch}-{n}", qty="0.001") for n in range(5)])
+    for _ in range(100):
+        await stream.read()
+    assert stream.messages < 60
+    for batch in range(100, 104):
+        await stream.send(*[place(client_order_id=f"{batch}-{n}", qty="0.001") for n in range(1_000)])
+    stream.messages = 0
+    for _ in range(4):
+        await stream.read()
+    assert stream.messages == 4, "what is large is not joined"
     stream.call.cancel()
 
 
@@ -204,7 +231,7 @@ async def test_a_stop_is_announced_and_cancels_what_asked_for_it(tmp_path: Path)
         stream = Stream(app)
         await stream.results(place(client_order_id="goes", cancel_on_disconnect=True))
         app.stop.set()
-        response = await stream.read()
+        response = await stream.message()
         assert response.notice.code == common_pb2.StreamNotice.CODE_GOING_AWAY
         assert (await refused(stream.call)).reason == "SHUTTING_DOWN"
     async with running(config) as app:

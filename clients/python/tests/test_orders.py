@@ -152,7 +152,8 @@ def answers(call: Call) -> Iterator[orders_pb2.StreamOrdersResponse]:
             else orders_pb2.OrderCommandResult(error=not_open())
             for command in batch.commands
         ]
-        yield orders_pb2.StreamOrdersResponse(batch_id=batch.batch_id, results=results)
+        answer = orders_pb2.OrderBatchResults(batch_id=batch.batch_id, results=results)
+        yield orders_pb2.StreamOrdersResponse(batches=[answer])
 
 
 async def test_a_stream_answers_batch_by_batch(driver: Driver, server: ScriptedServer) -> None:
@@ -179,6 +180,31 @@ async def test_a_stream_answers_batch_by_batch(driver: Driver, server: ScriptedS
     await driver.of(stream.close())
     with pytest.raises(RuntimeError, match="closed"):
         await driver.of(stream.send(requests[0]))
+
+
+async def test_one_response_may_answer_several_batches(driver: Driver, server: ScriptedServer) -> None:
+    def answers_two(call: Call) -> Iterator[orders_pb2.StreamOrdersResponse]:
+        while True:
+            batches = [next(call.request), next(call.request)]
+            yield orders_pb2.StreamOrdersResponse(
+                batches=[
+                    orders_pb2.OrderBatchResults(
+                        batch_id=batch.batch_id,
+                        results=[orders_pb2.OrderCommandResult(order=resting(each.place)) for each in batch.commands],
+                    )
+                    for batch in batches
+                ]
+            )
+
+    server.on("StreamOrders", answers_two)
+    stream = driver.client.stream_orders()
+    for n in range(4):
+        await driver.of(stream.send(OrderRequest(BOOK, "BUY", n + 1, 5)))
+    for n in range(4):
+        assert stream.unanswered == 4 - n
+        (order,) = await driver.of(stream.receive())
+        assert order.qty == n + 1
+    await driver.of(stream.close())
 
 
 async def test_a_stream_that_breaks_says_why_and_is_over(driver: Driver, server: ScriptedServer) -> None:

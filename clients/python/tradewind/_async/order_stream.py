@@ -34,6 +34,8 @@ class AsyncOrderStream:
         self._account = account
         self._batches: Queue[orders_pb2.StreamOrdersRequest | None] = Queue()
         self._unanswered: deque[int] = deque()
+        self._answered: deque[orders_pb2.OrderBatchResults] = deque()
+        """What came with the last response and was not received yet."""
         self._last_id = 0
         self._closed = False
         self._call = open_call(self._requests())
@@ -66,9 +68,10 @@ class AsyncOrderStream:
         """The results of the oldest batch that is unanswered, one a command."""
         if not self._unanswered:
             raise RuntimeError("no batch is unanswered: send one first")
-        response = await self._read()
+        while not self._answered:
+            self._answered.extend((await self._read()).batches)
         self._unanswered.popleft()
-        return [_result(result) for result in response.results]
+        return [_result(result) for result in self._answered.popleft().results]
 
     async def close(self) -> None:
         """End the stream. What was sent is carried out; what was not received is not waited for."""
