@@ -1,12 +1,14 @@
-# The events of the running batch of commands, in one growing buffer that is handed to Python as bytes.
+# The events of the running batch of commands: written once, into the bytes object that Python gets.
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.model cimport command_t, event_t
 from fastpath.orders cimport order_record_t
 
 cdef struct event_buffer_t:
-    event_t* items
+    PyObject* memory             # the bytes object of the running batch
+    event_t* items               # its contents
     size_t   count
     size_t   capacity
     bint     out_of_memory       # sticky: an event was lost, the state must not be used any more
@@ -16,12 +18,14 @@ cdef struct event_buffer_t:
     size_t   first_of_command
     uint64_t seq                 # of the last event ever
 
-cdef bint events_init(event_buffer_t* events) noexcept nogil         # False: out of memory
-cdef void events_close(event_buffer_t* events) noexcept nogil
+cdef bint events_begin_batch(event_buffer_t* events, size_t commands) noexcept     # False: out of memory
+cdef bytes events_end_batch(event_buffer_t* events)                                # the events; MemoryError if one was lost
+
 cdef event_t* events_next(event_buffer_t* events, uint8_t kind) noexcept nogil    # zeroed, stamped, never NULL
 
 # An event of `kind` that shows the order as it stands.
 cdef event_t* events_order(event_buffer_t* events, uint8_t kind, const order_record_t* order) noexcept nogil
+# All of an event record, but for the header that says which event it is.
 cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
 
 # The command changed nothing and `reason` says why.

@@ -1,7 +1,8 @@
 """The buffer of events and the records written into it. Described in events.pxd."""
 
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from fastpath.model cimport (
@@ -13,41 +14,77 @@ from fastpath.model cimport (
     event_t,
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_leaves_qty, order_record_t, total_qty
+from fastpath.pool cimport unlikely
+
+cdef extern from "Python.h":
+    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char*, Py_ssize_t)    # NULL: MemoryError
+    int resize_bytes "_PyBytes_Resize"(PyObject**, Py_ssize_t) except -1        # it is gone then
+    char* bytes_data "PyBytes_AS_STRING"(PyObject*) nogil
+    void PyErr_Clear()
 
 cdef enum:
-    FIRST_CAPACITY = 4096
+    EVENTS_A_COMMAND = 4          # that there is room for at once; a guess
 
 
-cdef bint events_init(event_buffer_t* events) noexcept nogil:
-    memset(events, 0, sizeof(event_buffer_t))
-    events.capacity = FIRST_CAPACITY
-    events.items = <event_t*>malloc(FIRST_CAPACITY * sizeof(event_t))
-    return events.items != NULL
+cdef bint events_begin_batch(event_buffer_t* events, size_t commands) noexcept:
+    events.count = events.capacity = 0
+    return make_room(events, max(1, EVENTS_A_COMMAND * commands))
 
 
-cdef void events_close(event_buffer_t* events) noexcept nogil:
-    free(events.items)
+cdef bytes events_end_batch(event_buffer_t* events):
+    cdef PyObject* memory = events.memory
+    cdef bytes batch
+    events.memory = NULL
     events.items = NULL
+    if events.out_of_memory:
+        Py_DECREF(<object>memory)
+        raise MemoryError("no memory for the events of these commands; this state is incomplete, rebuild it")
+    resize_bytes(&memory, events.count * sizeof(event_t))
+    batch = <bytes>memory
+    Py_DECREF(batch)                    # the reference that was ours
+    return batch
 
 
-cdef event_t* events_next(event_buffer_t* events, uint8_t kind) noexcept nogil:
+cdef bint make_room(event_buffer_t* events, size_t capacity) noexcept:
+    """Go on in a new bytes object, with what there is copied. False: out of memory, all as it was."""
+    cdef PyObject* before = events.memory
+    cdef PyObject* memory = new_bytes(NULL, capacity * sizeof(event_t))
+    if memory == NULL:
+        PyErr_Clear()
+        return False
+    if events.count > 0:
+        memcpy(bytes_data(memory), events.items, events.count * sizeof(event_t))
+        Py_DECREF(<object>before)
+    events.memory = memory
+    events.items = <event_t*>bytes_data(memory)
+    events.capacity = capacity
+    return True
+
+
+cdef bint grow(event_buffer_t* events) noexcept nogil:
+    with gil:
+        return make_room(events, 2 * events.capacity)
+
+
+cdef inline event_t* stamped(event_buffer_t* events, uint8_t kind) noexcept nogil:
+    """The next event: nothing is written yet but which it is."""
     cdef event_t* event = &events.scratch
-    cdef event_t* grown
-    if events.count == events.capacity:
-        grown = <event_t*>realloc(events.items, 2 * events.capacity * sizeof(event_t))
-        if grown == NULL:
-            events.out_of_memory = True
-            return event
-        events.items = grown
-        events.capacity *= 2
-    event = &events.items[events.count]
-    events.count += 1
-    events.seq += 1
-    memset(event, 0, sizeof(event_t))
+    if unlikely(events.count == events.capacity) and not grow(events):
+        events.out_of_memory = True
+    else:
+        event = &events.items[events.count]
+        events.count += 1
+        events.seq += 1
     event.event_seq = events.seq
     event.command_seq = events.command.seq
     event.ts_ns = events.command.ts_ns
     event.kind = kind
+    return event
+
+
+cdef event_t* events_next(event_buffer_t* events, uint8_t kind) noexcept nogil:
+    cdef event_t* event = stamped(events, kind)
+    memset(&event.side, 0, sizeof(event_t) - (<size_t>&event.side - <size_t>event))
     return event
 
 
@@ -63,23 +100,33 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.qty = total_qty(order)
     event.cum_qty = order.cum_qty
     event.leaves_qty = order_leaves_qty(order)
+    event.last_price = 0
+    event.last_qty = 0
+    event.counter_order_id = 0
+    event.trade_id = 0
+    event.fee = 0
     event.cum_notional = order.cum_notional
     event.status = order.status
+    event.liquidity = 0
     event.reject_reason = order.reject_reason
     event.cancel_reason = order.cancel_reason
+    event.asset = order.trigger_source | <uint32_t>order.trailing_unit << 8
+    event.total = order.cum_fee
+    event.reserved_amount = order.trailing_offset
+    event.delta = order.placed_ns
+    event.position_qty = 0
+    event.position_cost = 0
+    event.realized_pnl = 0
     event.trigger_price = order.trigger_price
     event.display_qty = order.display_qty
     event.expire_ns = order.expire_ns
     event.link_id = order.link_id
-    event.asset = order.trigger_source | <uint32_t>order.trailing_unit << 8
-    event.reserved_amount = order.trailing_offset
-    event.total = order.cum_fee
-    event.delta = order.placed_ns
     memcpy(event.client_order_id, order.client_order_id, CLIENT_ORDER_ID_SIZE)
+    event.last_of_command = 0
 
 
 cdef event_t* events_order(event_buffer_t* events, uint8_t kind, const order_record_t* order) noexcept nogil:
-    cdef event_t* event = events_next(events, kind)
+    cdef event_t* event = stamped(events, kind)
     show_order(event, order)
     return event
 

@@ -13,7 +13,14 @@ from fastpath.amend cimport amend
 from fastpath.audit cimport audit, unbalanced_assets
 from fastpath.book cimport book_depth, depth_t
 from fastpath.definitions cimport define_account, define_asset, define_instrument, set_trading_status
-from fastpath.events cimport events_begin_command, events_end_command, events_reject_command, show_order
+from fastpath.events cimport (
+    events_begin_batch,
+    events_begin_command,
+    events_end_batch,
+    events_end_command,
+    events_reject_command,
+    show_order,
+)
 from fastpath.followup cimport follow_up
 from fastpath.funding cimport adjust_balance
 from fastpath.heap cimport heap_t
@@ -151,7 +158,7 @@ cdef class Exchange:
         """Apply n*192 bytes of command records; returns m*256 bytes of event records, in order.
 
         ValueError, before anything happened, for a length that is no multiple of 192 or a seq that does not increase.
-        MemoryError if memory ran out on the way: the state is incomplete then and answers nothing any more.
+        MemoryError if memory ran out: on the way, the state is incomplete then and answers nothing any more.
         """
         cdef size_t size = <size_t>commands.shape[0]
         cdef size_t count = size // sizeof(command_t)
@@ -161,7 +168,8 @@ cdef class Exchange:
         if size % sizeof(command_t) != 0:
             raise ValueError(f"commands are records of {sizeof(command_t)} bytes; got {size} bytes")
         self.check_sequence(first, count)
-        self.state.events.count = 0
+        if not events_begin_batch(&self.state.events, count):
+            raise MemoryError("no memory for the events of these commands; none of them was carried out")
         self.busy = True
         with nogil:
             for i in range(count):
@@ -171,9 +179,7 @@ cdef class Exchange:
                     prefetch_links(self.state, &first[i + FETCH_LINKS_AHEAD])
                 apply_command(self.state, &first[i])
         self.busy = False
-        if self.state.events.out_of_memory:
-            raise MemoryError("no memory for the events of these commands; this state is incomplete, rebuild it")
-        return PyBytes_FromStringAndSize(<char*>self.state.events.items, self.state.events.count * sizeof(event_t))
+        return events_end_batch(&self.state.events)
 
     def save(self) -> bytes:
         """All trading state, as `load` takes it. It belongs to this version's formats: keep it beside a journal."""
@@ -313,9 +319,9 @@ cdef class Exchange:
     cdef bytes show(self, uint32_t number):
         cdef event_t event
         cdef const order_record_t* order = &self.state.orders.records[number]
-        memset(&event, 0, sizeof(event))
-        show_order(&event, order)
+        event.event_seq = event.command_seq = event.kind = 0
         event.ts_ns = order.changed_ns
+        show_order(&event, order)
         return PyBytes_FromStringAndSize(<char*>&event, sizeof(event))
 
     def order(self, uint64_t order_id) -> bytes | None:

@@ -6,7 +6,6 @@ from libc.stdlib cimport calloc, free
 from fastpath.adjustments cimport adjustments_close, adjustments_hash, adjustments_init
 from fastpath.arith cimport mix
 from fastpath.book cimport book_free, book_hash
-from fastpath.events cimport events_close, events_init
 from fastpath.heap cimport heap_close
 from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
 from fastpath.links cimport links_close, links_hash, links_init
@@ -49,8 +48,7 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
             or not adjustments_init(&state.adjustments, MAX_ADJUSTMENTS)
             or not links_init(&state.links, bounds.max_orders, bounds.max_open_orders)
             or not orders_init(&state.orders, bounds.max_orders, bounds.max_accounts)
-            or not sink_init(&state.sink, SINK_CAPACITY)
-            or not events_init(&state.events)):
+            or not sink_init(&state.sink, SINK_CAPACITY)):
         state_free(state)
         return NULL
     return state
@@ -80,7 +78,6 @@ cdef void state_free(state_t* state) noexcept nogil:
     memory_release(state.waiting_places, places_size(&state.bounds))
     free(state.touched.items)
     free(state.deadman_ns)
-    events_close(&state.events)
     free(state.assets)
     free(state.instruments)
     free(state.accounts)
