@@ -53,6 +53,13 @@ cdef extern from *:
         unsigned __int128 folded = (unsigned __int128)(hash ^ word ^ 0xE7037ED1A0B428DBull) * 0x9E3779B97F4A7C15ull;
         return (uint64_t)folded ^ (uint64_t)(folded >> 64);
     }
+
+    /* Two words at once: the steps of two pairs do not wait for one another. For tables in memory, not for what is kept. */
+    static inline uint64_t tw_mix_pair(uint64_t a, uint64_t b) {
+        unsigned __int128 folded =
+            (unsigned __int128)(a ^ 0xE7037ED1A0B428DBull) * (b ^ 0x8EBC6AF09C88C6E3ull);
+        return (uint64_t)folded ^ (uint64_t)(folded >> 64);
+    }
     """
     const int64_t MAX_MONEY "TW_MAX_MONEY"
     bint product "tw_product"(int64_t a, int64_t b, int64_t c, int64_t* out) noexcept nogil
@@ -60,3 +67,4 @@ cdef extern from *:
     int64_t fee_of "tw_fee"(int64_t notional, int64_t rate_ppm, int32_t* carry) noexcept nogil
     int64_t saturating_add "tw_saturating_add"(int64_t a, int64_t b) noexcept nogil
     uint64_t mix "tw_mix"(uint64_t hash, uint64_t word) noexcept nogil
+    uint64_t mix_pair "tw_mix_pair"(uint64_t a, uint64_t b) noexcept nogil

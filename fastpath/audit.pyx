@@ -11,6 +11,7 @@ from fastpath.model cimport money_t
 from fastpath.orders cimport (
     WAIT_NONE,
     WAIT_TRANSIT,
+    client_order_id_hash,
     order_is_open,
     order_record_t,
     orders_find,
@@ -60,11 +61,16 @@ cdef const char* audit_balances(const state_t* state, money_t* sums) noexcept no
     return NULL
 
 
+cdef inline uint32_t find_by_client_id(const state_t* state, const order_record_t* order) noexcept nogil:
+    return orders_find_client(&state.orders, order.account, order.client_order_id,
+                              client_order_id_hash(order.account, order.client_order_id))
+
+
 cdef const char* audit_order(const state_t* state, uint32_t number) noexcept nogil:
     cdef const order_record_t* order = &state.orders.records[number]
     if orders_find(&state.orders, order.order_id) != number:
         return b"an order is not found by its order_id"
-    if orders_find_client(&state.orders, order.account, order.client_order_id) != number:
+    if find_by_client_id(state, order) != number:
         return b"an order is not found by its client_order_id"
     if not 0 <= order.cum_qty <= order.qty and order.status != 5:
         return b"an order's cum_qty is not within its qty"

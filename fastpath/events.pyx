@@ -24,6 +24,7 @@ cdef extern from "Python.h":
 
 cdef enum:
     EVENTS_A_COMMAND = 4          # that there is room for at once; a guess
+    PIECE = 32                    # bytes; the head of an event is one
 
 
 cdef bint events_begin_batch(event_buffer_t* events, size_t commands) noexcept:
@@ -84,7 +85,11 @@ cdef inline event_t* stamped(event_buffer_t* events, uint8_t kind) noexcept nogi
 
 cdef event_t* events_next(event_buffer_t* events, uint8_t kind) noexcept nogil:
     cdef event_t* event = stamped(events, kind)
-    memset(&event.side, 0, sizeof(event_t) - (<size_t>&event.side - <size_t>event))
+    cdef size_t piece
+    event.side = event.order_type = event.time_in_force = 0
+    event.flags = 0
+    for piece in range(1, sizeof(event_t) // PIECE):        # pieces of a size for which the compiler emits plain stores
+        memset(<char*>event + piece * PIECE, 0, PIECE)
     return event
 
 

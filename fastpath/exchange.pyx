@@ -53,14 +53,19 @@ from fastpath.model cimport (
     event_t,
     instrument_def_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, order_record_t, orders_find, orders_find_client
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_record_t, orders_find, orders_find_client
 from fastpath.paper cimport mirror_command
+from fastpath.plain_orders cimport place_plain
 from fastpath.prefetch cimport (
     FETCH_CELLS_AHEAD,
+    FETCH_COMMANDS_AHEAD,
     FETCH_LINKS_AHEAD,
+    FETCH_NEIGHBORS_AHEAD,
     FETCH_ROWS_AHEAD,
     prefetch_cells,
+    prefetch_command,
     prefetch_links,
+    prefetch_neighbors,
     prefetch_rows,
 )
 from fastpath.settlement cimport flush_ledger
@@ -80,7 +85,8 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
     events_begin_command(&state.events, command)
     state.last_seq = command.seq
     if command.kind == COMMAND_PLACE:
-        place(state, command)
+        if not place_plain(state, command):
+            place(state, command)
     elif command.kind == COMMAND_CANCEL:
         cancel(state, command)
     elif command.kind == COMMAND_AMEND:
@@ -112,6 +118,20 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
     follow_up(state)
     flush_ledger(state)
     events_end_command(&state.events)
+
+
+cdef inline void look_ahead(const state_t* state, const command_t* command, size_t left) noexcept nogil:
+    """Ask for what the commands behind this one will need; `left`: how many there are."""
+    if left >= FETCH_COMMANDS_AHEAD:
+        prefetch_command(command + FETCH_COMMANDS_AHEAD)
+    if left >= FETCH_CELLS_AHEAD:
+        prefetch_cells(state, command + FETCH_CELLS_AHEAD)
+    if left >= FETCH_ROWS_AHEAD:
+        prefetch_rows(state, command + FETCH_ROWS_AHEAD)
+    if left >= FETCH_LINKS_AHEAD:
+        prefetch_links(state, command + FETCH_LINKS_AHEAD)
+    if left >= FETCH_NEIGHBORS_AHEAD:
+        prefetch_neighbors(state, command + FETCH_NEIGHBORS_AHEAD)
 
 
 cdef class Exchange:
@@ -173,10 +193,7 @@ cdef class Exchange:
         self.busy = True
         with nogil:
             for i in range(count):
-                if i + FETCH_CELLS_AHEAD < count:
-                    prefetch_cells(self.state, &first[i + FETCH_CELLS_AHEAD])
-                    prefetch_rows(self.state, &first[i + FETCH_ROWS_AHEAD])
-                    prefetch_links(self.state, &first[i + FETCH_LINKS_AHEAD])
+                look_ahead(self.state, &first[i], count - 1 - i)
                 apply_command(self.state, &first[i])
         self.busy = False
         return events_end_batch(&self.state.events)
@@ -338,7 +355,8 @@ cdef class Exchange:
             return None
         memset(padded, 0, sizeof(padded))
         memcpy(padded, <const char*>client_order_id, len(client_order_id))
-        cdef uint32_t number = orders_find_client(&self.state.orders, account, padded)
+        cdef uint32_t number = orders_find_client(&self.state.orders, account, padded,
+                                                   client_order_id_hash(account, padded))
         return None if number == NO_ROW else self.show(number)
 
     def open_orders(self, uint32_t account=0, uint32_t instrument=0) -> bytes:

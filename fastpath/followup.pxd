@@ -2,4 +2,9 @@
 
 from fastpath.state cimport state_t
 
-cdef void follow_up(state_t* state) noexcept nogil
+cdef void follow_changes(state_t* state) noexcept nogil
+
+
+cdef inline void follow_up(state_t* state) noexcept nogil:
+    if state.links.changed_count | state.ledger.touched_position_count | state.touched.count:
+        follow_changes(state)

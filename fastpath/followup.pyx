@@ -45,7 +45,7 @@ from fastpath.trading cimport call_back, shrink, trigger, withdraw
 from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
 
 
-cdef void follow_up(state_t* state) noexcept nogil:
+cdef void follow_changes(state_t* state) noexcept nogil:
     cdef uint32_t budget = MAX_TRIGGERS_PER_COMMAND
     cdef uint32_t positions = 0
     cdef uint32_t number

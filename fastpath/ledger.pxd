@@ -83,6 +83,10 @@ cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil
 cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil
 
 
+cdef inline uint32_t balance_hash(uint32_t account, uint32_t asset) noexcept nogil:
+    return <uint32_t>mix(0, <uint64_t>account << 32 | asset)
+
+
 cdef inline uint32_t position_hash(uint32_t account, uint32_t instrument) noexcept nogil:
     return <uint32_t>mix(0, <uint64_t>account << 32 | instrument)
 

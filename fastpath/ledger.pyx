@@ -39,10 +39,6 @@ cdef void ledger_close(ledger_t* ledger) noexcept nogil:
     memset(ledger, 0, sizeof(ledger_t))
 
 
-cdef inline uint32_t balance_hash(uint32_t account, uint32_t asset) noexcept nogil:
-    return <uint32_t>mix(0, <uint64_t>account << 32 | asset)
-
-
 cdef inline account_rows_t* account_rows(const ledger_t* ledger, uint32_t account) noexcept nogil:
     return &ledger.first_rows[ledger.max_accounts + 1 if account == FEE_ACCOUNT else account]
 

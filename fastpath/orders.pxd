@@ -5,7 +5,9 @@
 # pool, whose id field leads back here (the record number). Open orders form a chain per account in order of acceptance.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
+from fastpath.arith cimport mix, mix_pair
 from fastpath.index cimport NO_ROW, index_t
 from fastpath.model cimport (
     ORDER_STATUS_NEW,
@@ -22,6 +24,7 @@ from fastpath.model cimport (
     qty_t,
     ts_t,
 )
+from fastpath.order_ids cimport order_ids_find, order_ids_t
 
 cdef enum:
     CLIENT_ORDER_ID_SIZE = 36
@@ -93,7 +96,7 @@ cdef struct open_chain_t:
 cdef struct order_store_t:
     order_record_t* records
     open_chain_t* open_chains     # by account
-    index_t by_order_id
+    order_ids_t ids               # from order ids to records
     index_t by_client_order_id
     uint32_t count
     uint32_t open_count
@@ -102,16 +105,13 @@ cdef struct order_store_t:
 cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil
 cdef void orders_close(order_store_t* orders) noexcept nogil
 
-cdef uint32_t order_id_hash(uint64_t order_id) noexcept nogil
-cdef uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil
-
-# Record number, or NO_ROW.
-cdef uint32_t orders_find(const order_store_t* orders, uint64_t order_id) noexcept nogil
-cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account,
-                                 const char* client_order_id) noexcept nogil
+# Record number, or NO_ROW. `client_hash`: client_order_id_hash() of the two.
+cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account, const char* client_order_id,
+                                 uint32_t client_hash) noexcept nogil
 
 # A new record filled from a PLACE command, status NEW, not yet open. NO_ROW: the bound or the memory is reached.
-cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest) noexcept nogil
+cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest,
+                            uint32_t client_hash) noexcept nogil
 
 # An order joins or leaves its account's chain of open orders.
 cdef void orders_open(order_store_t* orders, uint32_t number) noexcept nogil
@@ -122,6 +122,19 @@ cdef bint orders_reindex(order_store_t* orders) noexcept nogil
 
 cdef uint64_t body_digest(const command_t* command) noexcept nogil
 cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil
+
+
+cdef inline uint32_t orders_find(const order_store_t* orders, uint64_t order_id) noexcept nogil:
+    """Record number, or NO_ROW."""
+    return order_ids_find(&orders.ids, order_id)
+
+
+cdef inline uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil:
+    cdef uint64_t words[5]
+    words[4] = account
+    memcpy(words, client_order_id, 32)
+    memcpy(<char*>words + 36, client_order_id + 32, 4)      # the upper half of the account's word
+    return <uint32_t>mix(mix_pair(words[0], words[1]) + mix_pair(words[2], words[3]), words[4])
 
 
 cdef inline bint is_conditional(const order_record_t* order) noexcept nogil:

@@ -8,6 +8,7 @@ from fastpath.arith cimport mix
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
 from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport ORDER_STATUS_NEW, command_t
+from fastpath.order_ids cimport order_ids_append, order_ids_free, order_ids_init, order_ids_reserve
 
 
 cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil:
@@ -17,7 +18,7 @@ cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_a
     orders.records = <order_record_t*>memory_reserve(max_orders * sizeof(order_record_t))
     orders.open_chains = <open_chain_t*>malloc(chains_size)
     if (orders.records == NULL or orders.open_chains == NULL
-            or not index_init(&orders.by_order_id) or not index_init(&orders.by_client_order_id)):
+            or not order_ids_init(&orders.ids) or not index_init(&orders.by_client_order_id)):
         return False
     memset(orders.open_chains, 0xFF, chains_size)           # NO_ROW everywhere
     return True
@@ -26,43 +27,18 @@ cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_a
 cdef void orders_close(order_store_t* orders) noexcept nogil:
     memory_release(orders.records, orders.max_orders * sizeof(order_record_t))
     free(orders.open_chains)
-    index_free(&orders.by_order_id)
+    order_ids_free(&orders.ids)
     index_free(&orders.by_client_order_id)
     memset(orders, 0, sizeof(order_store_t))
 
 
-cdef uint32_t order_id_hash(uint64_t order_id) noexcept nogil:
-    return <uint32_t>mix(0, order_id)
-
-
-cdef uint32_t client_order_id_hash(uint32_t account, const char* client_order_id) noexcept nogil:
-    cdef uint64_t words[5]
-    cdef uint64_t h
-    words[4] = account
-    memcpy(words, client_order_id, 32)
-    memcpy(<char*>words + 36, client_order_id + 32, 4)      # the upper half of the account's word
-    h = mix(mix(mix(0, words[0]), words[1]), words[2])
-    return <uint32_t>mix(mix(h, words[3]), words[4])
-
-
-cdef uint32_t orders_find(const order_store_t* orders, uint64_t order_id) noexcept nogil:
-    cdef uint32_t hash = order_id_hash(order_id)
-    cdef uint32_t cursor = index_start(&orders.by_order_id, hash)
-    cdef uint32_t number
-    while True:
-        number = index_next(&orders.by_order_id, hash, &cursor)
-        if number == NO_ROW or orders.records[number].order_id == order_id:
-            return number
-
-
-cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account,
-                                 const char* client_order_id) noexcept nogil:
-    cdef uint32_t hash = client_order_id_hash(account, client_order_id)
-    cdef uint32_t cursor = index_start(&orders.by_client_order_id, hash)
+cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account, const char* client_order_id,
+                                 uint32_t client_hash) noexcept nogil:
+    cdef uint32_t cursor = index_start(&orders.by_client_order_id, client_hash)
     cdef const order_record_t* order
     cdef uint32_t number
     while True:
-        number = index_next(&orders.by_client_order_id, hash, &cursor)
+        number = index_next(&orders.by_client_order_id, client_hash, &cursor)
         if number == NO_ROW:
             return NO_ROW
         order = &orders.records[number]
@@ -71,10 +47,11 @@ cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account,
             return number
 
 
-cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest) noexcept nogil:
+cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest,
+                            uint32_t client_hash) noexcept nogil:
     cdef uint32_t number = orders.count
     cdef order_record_t* order
-    if (number == orders.max_orders or not index_reserve(&orders.by_order_id)
+    if (number == orders.max_orders or not order_ids_reserve(&orders.ids)
             or not index_reserve(&orders.by_client_order_id)):
         return NO_ROW
     orders.count += 1
@@ -106,8 +83,8 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
     order.session = command.session
     order.body_digest = body_digest
     order.group = NO_ROW
-    index_insert(&orders.by_order_id, order_id_hash(order.order_id), number)
-    index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
+    order_ids_append(&orders.ids, order.order_id)
+    index_insert(&orders.by_client_order_id, client_hash, number)
     return number
 
 
@@ -144,9 +121,9 @@ cdef bint orders_reindex(order_store_t* orders) noexcept nogil:
     orders.open_count = 0
     for number in range(orders.count):
         order = &orders.records[number]
-        if not index_reserve(&orders.by_order_id) or not index_reserve(&orders.by_client_order_id):
+        if not order_ids_reserve(&orders.ids) or not index_reserve(&orders.by_client_order_id):
             return False
-        index_insert(&orders.by_order_id, order_id_hash(order.order_id), number)
+        order_ids_append(&orders.ids, order.order_id)
         index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
         if not order_is_open(order):
             continue

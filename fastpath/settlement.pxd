@@ -36,19 +36,25 @@ cdef inline money_t notional_of(const instrument_t* instrument, price_t price, q
     return price * qty * instrument.definition.quote_per_tick_lot
 
 
-cdef inline money_t required_amount(const instrument_t* instrument, const order_record_t* order,
-                                    price_t price, qty_t leaves) noexcept nogil:
+cdef inline money_t required_for(const instrument_t* instrument, uint8_t side, price_t price, qty_t leaves,
+                                 int32_t worst_fee_ppm, int32_t fee_carry) noexcept nogil:
     """What must be free, or reserved, for so many lots at a price no better than this.
 
     A buyer: the notional and the higher of its fees; since fees carry their rounding (arith.fee_of), every fill costs at
     most what it takes off this amount. A seller: the lots.
     """
-    cdef int32_t fee_carry = order.fee_carry
     cdef money_t notional
-    if order.side != SIDE_BUY:
+    if side != SIDE_BUY:
         return leaves * instrument.definition.base_per_lot
     notional = notional_of(instrument, price, leaves)
-    return notional + fee_of(notional, max(order.maker_fee_ppm, order.taker_fee_ppm), &fee_carry)
+    return notional + fee_of(notional, worst_fee_ppm, &fee_carry)
+
+
+cdef inline money_t required_amount(const instrument_t* instrument, const order_record_t* order,
+                                    price_t price, qty_t leaves) noexcept nogil:
+    """required_for() what is left of an order, at the rates of its acceptance."""
+    return required_for(instrument, order.side, price, leaves, max(order.maker_fee_ppm, order.taker_fee_ppm),
+                        order.fee_carry)
 
 
 cdef inline money_t held_amount(const instrument_t* instrument, const order_record_t* order) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.arith cimport fee_of, saturating_add
 from fastpath.events cimport events_next, events_order
-from fastpath.heap cimport heap_holds, heap_push, heap_remove
+from fastpath.heap cimport heap_push, heap_remove
 from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t
 from fastpath.links cimport links_changed
 from fastpath.model cimport (
@@ -40,7 +40,7 @@ cdef void unlist(state_t* state, uint32_t number) noexcept nogil:
     orders_leave(&state.orders, number)
     if order.flags & ORDER_FLAG_REDUCE_ONLY:
         state.ledger.positions[order.position_row].reducing_orders -= 1
-    if heap_holds(state.expiry_places, order.slot):
+    if order.expire_ns != 0:
         heap_remove(&state.expiries, state.expiry_places, order.slot)
     order.slot = NIL
 

@@ -2,12 +2,15 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.matching cimport match_t
+from fastpath.matching cimport match_t, taker_t
 from fastpath.model cimport command_t, qty_t
 from fastpath.state cimport instrument_t, state_t
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil
 cdef void cancel(state_t* state, const command_t* command) noexcept nogil
+
+# A stored order that may come in, shaped for the book but for its slot: it waits, trades, rests, or is refused for want of room.
+cdef void enter_admitted(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil
 
 # A waiting order's time has come: it arrives at the market, or is canceled if it may not. It is in no trigger heap any more.
 cdef void trigger(state_t* state, uint32_t number) noexcept nogil

@@ -69,6 +69,7 @@ from fastpath.orders cimport (
     WAIT_PARENT,
     WAIT_TRANSIT,
     body_digest,
+    client_order_id_hash,
     first_wait,
     has_begun,
     order_is_open,
@@ -89,7 +90,7 @@ from fastpath.triggers cimport can_wait, start_waiting, stop_waiting
 cdef void place(state_t* state, const command_t* command) noexcept nogil:
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     cdef uint64_t digest
-    cdef uint32_t number
+    cdef uint32_t client_hash, number
     if command.client_order_id[0] == 0:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
@@ -100,7 +101,8 @@ cdef void place(state_t* state, const command_t* command) noexcept nogil:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
     digest = body_digest(command)
-    number = orders_find_client(&state.orders, command.account, command.client_order_id)
+    client_hash = client_order_id_hash(command.account, command.client_order_id)
+    number = orders_find_client(&state.orders, command.account, command.client_order_id, client_hash)
     if number != NO_ROW:
         if state.orders.records[number].body_digest == digest:
             events_order(&state.events, EVENT_ORDER_REPLAYED, &state.orders.records[number])
@@ -108,7 +110,7 @@ cdef void place(state_t* state, const command_t* command) noexcept nogil:
             events_reject_command(&state.events, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT)
             refuse_group(state, command.account, command.link_id)
         return
-    number = store(state, instrument, command, digest)
+    number = store(state, instrument, command, digest, client_hash)
     if number == NO_ROW:
         events_reject_command(&state.events, REJECT_REASON_CAPACITY)
         refuse_group(state, command.account, command.link_id)
@@ -116,15 +118,15 @@ cdef void place(state_t* state, const command_t* command) noexcept nogil:
     enter(state, instrument, number)
 
 
-cdef uint32_t store(state_t* state, const instrument_t* instrument, const command_t* command,
-                    uint64_t digest) noexcept nogil:
+cdef uint32_t store(state_t* state, const instrument_t* instrument, const command_t* command, uint64_t digest,
+                    uint32_t client_hash) noexcept nogil:
     """The order's record, with all the ledger rows it will ever need. NO_ROW: a bound is reached."""
     cdef uint32_t position_row = ledger_position(&state.ledger, command.account, command.instrument,
                                                  instrument.definition.base_asset, instrument.definition.quote_asset)
     cdef uint32_t number
     if position_row == NO_ROW:
         return NO_ROW
-    number = orders_append(&state.orders, command, digest)
+    number = orders_append(&state.orders, command, digest, client_hash)
     if number != NO_ROW:
         state.orders.records[number].position_row = position_row
         state.orders.records[number].waiting = first_wait(&state.orders.records[number])
@@ -140,27 +142,39 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     """A stored order arrives: it waits, trades, rests, or is refused."""
     cdef order_record_t* order = &state.orders.records[number]
     cdef taker_t taker
-    cdef match_t result
     cdef uint8_t reason = links_check(&state.links, &state.orders, order, state.events.command.link_size)
     if reason == 0:
         reason = admit(state, instrument, order, &taker)
-    if reason == 0:
-        taker.slot = pool_take(state.pool)
-        reason = find_room(state, instrument, order, taker.slot)
-        if reason == 0 and state.events.command.link_size > 0 and order.waiting != WAIT_PARENT:
-            reason = hold(state, instrument, order, &taker)
-        elif reason == 0 and order.waiting == WAIT_NONE and travel_ns(instrument) > 0:
-            order.waiting = WAIT_TRANSIT
-        if reason == 0 and order.waiting == WAIT_NONE:
-            reason = trade(state, instrument, number, &taker, &result)
-        if reason != 0 and taker.slot != NIL:
-            pool_give(state.pool, taker.slot)
     if reason != 0:
-        order.waiting = WAIT_NONE
-        order.status = ORDER_STATUS_REJECTED
-        order.reject_reason = reason
-        events_order(&state.events, EVENT_ORDER_REJECTED, order)
-        refuse_group(state, order.account, order.link_id)
+        refuse(state, order, reason)
+        return
+    enter_admitted(state, instrument, number, &taker)
+
+
+cdef void refuse(state_t* state, order_record_t* order, uint8_t reason) noexcept nogil:
+    order.waiting = WAIT_NONE
+    order.status = ORDER_STATUS_REJECTED
+    order.reject_reason = reason
+    events_order(&state.events, EVENT_ORDER_REJECTED, order)
+    refuse_group(state, order.account, order.link_id)
+
+
+cdef void enter_admitted(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef match_t result
+    cdef uint8_t reason
+    taker.slot = pool_take(state.pool)
+    reason = find_room(state, instrument, order, taker.slot)
+    if reason == 0 and state.events.command.link_size > 0 and order.waiting != WAIT_PARENT:
+        reason = hold(state, instrument, order, taker)
+    elif reason == 0 and order.waiting == WAIT_NONE and travel_ns(instrument) > 0:
+        order.waiting = WAIT_TRANSIT
+    if reason == 0 and order.waiting == WAIT_NONE:
+        reason = trade(state, instrument, number, taker, &result)
+    if reason != 0:
+        if taker.slot != NIL:
+            pool_give(state.pool, taker.slot)
+        refuse(state, order, reason)
         return
     links_join(&state.links, &state.orders, number, state.events.command.link_size)
     if order.waiting == WAIT_PARENT:
@@ -377,7 +391,8 @@ cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcep
         if number != NO_ROW and command.account != 0 and state.orders.records[number].account != command.account:
             return NO_ROW
         return number
-    return orders_find_client(&state.orders, command.account, command.client_order_id)
+    return orders_find_client(&state.orders, command.account, command.client_order_id,
+                              client_order_id_hash(command.account, command.client_order_id))
 
 
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:

@@ -49,6 +49,27 @@ def journal(commands: int, seed: int) -> bytes:
     return pair.journal
 
 
+def test_orders_are_found_by_id_whatever_gaps_lie_between_the_ids() -> None:
+    rng = random.Random(5)
+    desk = Desk()
+    placed: list[int] = []
+    for number in range(5_000):
+        desk.seq += rng.choice((0, 0, 0, 1, 7, 62, 63, 64, 65, 1 << 20, 1 << 40))
+        desk.place(f"order-{number}", account=rng.choice((1, 2)), price=rng.randint(1, 50), qty=rng.choice((0, 1)))
+        placed.append(desk.seq)
+    known = set(placed)
+    loaded = Exchange(**BOUNDS)
+    loaded.load(desk.exchange.save())
+    for exchange in (desk.exchange, loaded):
+        for order_id in placed:
+            record = exchange.order(order_id)
+            assert record is not None
+            assert decode_events(record)[0].order_id == order_id
+            near = order_id + rng.choice((-65, -64, -1, 1, 63, 64))
+            assert (exchange.order(near) is None) == (near not in known)
+        assert exchange.order(0) is exchange.order(2**64 - 1) is None
+
+
 def test_one_batch_or_many_and_again_lead_to_the_same_events_and_state() -> None:
     commands = journal(600, seed=77)
     whole = Exchange(**BOUNDS)
