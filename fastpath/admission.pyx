@@ -67,7 +67,6 @@ from fastpath.model cimport (
     TRAILING_UNIT_TICKS,
     TRIGGER_SOURCE_INDEX,
     TRIGGER_SOURCE_MARK,
-    TRIGGER_SOURCE_MID,
     instrument_def_t,
     money_t,
     price_t,
@@ -86,6 +85,7 @@ from fastpath.orders cimport (
 )
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
 from fastpath.sizing cimport REDUCING_FLAGS, UNSIZED_FLAGS, reducible, size_order
+from fastpath.triggers cimport WATCH_INDEX, WATCH_MARK, reference_price
 
 cdef enum:
     POST_ONLY_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE
@@ -313,9 +313,7 @@ cdef uint8_t check_trigger(const order_record_t* order) noexcept nogil:
                 or order.trailing_unit != 0):
             return REJECT_REASON_INVALID_COMMAND
         return 0
-    if order.trigger_source == TRIGGER_SOURCE_MARK or order.trigger_source == TRIGGER_SOURCE_INDEX:
-        return REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE
-    if (order.trigger_source > TRIGGER_SOURCE_MID or order.flags & POST_ONLY_FLAGS or order.min_qty != 0
+    if (order.trigger_source > TRIGGER_SOURCE_INDEX or order.flags & POST_ONLY_FLAGS or order.min_qty != 0
             or order.trigger_price < 0 or not 0 <= order.price <= MAX_TRIGGER):
         return REJECT_REASON_INVALID_COMMAND
     if order.trigger_price > MAX_TRIGGER and not (is_trailing(order) and order.waiting == WAIT_TRIGGER):
@@ -331,6 +329,17 @@ cdef uint8_t check_trigger(const order_record_t* order) noexcept nogil:
     return 0
 
 
+cdef inline bint has_trigger_price(
+    const state_t* state, const instrument_t* instrument, const order_record_t* order
+) noexcept nogil:
+    """A mark or index price must be known when an order begins to wait for it; later it may come and go."""
+    if order.waiting == WAIT_NONE or order.waiting == WAIT_TRANSIT:
+        return True
+    if order.trigger_source == TRIGGER_SOURCE_MARK:
+        return reference_price(state, instrument, WATCH_MARK) != 0
+    return order.trigger_source != TRIGGER_SOURCE_INDEX or reference_price(state, instrument, WATCH_INDEX) != 0
+
+
 cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* order,
                    taker_t* taker) noexcept nogil:
     cdef money_t needed = 0
@@ -338,6 +347,8 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
     cdef uint8_t reason = check_kind(instrument, order)
     if reason == 0 and not triggered:
         reason = check_trigger(order)
+    if reason == 0 and not has_trigger_price(state, instrument, order):
+        reason = REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE
     if reason == 0 and order.flags & UNSIZED_FLAGS and order.qty != 0:
         reason = REJECT_REASON_INVALID_COMMAND
     if reason == 0 and order.qty >= 0 and order.waiting == WAIT_NONE:

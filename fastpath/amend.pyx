@@ -9,7 +9,9 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fastpath.admission cimport check_amended, shape_taker
-from fastpath.book cimport book_reduce, book_remove, book_rest
+from fastpath.book cimport book_reduce, book_remove
+from fastpath.canceling cimport find_meant, is_far, send_change
+from fastpath.changes cimport CHANGE_AMEND
 from fastpath.events cimport events_next, events_order
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_reserve
@@ -22,6 +24,8 @@ from fastpath.model cimport (
     EVENT_ORDER_CANCELED,
     ORDER_FLAG_CLOSE_POSITION,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
+    REJECT_REASON_CAPACITY,
+    REJECT_REASON_CHANGE_PENDING,
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
@@ -41,14 +45,13 @@ from fastpath.orders cimport (
 )
 from fastpath.settlement cimport held_amount, reserved_row, take_off_market
 from fastpath.state cimport instrument_t, touch_market
-from fastpath.trading cimport conclude, find_meant, settle_fills, withdraw
+from fastpath.trading cimport conclude, settle_fills, withdraw
 from fastpath.triggers cimport start_waiting, stop_waiting
 
 
 cdef void amend(state_t* state, const command_t* command) noexcept nogil:
     cdef uint32_t number = find_meant(state, command)
-    cdef order_record_t* order
-    cdef order_record_t amended
+    cdef const order_record_t* order
     cdef event_t* event
     cdef uint8_t reason
     if number == NO_ROW:
@@ -59,33 +62,72 @@ cdef void amend(state_t* state, const command_t* command) noexcept nogil:
         event.reject_reason = REJECT_REASON_ORDER_NOT_FOUND
         return
     order = &state.orders.records[number]
-    amended = order[0]
-    amended.price = command.price if command.price != 0 else order.price
-    amended.qty = command.qty if command.qty != 0 else total_qty(order)
+    reason = check_request(order, command)
+    if reason == 0 and is_far(&state.instruments[order.instrument], order):
+        reason = send_amendment(state, number, command)
+    elif reason == 0:
+        reason = change(state, number, command.price, command.qty, command.trigger_price)
+    if reason != 0:
+        reject_amendment(state, number, reason)
+
+
+cdef uint8_t check_request(const order_record_t* order, const command_t* command) noexcept nogil:
+    """Whether this can be asked of the order at all."""
+    if not order_is_open(order):
+        return REJECT_REASON_ORDER_NOT_OPEN
+    if ((command.price == 0 and command.qty == 0 and command.trigger_price == 0) or command.qty < 0
+            or order.waiting == WAIT_LIST
+            or (command.trigger_price != 0 and not may_move_trigger(order))
+            or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)
+            or (command.price != 0 and price_is_distance(order))):
+        return REJECT_REASON_INVALID_COMMAND
+    return 0
+
+
+cdef uint8_t send_amendment(state_t* state, uint32_t number, const command_t* command) noexcept nogil:
+    """One change at a time: what the next one would change is not known yet."""
+    if state.orders.records[number].changes != 0:
+        return REJECT_REASON_CHANGE_PENDING
+    if not send_change(state, number, CHANGE_AMEND, 0, command.price, command.qty):
+        return REJECT_REASON_CAPACITY
+    return 0
+
+
+cdef void reject_amendment(state_t* state, uint32_t number, uint8_t reason) noexcept nogil:
+    cdef event_t* event = events_order(&state.events, EVENT_AMEND_REJECTED, &state.orders.records[number])
+    event.reject_reason = reason
+
+
+cdef void amendment_arrives(state_t* state, uint32_t number, price_t price, qty_t qty) noexcept nogil:
+    cdef order_record_t* order = &state.orders.records[number]
+    cdef uint8_t reason = change(state, number, price, qty, 0) if order_is_open(order) else REJECT_REASON_ORDER_NOT_OPEN
+    if reason == 0:
+        return
+    reject_amendment(state, number, reason)
+    if order_is_open(order):
+        events_order(&state.events, EVENT_ORDER_AMENDED, order)      # as it was, and nothing on its way any more
+
+
+cdef uint8_t change(
+    state_t* state, uint32_t number, price_t price, qty_t qty, price_t trigger_price
+) noexcept nogil:
+    """Change an open order, 0 leaving what it is for; the reason not to, or 0."""
+    cdef const order_record_t* order = &state.orders.records[number]
+    cdef order_record_t amended = order[0]
+    if qty != 0 and qty <= order.cum_qty:
+        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
+        return 0
+    amended.price = price if price != 0 else order.price
+    amended.qty = qty if qty != 0 else total_qty(order)
     amended.awaited_qty = 0
     if order.awaited_qty > 0:                           # more of it waits for its parent as well
         amended.awaited_qty = max(amended.qty - order.qty, 0)
         amended.qty -= amended.awaited_qty
-    if command.trigger_price != 0:
-        amended.trigger_price = command.trigger_price
+    if trigger_price != 0:
+        amended.trigger_price = trigger_price
     amended.display_qty = min(order.display_qty, total_qty(&amended))
     amended.min_qty = 0                                 # was met on arrival
-    if not order_is_open(order):
-        reason = REJECT_REASON_ORDER_NOT_OPEN
-    elif ((command.price == 0 and command.qty == 0 and command.trigger_price == 0) or command.qty < 0
-          or order.waiting == WAIT_LIST
-          or (command.trigger_price != 0 and not may_move_trigger(order))
-          or (command.qty != 0 and order.flags & ORDER_FLAG_CLOSE_POSITION)
-          or (command.price != 0 and price_is_distance(order))):
-        reason = REJECT_REASON_INVALID_COMMAND
-    elif command.qty != 0 and command.qty <= order.cum_qty:
-        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMENDED_AWAY)
-        return
-    else:
-        reason = enter_amended(state, number, &amended)
-    if reason != 0:
-        event = events_order(&state.events, EVENT_AMEND_REJECTED, order)
-        event.reject_reason = reason
+    return enter_amended(state, number, &amended)
 
 
 cdef inline bint price_is_distance(const order_record_t* order) noexcept nogil:

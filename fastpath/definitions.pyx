@@ -1,4 +1,4 @@
-"""Definitions and trading status.
+"""Definitions, trading status and reference prices.
 
 A definition sent again may change what is a rule (limits, fees, status) and nothing that is identity (assets, units, name,
 mode): orders and balances depend on those for ever.
@@ -23,6 +23,7 @@ from fastpath.model cimport (
     PAPER_MODEL_PESSIMISTIC,
     REJECT_REASON_ASSET_NOT_FOUND,
     REJECT_REASON_CAPACITY,
+    REJECT_REASON_EXPIRE_TIME_IN_PAST,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
     REJECT_REASON_INVALID_COMMAND,
     TRADING_STATUS_OPEN,
@@ -32,12 +33,15 @@ from fastpath.model cimport (
     command_t,
     event_t,
     instrument_def_t,
+    price_t,
 )
 from fastpath.state cimport asset_is_defined, find_instrument, instrument_t, state_t, touch_market
 
 cdef enum:
     MAX_FEE_PPM = 1_000_000       # the whole notional
     MAX_LATENCY_NS = 1_000_000_000
+
+cdef price_t MAX_REFERENCE = <price_t>1 << 60
 
 
 cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
@@ -167,3 +171,21 @@ cdef void set_trading_status(state_t* state, const command_t* command) noexcept 
     event = events_next(&state.events, EVENT_TRADING_STATUS_CHANGED)
     event.instrument = command.instrument
     event.flags = command.flags
+
+
+cdef void set_reference_prices(state_t* state, const command_t* command) noexcept nogil:
+    """The mark and index price of an instrument from now until a time: triggers watch them, nothing trades at them."""
+    cdef instrument_t* instrument = find_instrument(state, command.instrument)
+    if instrument == NULL:
+        events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
+        return
+    if not 0 <= command.price <= MAX_REFERENCE or not 0 <= command.trigger_price <= MAX_REFERENCE:
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
+        return
+    if command.expire_ns <= command.ts_ns:
+        events_reject_command(&state.events, REJECT_REASON_EXPIRE_TIME_IN_PAST)
+        return
+    instrument.mark_price = command.price
+    instrument.index_price = command.trigger_price
+    instrument.reference_until_ns = command.expire_ns
+    touch_market(state, instrument)

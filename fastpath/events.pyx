@@ -9,11 +9,12 @@ from fastpath.model cimport (
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_DEFINE_ASSET,
     EVENT_REJECTED_COMMAND,
+    ORDER_FLAG_CHANGE_PENDING,
     ORDER_FLAG_WAITING,
     command_t,
     event_t,
 )
-from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_leaves_qty, order_record_t, total_qty
+from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_is_open, order_leaves_qty, order_record_t, total_qty
 from fastpath.pool cimport unlikely
 
 cdef extern from "Python.h":
@@ -98,6 +99,8 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.order_type = order.order_type
     event.time_in_force = order.time_in_force
     event.flags = order.flags | (ORDER_FLAG_WAITING if order.waiting != WAIT_NONE else 0)
+    if order.changes != 0 and order_is_open(order):
+        event.flags |= ORDER_FLAG_CHANGE_PENDING
     event.account = order.account
     event.instrument = order.instrument
     event.order_id = order.order_id

@@ -12,7 +12,9 @@ from libc.string cimport memcpy, memset
 from fastpath.amend cimport amend
 from fastpath.audit cimport audit, unbalanced_assets
 from fastpath.book cimport book_depth, depth_t
-from fastpath.definitions cimport define_account, define_asset, define_instrument, set_trading_status
+from fastpath.canceling cimport cancel
+from fastpath.changes cimport changes_t
+from fastpath.definitions cimport define_account, define_asset, define_instrument, set_reference_prices, set_trading_status
 from fastpath.events cimport (
     events_begin_batch,
     events_begin_command,
@@ -44,6 +46,7 @@ from fastpath.model cimport (
     COMMAND_PLACE,
     COMMAND_SESSION_CLOSED,
     COMMAND_SET_DEADMAN_TIMER,
+    COMMAND_SET_REFERENCE_PRICES,
     COMMAND_SET_TRADING_STATUS,
     COMMAND_TIMER,
     REJECT_REASON_INVALID_COMMAND,
@@ -71,8 +74,8 @@ from fastpath.prefetch cimport (
 from fastpath.settlement cimport flush_ledger
 from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
-from fastpath.timers cimport next_timer, run_arrivals, run_timers, set_deadman_timer
-from fastpath.trading cimport cancel, place
+from fastpath.timers cimport next_arrival, next_timer, run_arrivals, run_timers, set_deadman_timer
+from fastpath.trading cimport place
 from fastpath.triggers cimport WATCHED_PRICES, reach_t, trigger_reach
 
 OUTSIDE_ACCOUNT = <uint32_t>OUTSIDE      # the world: the other leg of deposits, the counterparty at mirrored venues
@@ -113,6 +116,8 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
         define_account(state, <const account_def_t*>command)
     elif command.kind == COMMAND_SET_TRADING_STATUS:
         set_trading_status(state, command)
+    elif command.kind == COMMAND_SET_REFERENCE_PRICES:
+        set_reference_prices(state, command)
     else:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
     follow_up(state)
@@ -256,16 +261,21 @@ cdef class Exchange:
 
     @property
     def next_arrival_ns(self) -> int | None:
-        """When the next ARRIVALS command is due; None: no order is on its way to a mirrored venue."""
-        return self.state.transit.items[0].key if self.state.transit.count > 0 else None
+        """When the next ARRIVALS command is due; None: no order, cancel or amendment is on its way to a mirrored venue."""
+        cdef int64_t due = next_arrival(self.state)
+        return None if due == INT64_MAX else due
 
     def arriving(self, int64_t ts_ns) -> set:
-        """The instruments to which orders get by that time: their mirrors must be up to date then."""
+        """The instruments to which orders and changes of them get by that time: their mirrors must be up to date then."""
         self.guard()
         cdef const heap_t* transit = &self.state.transit
+        cdef const changes_t* changes = &self.state.changes
+        cdef const order_record_t* orders = self.state.orders.records
         cdef uint32_t i
-        return {self.state.orders.records[transit.items[i].number].instrument
-                for i in range(transit.count) if transit.items[i].key <= ts_ns}
+        cdef set instruments = {orders[transit.items[i].number].instrument
+                                for i in range(transit.count) if transit.items[i].key <= ts_ns}
+        return instruments | {orders[changes.items[i].number].instrument
+                              for i in range(changes.count) if changes.items[i].due_ns <= ts_ns}
 
     @property
     def order_count(self) -> int:
@@ -317,7 +327,7 @@ cdef class Exchange:
         return levels
 
     def watched(self, uint32_t instrument) -> list:
-        """What conditional orders of the instrument wait for: (low, high) of the last, bid, ask and middle price.
+        """What conditional orders of the instrument wait for: (low, high) of the last, bid, ask, middle, mark and index price.
 
         A price at `low` or below, or at `high` or above, can change something. KeyError if there is no such instrument.
         """

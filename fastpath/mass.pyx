@@ -3,19 +3,18 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
+from fastpath.canceling cimport request_cancel
 from fastpath.events cimport events_next
 from fastpath.index cimport NO_ROW
 from fastpath.model cimport (
     CANCEL_REASON_DISCONNECT,
     CANCEL_REASON_MASS_CANCEL,
     EVENT_ORDERS_CANCELED,
-    EVENT_ORDER_CANCELED,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
     command_t,
     event_t,
 )
 from fastpath.orders cimport order_record_t
-from fastpath.trading cimport withdraw
 
 
 cdef filter_t any_order(uint8_t reason) noexcept nogil:
@@ -44,8 +43,7 @@ cdef void cancel_matching(state_t* state, const filter_t* wanted) noexcept nogil
         while number != NO_ROW:
             next_number = state.orders.records[number].next_open
             if matches(wanted, &state.orders.records[number]):
-                withdraw(state, number, EVENT_ORDER_CANCELED, wanted.reason)
-                canceled += 1
+                canceled += request_cancel(state, number, wanted.reason)
             number = next_number
         account += 1
     event = events_next(&state.events, EVENT_ORDERS_CANCELED)

@@ -111,6 +111,7 @@ cpdef enum OrderFlag:            # bit set in command_t.flags and event_t.flags
     ORDER_FLAG_CANCEL_ON_DISCONNECT = 32
     ORDER_FLAG_PROTECTED = 64        # a MARKET order whose price field bounds it
     ORDER_FLAG_WAITING = 128         # events only: the order waits for its trigger, its parent or its list, or is on its way
+    ORDER_FLAG_CHANGE_PENDING = 256  # events only: a cancel or an amendment is on its way to its venue
 
 cpdef enum RejectReason:
     REJECT_REASON_UNSPECIFIED = 0
@@ -163,6 +164,7 @@ cpdef enum RejectReason:
     REJECT_REASON_TRADING_CANCEL_ONLY = 47
     REJECT_REASON_LINKED_ORDER = 48        # an order of the same group was refused
     REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE = 49    # nobody tells this price of the instrument
+    REJECT_REASON_CHANGE_PENDING = 50      # another change of the order is on its way to its venue
 
 cpdef enum CancelReason:         # why an order left the book unfilled; event_t.cancel_reason
     CANCEL_REASON_UNSPECIFIED = 0
@@ -192,7 +194,8 @@ cpdef enum CommandKind:
     COMMAND_TIMER = 21               # time has come to ts_ns: expire what is due
     COMMAND_SESSION_CLOSED = 22      # cancel-on-disconnect of session (0: of all)
     COMMAND_SET_DEADMAN_TIMER = 23   # cancel all orders of account at expire_ns unless set again before; 0: off
-    COMMAND_ARRIVALS = 24            # orders on their way to a mirrored venue whose time has come get there
+    COMMAND_ARRIVALS = 24            # orders and changes on their way to a mirrored venue whose time has come get there
+    COMMAND_SET_REFERENCE_PRICES = 25    # of an instrument: mark price (price) and index price (trigger_price), 0: none; until expire_ns
     COMMAND_MIRROR_BEGIN = 30        # a new picture of a venue's book follows; flags = MirrorState
     COMMAND_MIRROR_LEVEL = 31        # side, price, qty displayed by the venue
     COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty (0: what it fills is known already)

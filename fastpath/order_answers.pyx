@@ -19,6 +19,7 @@ from fastpath.model cimport (
     EVENT_ORDER_REJECTED,
     EVENT_ORDER_REPLAYED,
     EVENT_REJECTED_COMMAND,
+    ORDER_FLAG_CHANGE_PENDING,
     ORDER_FLAG_CLOSE_POSITION,
     ORDER_FLAG_POST_ONLY,
     ORDER_FLAG_POST_ONLY_SLIDE,
@@ -266,6 +267,7 @@ cdef class AnswerWriter:
             at = write_decimal(at, 29, event.reserved_amount, &terms.tick)
         elif event.asset >> 8 == TRAILING_UNIT_BPS:
             at = write_number(at, 30, event.reserved_amount)
+        at = write_number(at, 31, event.flags & ORDER_FLAG_CHANGE_PENDING != 0)
         return at - out
 
 

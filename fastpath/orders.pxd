@@ -86,7 +86,7 @@ cdef struct order_record_t:
     uint32_t previous_open        # the account's chain of open orders
     uint32_t next_open
     uint32_t group                # of links, NO_ROW: none
-    uint32_t unused
+    uint32_t changes              # ChangeKind set: on their way to its venue
     qty_t    linked_qty           # of cum_qty: taken off its siblings already; equal to it between commands
 
 cdef struct open_chain_t:

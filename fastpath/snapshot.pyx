@@ -25,6 +25,7 @@ from fastpath.book cimport (
     order_price,
     order_side,
 )
+from fastpath.changes cimport change_t, changes_push
 from fastpath.heap cimport heap_item_t, heap_push, heap_reserve, heap_t
 from fastpath.ledger cimport balance_t, ledger_reindex, position_t
 from fastpath.links cimport group_t, links_reindex
@@ -35,7 +36,7 @@ from fastpath.pool cimport NIL, order_leaves, pool_take
 from fastpath.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, state_free, state_new
 
 cdef enum:
-    VERSION = 3
+    VERSION = 4
 
 cdef const char* MAGIC = "TWSTATE\n"
 
@@ -58,6 +59,7 @@ cdef enum Section:                # in the order of the file
     WAITING
     TRANSIT
     TOUCHED
+    CHANGES
 
 cdef struct section_t:
     uint32_t tag
@@ -74,6 +76,9 @@ cdef struct counters_t:
 cdef struct saved_instrument_t:
     instrument_def_t definition
     price_t  last_price
+    price_t  mark_price
+    price_t  index_price
+    ts_t     reference_until_ns
     uint32_t outside_base_row
     uint32_t outside_quote_row
     uint32_t fee_row
@@ -133,6 +138,9 @@ cdef bytes save_instruments(const state_t* state):
             continue
         saved.definition = instrument.definition
         saved.last_price = instrument.last_price
+        saved.mark_price = instrument.mark_price
+        saved.index_price = instrument.index_price
+        saved.reference_until_ns = instrument.reference_until_ns
         saved.outside_base_row = instrument.outside_base_row
         saved.outside_quote_row = instrument.outside_quote_row
         saved.fee_row = instrument.fee_row
@@ -245,6 +253,7 @@ cdef bytes snapshot_save(const state_t* state):
         save_resting(state),
         save_heaps(state),
         save_touched(state),
+        section(CHANGES, state.changes.items, sizeof(change_t), state.changes.count),
     ])
 
 
@@ -312,6 +321,9 @@ cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
         instrument = &state.instruments[number]
         instrument.definition = saved.definition
         instrument.last_price = saved.last_price
+        instrument.mark_price = saved.mark_price
+        instrument.index_price = saved.index_price
+        instrument.reference_until_ns = saved.reference_until_ns
         instrument.outside_base_row = saved.outside_base_row
         instrument.outside_quote_row = saved.outside_quote_row
         instrument.fee_row = saved.fee_row
@@ -444,6 +456,20 @@ cdef int load_touched(state_t* state, cursor_t* cursor) except -1:
     return 0
 
 
+cdef int load_changes(state_t* state, cursor_t* cursor) except -1:
+    cdef uint64_t count, at
+    cdef uint64_t most = 2 * <uint64_t>state.orders.count                # one of each kind an order
+    cdef const change_t* items = <const change_t*>take(cursor, CHANGES, sizeof(change_t), most, &count)
+    cdef change_t change
+    for at in range(count):
+        memcpy(&change, &items[at], sizeof(change))
+        if change.number >= state.orders.count or not state.orders.records[change.number].changes & change.kind:
+            raise ValueError(f"order record {change.number} has no such change on its way")
+        if not changes_push(&state.changes, &change):
+            raise MemoryError
+    return 0
+
+
 cdef state_t* snapshot_load(const unsigned char[::1] data, bounds_t bounds) except NULL:
     cdef state_t* state
     cdef cursor_t cursor
@@ -465,6 +491,7 @@ cdef state_t* snapshot_load(const unsigned char[::1] data, bounds_t bounds) exce
         load_resting(state, &cursor)
         load_heaps(state, &cursor)
         load_touched(state, &cursor)
+        load_changes(state, &cursor)
         if cursor.at != cursor.end:
             raise ValueError("the snapshot of the state is followed by unknown bytes")
     except BaseException:

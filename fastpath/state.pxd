@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.adjustments cimport adjustments_t
 from fastpath.book cimport book_t
+from fastpath.changes cimport changes_t
 from fastpath.events cimport event_buffer_t
 from fastpath.heap cimport heap_t
 from fastpath.ledger cimport ledger_t
@@ -22,13 +23,16 @@ cdef struct bounds_t:
     uint32_t max_assets
 
 cdef enum:
-    TRIGGER_HEAPS = 16            # (4 watched prices) x (rising, falling) x (fixed, trailing): see triggers.pyx
+    TRIGGER_HEAPS = 24            # (6 watched prices) x (rising, falling) x (fixed, trailing): see triggers.pyx
 
 cdef struct instrument_t:
     instrument_def_t definition   # kind 0: not defined
     book_t*   book                # its own book, or the resting paper orders of its mirror
     mirror_t* mirror              # NULL: not mirrored
     price_t   last_price          # of the last trade (a mirrored one: of the last print); 0: none yet
+    price_t   mark_price          # 0: none
+    price_t   index_price
+    ts_t      reference_until_ns  # these two hold until then
     uint32_t  outside_base_row    # ledger rows of the accounts that belong to nobody
     uint32_t  outside_quote_row
     uint32_t  fee_row
@@ -56,6 +60,7 @@ cdef struct state_t:
     heap_t         expiries       # open orders that end at a time
     uint32_t*      expiry_places  # by pool slot
     heap_t         transit        # orders on their way to mirrored venues, by when they get there
+    changes_t      changes        # cancels and amendments on their way there
     uint32_t*      waiting_places # in `transit` or in the heap of a conditional order's instrument, by pool slot
     touched_t      touched
     ts_t*          deadman_ns     # by account: when all its orders are canceled; 0: never

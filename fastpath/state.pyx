@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free
 from fastpath.adjustments cimport adjustments_close, adjustments_hash, adjustments_init
 from fastpath.arith cimport mix
 from fastpath.book cimport book_free, book_hash
+from fastpath.changes cimport changes_close, changes_hash
 from fastpath.heap cimport heap_close
 from fastpath.ledger cimport ledger_close, ledger_hash, ledger_init
 from fastpath.links cimport links_close, links_hash, links_init
@@ -74,6 +75,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     sink_close(&state.sink)
     heap_close(&state.expiries)
     heap_close(&state.transit)
+    changes_close(&state.changes)
     memory_release(state.expiry_places, places_size(&state.bounds))
     memory_release(state.waiting_places, places_size(&state.bounds))
     free(state.touched.items)
@@ -95,6 +97,8 @@ cdef uint64_t record_hash(uint64_t seed, const void* record) noexcept nogil:
 
 cdef uint64_t instrument_hash(const instrument_t* instrument) noexcept nogil:
     cdef uint64_t h = mix(record_hash(5, &instrument.definition), <uint64_t>instrument.last_price)
+    h = mix(mix(h, <uint64_t>instrument.mark_price), <uint64_t>instrument.index_price)
+    h = mix(h, <uint64_t>instrument.reference_until_ns)
     if instrument.mirror != NULL:
         return mirror_hash(instrument.mirror, h)
     return book_hash(instrument.book, h)
@@ -108,6 +112,7 @@ cdef uint64_t state_hash(const state_t* state) noexcept nogil:
         h = mix(h, state.touched.items[(state.touched.first + number) % (state.bounds.max_instruments + 1)])
     for number in range(state.transit.count):
         total += mix(mix(11, <uint64_t>state.transit.items[number].key), state.transit.items[number].number)
+    total += changes_hash(&state.changes)
     total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments) + links_hash(&state.links)
     for number in range(1, state.bounds.max_assets + 1):
         if state.assets[number].kind != 0:

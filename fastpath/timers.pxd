@@ -11,3 +11,5 @@ cdef void set_deadman_timer(state_t* state, const command_t* command) noexcept n
 
 # When the next TIMER command is due; INT64_MAX: never, as things stand.
 cdef int64_t next_timer(const state_t* state) noexcept nogil
+# And the next ARRIVALS command.
+cdef int64_t next_arrival(const state_t* state) noexcept nogil

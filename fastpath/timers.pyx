@@ -1,10 +1,13 @@
 """Expiry, dead-man timers and arrivals. A command brings the time; everything due by then happens, the earliest first.
 
-TIMER is for what ends, ARRIVALS for orders that get to a venue: between the two, the venue's market is brought up to date.
+TIMER is for what ends, ARRIVALS for orders, cancels and amendments that get to a venue: between the two, the venue's market is brought up to date.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
+from fastpath.amend cimport amendment_arrives
+from fastpath.canceling cimport cancel_arrives
+from fastpath.changes cimport CHANGE_CANCEL, change_t, changes_pop
 from fastpath.events cimport events_next, events_reject_command
 from fastpath.mass cimport any_order, cancel_matching, filter_t
 from fastpath.model cimport (
@@ -18,6 +21,7 @@ from fastpath.model cimport (
     event_t,
     ts_t,
 )
+from fastpath.orders cimport order_record_t
 from fastpath.state cimport find_account
 from fastpath.trading cimport arrive, withdraw
 
@@ -43,8 +47,33 @@ cdef void run_timers(state_t* state, const command_t* command) noexcept nogil:
 
 
 cdef void run_arrivals(state_t* state, const command_t* command) noexcept nogil:
-    while state.transit.count > 0 and state.transit.items[0].key <= command.ts_ns:
-        arrive(state, state.transit.items[0].number)
+    """An order before the changes that get there at the same time."""
+    cdef change_t change
+    cdef order_record_t* order
+    while next_arrival(state) <= command.ts_ns:
+        if order_due(state) <= change_due(state):
+            arrive(state, state.transit.items[0].number)
+            continue
+        change = changes_pop(&state.changes)
+        order = &state.orders.records[change.number]
+        order.changes &= ~<uint32_t>change.kind
+        order.changed_ns = command.ts_ns
+        if change.kind == CHANGE_CANCEL:
+            cancel_arrives(state, change.number, change.cancel_reason)
+        else:
+            amendment_arrives(state, change.number, change.price, change.qty)
+
+
+cdef inline ts_t order_due(const state_t* state) noexcept nogil:
+    return state.transit.items[0].key if state.transit.count > 0 else INT64_MAX
+
+
+cdef inline ts_t change_due(const state_t* state) noexcept nogil:
+    return state.changes.items[0].due_ns if state.changes.count > 0 else INT64_MAX
+
+
+cdef int64_t next_arrival(const state_t* state) noexcept nogil:
+    return min(order_due(state), change_due(state))
 
 
 cdef void set_deadman_timer(state_t* state, const command_t* command) noexcept nogil:

@@ -1,4 +1,4 @@
-# Orders placed and canceled by traders.
+# Orders placed by traders, and how any order ends.
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -7,7 +7,6 @@ from fastpath.model cimport command_t, qty_t
 from fastpath.state cimport instrument_t, state_t
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil
-cdef void cancel(state_t* state, const command_t* command) noexcept nogil
 
 # A stored order that may come in, shaped for the book but for its slot: it waits, trades, rests, or is refused for want of room.
 cdef void enter_admitted(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil
@@ -31,6 +30,3 @@ cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel
 cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil
 cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
                    const match_t* result) noexcept nogil
-
-# The record an order-addressing command means (by order_id, else by client_order_id; account 0 may mean anybody's), or NO_ROW.
-cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcept nogil

@@ -1,4 +1,4 @@
-"""Place and cancel: from the command to the events.
+"""Orders placed: from the command to the events.
 
 A placement is decided in this order: is the client order id new (else: replay or conflict), may the order come in
 (admission), what does the book say (matching, or the mirror), then the trades settle one by one, and what is left rests or
@@ -6,11 +6,10 @@ is canceled. A refusal is stored with its client order id like any order; nothin
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from fastpath.admission cimport admit, expiry_of
 from fastpath.book cimport book_remove
-from fastpath.events cimport events_next, events_order, events_reject_command
+from fastpath.events cimport events_order, events_reject_command
 from fastpath.heap cimport heap_push, heap_remove, heap_reserve
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_position, ledger_reserve
@@ -33,9 +32,7 @@ from fastpath.model cimport (
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
     CANCEL_REASON_REDUCE_ONLY,
-    CANCEL_REASON_REQUESTED,
     CANCEL_REASON_SELF_TRADE,
-    EVENT_CANCEL_REJECTED,
     EVENT_ORDER_ACCEPTED,
     EVENT_ORDER_AMENDED,
     EVENT_ORDER_CANCELED,
@@ -53,16 +50,12 @@ from fastpath.model cimport (
     REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_OPEN_ORDER_LIMIT,
-    REJECT_REASON_ORDER_NOT_FOUND,
-    REJECT_REASON_ORDER_NOT_OPEN,
     REJECT_REASON_REDUCE_ONLY_VIOLATION,
     SIDE_BUY,
     command_t,
-    event_t,
     qty_t,
 )
 from fastpath.orders cimport (
-    CLIENT_ORDER_ID_SIZE,
     WAIT_LIST,
     WAIT_MORE,
     WAIT_NONE,
@@ -75,7 +68,6 @@ from fastpath.orders cimport (
     order_is_open,
     order_record_t,
     orders_append,
-    orders_find,
     orders_find_client,
     waits_for_price,
 )
@@ -384,17 +376,6 @@ cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, ui
         close_order(state, instrument, number, EVENT_ORDER_CANCELED, result.cancel_reason)
 
 
-cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcept nogil:
-    cdef uint32_t number
-    if command.order_id != 0:
-        number = orders_find(&state.orders, command.order_id)
-        if number != NO_ROW and command.account != 0 and state.orders.records[number].account != command.account:
-            return NO_ROW
-        return number
-    return orders_find_client(&state.orders, command.account, command.client_order_id,
-                              client_order_id_hash(command.account, command.client_order_id))
-
-
 cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
@@ -406,19 +387,3 @@ cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel
         book_remove(instrument.book, order.slot)
         touch_market(state, instrument)
     close_order(state, instrument, number, kind, cancel_reason)
-
-
-cdef void cancel(state_t* state, const command_t* command) noexcept nogil:
-    cdef uint32_t number = find_meant(state, command)
-    cdef event_t* event
-    if number == NO_ROW:
-        event = events_next(&state.events, EVENT_CANCEL_REJECTED)
-        event.account = command.account
-        event.order_id = command.order_id
-        memcpy(event.client_order_id, command.client_order_id, CLIENT_ORDER_ID_SIZE)
-        event.reject_reason = REJECT_REASON_ORDER_NOT_FOUND
-    elif not order_is_open(&state.orders.records[number]):
-        event = events_order(&state.events, EVENT_CANCEL_REJECTED, &state.orders.records[number])
-        event.reject_reason = REJECT_REASON_ORDER_NOT_OPEN
-    else:
-        withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_REQUESTED)

@@ -1,7 +1,7 @@
 # Conditional orders: they wait for a price, hold nothing, and enter the market when it comes.
 #
 # An order watches one price of its instrument: the last trade, the side of the touch it would trade at (a buyer the best ask,
-# a seller the best bid), or the middle (rounded down to a tick). It waits in a heap by (watched price, direction), so what is due
+# a seller the best bid), the middle (rounded down to a tick), or the mark or index price that was told. It waits in a heap by (watched price, direction), so what is due
 # is on top. A trailing order first waits, if asked to, for its activation price; then (ORDER_AMENDED tells it)
 # its trigger follows the best price seen at its offset. Whatever may move a watched price puts the instrument on a queue that is worked off at the end of the
 # command; a cascade is bounded, and what is left over goes on at the end of the next command.
@@ -28,7 +28,12 @@ cdef enum WatchedPrice:
     WATCH_BID = 1
     WATCH_ASK = 2
     WATCH_MID = 3
-    WATCHED_PRICES = 4
+    WATCH_MARK = 4
+    WATCH_INDEX = 5
+    WATCHED_PRICES = 6
+
+# The mark or index price (WATCH_MARK, WATCH_INDEX) that holds now; 0: none.
+cdef price_t reference_price(const state_t* state, const instrument_t* instrument, uint32_t watch) noexcept nogil
 
 cdef struct reach_t:              # a watched price at `low` or below, or at `high` or above, can change a waiting order
     price_t low

@@ -17,6 +17,8 @@ from fastpath.model cimport (
     TRADING_STATUS_OPEN,
     TRAILING_UNIT_BPS,
     TRIGGER_SOURCE_BID_ASK,
+    TRIGGER_SOURCE_INDEX,
+    TRIGGER_SOURCE_MARK,
     TRIGGER_SOURCE_MID,
     price_t,
 )
@@ -26,12 +28,14 @@ from fastpath.state cimport TRIGGER_HEAPS, touch_market, untouch_first
 cdef enum:
     RISING = 0                    # due when the watched price is at the trigger or above
     FALLING = 1
-    TRAILING_HEAPS = 8            # heaps from here on hold trailing orders
+    TRAILING_HEAPS = 2 * WATCHED_PRICES      # heaps from here on hold trailing orders
 
 cdef price_t NEVER = <price_t>1 << 62    # a trigger price no price reaches
 
 
-cdef bint watched_price(const instrument_t* instrument, uint32_t heap, price_t* price) noexcept nogil:
+cdef bint watched_price(
+    const state_t* state, const instrument_t* instrument, uint32_t heap, price_t* price
+) noexcept nogil:
     """The price a heap's orders watch, if there is one to trust."""
     cdef uint32_t watch = (heap % TRAILING_HEAPS) // 2
     cdef price_t bid = 0
@@ -42,6 +46,9 @@ cdef bint watched_price(const instrument_t* instrument, uint32_t heap, price_t* 
     if watch == WATCH_LAST:
         price[0] = instrument.last_price
         return instrument.last_price != 0
+    if watch == WATCH_MARK or watch == WATCH_INDEX:
+        price[0] = reference_price(state, instrument, watch)
+        return price[0] != 0
     if instrument.mirror != NULL:
         has_bid = mirror_best(instrument.mirror, SIDE_BUY, &bid)
         has_ask = mirror_best(instrument.mirror, SIDE_SELL, &ask)
@@ -58,6 +65,12 @@ cdef bint watched_price(const instrument_t* instrument, uint32_t heap, price_t* 
     return has_bid and has_ask
 
 
+cdef price_t reference_price(const state_t* state, const instrument_t* instrument, uint32_t watch) noexcept nogil:
+    if instrument.reference_until_ns <= state.events.command.ts_ns:
+        return 0
+    return instrument.mark_price if watch == WATCH_MARK else instrument.index_price
+
+
 cdef uint32_t heap_of(const order_record_t* order) noexcept nogil:
     """Which of the instrument's heaps the order waits in."""
     cdef bint rising = order.side == SIDE_BUY
@@ -66,6 +79,10 @@ cdef uint32_t heap_of(const order_record_t* order) noexcept nogil:
         watch = WATCH_ASK if order.side == SIDE_BUY else WATCH_BID
     elif order.trigger_source == TRIGGER_SOURCE_MID:
         watch = WATCH_MID
+    elif order.trigger_source == TRIGGER_SOURCE_MARK:
+        watch = WATCH_MARK
+    elif order.trigger_source == TRIGGER_SOURCE_INDEX:
+        watch = WATCH_INDEX
     if (order.order_type == ORDER_TYPE_TAKE_PROFIT or order.order_type == ORDER_TYPE_TAKE_PROFIT_LIMIT
             or order.waiting == WAIT_ACTIVATION):
         rising = not rising                             # waits for the favourable side
@@ -109,7 +126,7 @@ cdef void start_waiting(state_t* state, instrument_t* instrument, uint32_t numbe
     if is_trailing(order):
         instrument.trailing_count += 1
         if order.waiting == WAIT_TRIGGER:
-            if order.trigger_price == 0 and watched_price(instrument, heap, &price):
+            if order.trigger_price == 0 and watched_price(state, instrument, heap, &price):
                 order.trigger_price = trail(order, price)
             elif order.trigger_price == 0:              # nothing to trail yet: start with the first price there is
                 order.trigger_price = NEVER if order.side == SIDE_BUY else 0
@@ -158,11 +175,11 @@ cdef uint32_t pop_due(state_t* state, instrument_t* instrument) noexcept nogil:
     cdef heap_t* waiting
     if instrument.trailing_count > 0:                   # all of them see every price, whoever fires first
         for heap in range(TRAILING_HEAPS, TRIGGER_HEAPS):
-            if instrument.waiting[heap].count > 0 and watched_price(instrument, heap, &price):
+            if instrument.waiting[heap].count > 0 and watched_price(state, instrument, heap, &price):
                 follow(state, instrument, heap, price)
     for heap in range(TRIGGER_HEAPS):
         waiting = &instrument.waiting[heap]
-        if waiting.count == 0 or not watched_price(instrument, heap, &price):
+        if waiting.count == 0 or not watched_price(state, instrument, heap, &price):
             continue
         if waiting.items[0].key <= heap_key(heap, price):
             number = waiting.items[0].number

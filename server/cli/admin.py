@@ -47,7 +47,7 @@ tokens = typer.Typer(help="Tokens: who may call the server.", no_args_is_help=Tr
 
 
 def register(app: typer.Typer) -> None:
-    for command in (accounts, deposit, halt, resume):
+    for command in (accounts, deposit, halt, resume, reference):
         app.command()(command)
     app.add_typer(tokens, name="token")
 
@@ -126,6 +126,28 @@ def resume(context: typer.Context, instrument: InstrumentOption = "") -> None:
       tradewind resume --instrument internal:BTC/USDT
     """
     _set_status(context, TradingStatus.OPEN, instrument)
+
+
+def reference(
+    context: typer.Context,
+    instrument: Annotated[str, typer.Argument(help="venue:SYMBOL.")],
+    mark: Annotated[str | None, typer.Option(metavar="PRICE", help="The mark price; without it there is none.")] = None,
+    index: Annotated[str | None, typer.Option(metavar="PRICE", help="The index price; without it there is none.")] = None,
+    seconds: Annotated[float, typer.Option("--for", min=0.001, max=86_400, help="Seconds they hold.")] = 60,
+    json: JsonFlag = False,
+) -> None:
+    """Tell the mark and index price of an instrument, for the triggers that watch them. Nothing trades at them.
+
+    \b
+    Example:
+      tradewind reference internal:BTC/USDT --mark 60010.5 --index 60008 --for 10
+    """
+    with session_of(context).client() as client:
+        expire_time = client.set_reference_prices(instrument, mark_price=mark, index_price=index, valid_for_s=seconds)
+    if json:
+        print_json({"expire_time": expire_time})
+    else:
+        print_line([f"{instrument}: holds until {expire_time:%Y-%m-%d %H:%M:%S} UTC"])
 
 
 def _set_status(context: typer.Context, status: TradingStatus, instrument: str) -> None:

@@ -19,6 +19,11 @@ from server.cli.times import SinceOption, UntilOption, moment_of
 from tradewind import Balance, Fill, Order, OrderStatus, Position
 
 
+def _status(order: Order) -> str:
+    said = " waiting" if order.waiting else f" {order.reject_reason}" if order.reject_reason else ""
+    return order.status + said + (" change pending" if order.change_pending else "")
+
+
 def _trigger(order: Order) -> str | None:
     """Where it fires, on which price, and how it follows."""
     if order.trigger_source is None:
@@ -38,7 +43,7 @@ ORDER_COLUMNS: Columns[Order] = {
     "trigger": lambda o: _trigger(o),
     "filled": lambda o: o.cum_qty,
     "average": lambda o: o.avg_price,
-    "status": lambda o: o.status + (" waiting" if o.waiting else f" {o.reject_reason}" if o.reject_reason else ""),
+    "status": lambda o: _status(o),
     "client id": lambda o: o.client_order_id,
     "updated": lambda o: o.update_time,
 }

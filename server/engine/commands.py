@@ -24,6 +24,7 @@ _SET_DEADMAN_TIMER = int(CommandKind.COMMAND_SET_DEADMAN_TIMER)
 _TIMER = int(CommandKind.COMMAND_TIMER)
 _ARRIVALS = int(CommandKind.COMMAND_ARRIVALS)
 _SET_TRADING_STATUS = int(CommandKind.COMMAND_SET_TRADING_STATUS)
+_SET_REFERENCE_PRICES = int(CommandKind.COMMAND_SET_REFERENCE_PRICES)
 _MIRROR_BEGIN = int(CommandKind.COMMAND_MIRROR_BEGIN)
 _MIRROR_LEVEL = int(CommandKind.COMMAND_MIRROR_LEVEL)
 _MIRROR_TRADE = int(CommandKind.COMMAND_MIRROR_TRADE)
@@ -198,6 +199,11 @@ def adjust_balance(*, account: int, asset: int, amount: int, request_id: str) ->
 def set_trading_status(*, instrument: int, status: int) -> bytes:
     """Set the TradingStatus of an instrument, or of all with `instrument` 0."""
     return _pack(_SET_TRADING_STATUS, instrument=instrument, flags=status)
+
+
+def set_reference_prices(*, instrument: int, mark: int, index: int, until_ns: int) -> bytes:
+    """Set the mark and index price of an instrument (0: none), which hold until a time."""
+    return _pack(_SET_REFERENCE_PRICES, instrument=instrument, price=mark, trigger_price=index, expire_ns=until_ns)
 
 
 def mirror_picture(instrument: int, bids: tuple[tuple[int, int], ...], asks: tuple[tuple[int, int], ...]) -> bytes:

@@ -40,6 +40,7 @@ CANCEL_ON_DISCONNECT = int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
 _POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY) | int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
 _REDUCE_ONLY = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY) | int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
 _WAITING = int(OrderFlag.ORDER_FLAG_WAITING)
+_CHANGE_PENDING = int(OrderFlag.ORDER_FLAG_CHANGE_PENDING)
 _TRAILING_STOP_LIMIT = int(OrderType.ORDER_TYPE_TRAILING_STOP_LIMIT)
 _CONDITIONAL = range(int(OrderType.ORDER_TYPE_STOP), _TRAILING_STOP_LIMIT + 1)
 _LAST = int(TriggerSource.TRIGGER_SOURCE_LAST)
@@ -151,6 +152,11 @@ class OrderView(NamedTuple):
     def waiting(self) -> bool:
         """Whether it waits for its trigger, or for its parent in a list."""
         return bool(self.flags & _WAITING)
+
+    @property
+    def change_pending(self) -> bool:
+        """Whether a cancel or an amendment is on its way to its venue."""
+        return bool(self.flags & _CHANGE_PENDING)
 
     @property
     def is_open(self) -> bool:

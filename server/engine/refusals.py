@@ -38,4 +38,6 @@ def refusal(event: Event, field: str, value: str) -> TradewindError:
         return InvalidRequest.of(field, "is out of its domain", reason=name)
     if reason == RejectReason.REJECT_REASON_ORDER_NOT_OPEN:
         return FailedPrecondition(f"order {value!r} is not open any more", reason=name)
+    if reason == RejectReason.REJECT_REASON_CHANGE_PENDING:
+        return FailedPrecondition(f"another change of order {value!r} is on its way to its venue; wait for it", reason=name)
     return FailedPrecondition(f"refused: {name.lower().replace('_', ' ')}", reason=name)

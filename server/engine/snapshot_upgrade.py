@@ -124,8 +124,30 @@ def _with_beyond(mirrors: bytes) -> bytes:
     return after.tobytes()
 
 
+def _changes_travel(sections: list[Section]) -> list[Section]:
+    """3 to 4: cancels and amendments may be on their way to a venue, and mark and index prices be known: none was."""
+    steps = {_INSTRUMENTS: _with_reference_prices, _WAITING: _with_reference_heaps}
+    upgraded = [steps[section.tag](section) if section.tag in steps else section for section in sections]
+    return [*upgraded, Section(_CHANGES, 40, b"")]
+
+
+def _with_reference_prices(instruments: Section) -> Section:
+    before = np.frombuffer(instruments.elements, _INSTRUMENT_3)
+    after = np.zeros(len(before), _INSTRUMENT_4)
+    for name in _INSTRUMENT_3.names or ():
+        after[name] = before[name]
+    return replace(instruments, size=_INSTRUMENT_4.itemsize, elements=after.tobytes())
+
+
+def _with_reference_heaps(waiting: Section) -> Section:
+    """The heaps of trailing orders come behind those of two more prices, each rising and falling."""
+    items = np.frombuffer(waiting.elements, _HEAP_ITEM).copy()
+    items["heap"][items["heap"] >= 8] += 4
+    return replace(waiting, elements=items.tobytes())
+
+
 # Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
-_MIRRORS, _GROUPS, _ORDERS, _TRANSIT, _TOUCHED_2 = 6, 10, 11, 15, 15
+_INSTRUMENTS, _MIRRORS, _GROUPS, _ORDERS, _WAITING, _TRANSIT, _TOUCHED_2, _CHANGES = 5, 6, 10, 11, 14, 15, 15, 17
 _NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2
 _GROUP = np.dtype({"names": ["link_type", "parent"], "formats": ["u1", "<u4"], "offsets": [12, 16], "itemsize": 48})
 _ORDER_1 = np.dtype({
@@ -142,5 +164,13 @@ _SIDE_BYTES = 4808
 _MIRROR_2 = np.dtype([("instrument", "<u8"), ("sides", f"V{_SIDE_BYTES}", 4), ("rest", "V16")])
 _MIRROR_3 = np.dtype([("instrument", "<u8"), ("sides", f"V{_SIDE_BYTES}", (4, 2)), ("rest", "V16")])
 
-_STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {1: _children_follow_fills, 2: _orders_travel}
+_INSTRUMENT_3 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("rows", "V16")])
+_INSTRUMENT_4 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("reference", "<i8", 3), ("rows", "V16")])
+_HEAP_ITEM = np.dtype([("key", "<i8"), ("number", "<u4"), ("heap", "<u4")])
+
+_STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {
+    1: _children_follow_fills,
+    2: _orders_travel,
+    3: _changes_travel,
+}
 """From this version to the next."""

@@ -180,6 +180,15 @@ class Trading:
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "instrument", instrument or "")
 
+    async def set_reference_prices(self, instrument: str, *, mark: int, index: int, until_ns: int) -> None:
+        """Set the mark and index price of an instrument, in ticks (0: none), until a time. Raises NotFound."""
+        number = self.registry.instrument(instrument).number
+        command = commands.set_reference_prices(instrument=number, mark=mark, index=index, until_ns=until_ns)
+        for record in _records(await self._runner.submit(command)):
+            event = decode(record)
+            if event.kind == REJECTED_COMMAND:
+                raise refusal(event, "valid_for_ms", str(until_ns))
+
     async def state(self) -> EngineState:
         """Sequence and hash of the durable state."""
         engine = self._engine

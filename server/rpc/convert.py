@@ -74,6 +74,7 @@ def order(view: OrderView) -> orders_pb2.Order:
         trigger_source=_wire(view.trigger_source),
         trailing_offset=instrument.price_text(view.trailing_offset) if view.trailing_unit == _TICKS else None,
         trailing_offset_bps=view.trailing_offset if view.trailing_unit == _BPS else None,
+        change_pending=view.change_pending,
     )
 
 

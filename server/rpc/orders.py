@@ -23,6 +23,7 @@ from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
 MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS = 1_000, 86_400_000
+MAX_REFERENCE_MS = 86_400_000
 
 
 class OrderService:
@@ -92,6 +93,22 @@ class OrderService:
         self._check_filter(fields, request.instrument)
         await self._trading.set_trading_status(request.instrument or None, status)
         return pb.SetTradingStatusResponse()
+
+    async def SetReferencePrices(
+        self, request: pb.SetReferencePricesRequest, call: Call
+    ) -> pb.SetReferencePricesResponse:
+        fields = Fields()
+        instrument = fields.instrument("instrument", request.instrument, self._trading.registry)
+        mark, index = (
+            fields.price(name, getattr(request, name), instrument) if request.HasField(name) else 0
+            for name in ("mark_price", "index_price")
+        )
+        fields.between("valid_for_ms", request.valid_for_ms, 1, MAX_REFERENCE_MS)
+        fields.check()
+        name = found("instrument", request.instrument, instrument).name
+        until_ns = self._clock.now_ns() + request.valid_for_ms * 1_000_000
+        await self._trading.set_reference_prices(name, mark=mark, index=index, until_ns=until_ns)
+        return pb.SetReferencePricesResponse(expire_time=convert.timestamp(until_ns))
 
     async def GetOrder(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
         account, order_id, client_order_id = order_ref(request.order)

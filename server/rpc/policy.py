@@ -65,6 +65,7 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.OrderService/SetCancelTimer": _TRADE_ACCOUNT,
     "/tradewind.v1.OrderService/StreamOrders": _TRADE_BATCH,
     "/tradewind.v1.OrderService/SetTradingStatus": Policy(Scope.RISK_ADMIN),
+    "/tradewind.v1.OrderService/SetReferencePrices": Policy(Scope.RISK_ADMIN),
     "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, _one("order.account")),
     "/tradewind.v1.OrderService/ListOrders": _READ_ACCOUNT,
     "/tradewind.v1.OrderService/ListFills": _READ_ACCOUNT,

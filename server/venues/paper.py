@@ -224,7 +224,7 @@ class PaperVenue:
             buys, sells = engine.exchange.depth(number, WATCHED_LEVELS)
             self._watch_queues(number, {(_BUY, price) for price, *_ in buys} | {(_SELL, price) for price, *_ in sells})
             resting = _Range(buys[0][0] if buys else NOTHING.low, sells[0][0] if sells else NOTHING.high)
-            last, bid, ask, middle = (_Range(*each) for each in engine.exchange.watched(number))
+            last, bid, ask, middle, _mark, _index = (_Range(*each) for each in engine.exchange.watched(number))
             interest = _Interest(resting, last, bid, ask, middle)
             if interest == NO_INTEREST:
                 self._interest.pop(number, None)

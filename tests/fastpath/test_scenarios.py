@@ -31,7 +31,7 @@ SIDES = {"buy": 1, "sell": 2}
 STATUSES = {"open": 1, "halted": 2, "cancel-only": 3, "reduce-only": 4}
 STP = {"newest": 2, "oldest": 3, "both": 4, "decrement": 5}
 LINKS = {"oco": 1, "oto": 2, "bracket": 3}
-SOURCES = {"last": 1, "touch": 2, "mid": 3}
+SOURCES = {"last": 1, "touch": 2, "mid": 3, "mark": 4, "index": 5}
 VERBS = {
     EventKind.EVENT_ORDER_ACCEPTED: "accepted", EventKind.EVENT_ORDER_REJECTED: "rejected",
     EventKind.EVENT_ORDER_FILLED: "filled", EventKind.EVENT_ORDER_CANCELED: "canceled",
@@ -105,6 +105,17 @@ class Stage:
         elif subject == "time":
             self.now_ns = START_NS + int(rest[0]) * SECOND
             self.apply(Command(kind=int(CommandKind.COMMAND_TIMER)), Command(kind=int(CommandKind.COMMAND_ARRIVALS)))
+        elif subject == "reference":
+            told = dict(zip(rest[0::2], map(int, rest[1::2]), strict=True))
+            self.apply(
+                Command(
+                    kind=int(CommandKind.COMMAND_SET_REFERENCE_PRICES),
+                    instrument=self.rules.instrument,
+                    price=told.get("mark", 0),
+                    trigger_price=told.get("index", 0),
+                    expire_ns=START_NS + told["until"] * SECOND,
+                )
+            )
         elif subject == "session":
             self.apply(Command(kind=int(CommandKind.COMMAND_SESSION_CLOSED), session=int(rest[0])))
         elif subject == "trading":
@@ -122,7 +133,8 @@ class Stage:
         if words[0] in SIDES:
             self.apply(self.order(account, words))
         elif words[0] == "cancels" and words[1] == "all":
-            self.apply(Command(kind=int(CommandKind.COMMAND_MASS_CANCEL), account=account))
+            side = SIDES[words[2]] if len(words) > 2 else 0
+            self.apply(Command(kind=int(CommandKind.COMMAND_MASS_CANCEL), account=account, side=side))
         elif words[0] == "cancels":
             self.apply(
                 Command(kind=int(CommandKind.COMMAND_CANCEL), account=account, client_order_id=words[1].encode())
@@ -285,6 +297,7 @@ class Stage:
             words += f" fee {event.fee}" if event.fee else ""
         if event.kind == EventKind.EVENT_ORDER_AMENDED:
             words += f" {event.qty} @ {event.price}"
+            words += ", change pending" if event.flags & OrderFlag.ORDER_FLAG_CHANGE_PENDING else ""
         if event.cancel_reason and event.kind == EventKind.EVENT_ORDER_CANCELED:
             words += " " + CancelReason(event.cancel_reason).name.removeprefix("CANCEL_REASON_")
         if event.reject_reason:

@@ -46,7 +46,7 @@ def test_a_loaded_exchange_goes_on_as_the_saved_one(seed: int) -> None:
             copy.validate()
             assert copy.state_hash() == original.state_hash()
             assert (copy.last_seq, copy.event_seq) == (original.last_seq, original.event_seq)
-            assert copy.next_timer_ns == original.next_timer_ns
+            assert (copy.next_timer_ns, copy.next_arrival_ns) == (original.next_timer_ns, original.next_arrival_ns)
             copies = [*copies[-3:], copy]
     assert {copy.state_hash() for copy in copies} == {original.state_hash()}
     for copy in copies:

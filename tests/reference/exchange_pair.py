@@ -128,8 +128,8 @@ class Generator:
         rng = self.rng
         kind = rng.choices(
             (self.place, self.cancel, self.amend, self.again, self.adjust, self.status, self.redefine, self.picture,
-             self.trade, self.mass, self.time, self.paper, self.junk),
-            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 6, 2, 1),
+             self.trade, self.mass, self.time, self.paper, self.reference, self.junk),
+            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 6, 3, 6, 1),
         )[0]  # fmt: skip
         return kind(seq)
 
@@ -269,7 +269,7 @@ class Generator:
             price=rng.choice((0, 1, 3)) if limit and trailing else self.price() if limit or rng.random() < 0.02 else 0,
             qty=rng.choice((rng.randint(1, 30), self.size())), stp_mode=rng.choice((0, 2, 3, 5)),
             trigger_price=rng.choice((0, rng.randint(90, 110))) if trailing else self.price(),
-            trigger_source=rng.choices((0, 1, 2, 3, 4, 6), (40, 20, 20, 20, 1, 1))[0], session=rng.randint(0, 2),
+            trigger_source=rng.choices((0, 1, 2, 3, 4, 5, 6), (40, 20, 20, 20, 10, 10, 1))[0], session=rng.randint(0, 2),
             flags=rng.choices((0, 32, 1, 64, 4, 8, 16), (70, 10, 1, 1, 8, 8, 1))[0],
             client_order_id=b"order-%d" % self.placed,
         )  # fmt: skip
@@ -390,6 +390,15 @@ class Generator:
         end = [Command(kind=33, instrument=3)] if rng.random() < 0.98 else []
         return [Command(kind=30, instrument=3, flags=flags), *levels, *end]
 
+    def reference(self, seq: int) -> list[AnyCommand]:
+        """Mark and index prices."""
+        rng = self.rng
+        mark, index = (rng.choice((*(rng.randint(90, 110) for _ in range(4)), 0, 2**60, -1)) for _ in range(2))
+        until_ns = START_NS + (seq + rng.choice((0, 20, 200))) * 1_000
+        return [
+            Command(kind=25, instrument=rng.choice((1, 1, 2, 3, 3, 9)), price=mark, trigger_price=index, expire_ns=until_ns)
+        ]
+
     def trade(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         return [
@@ -405,7 +414,7 @@ class Generator:
     def paper(self, seq: int) -> list[AnyCommand]:
         """Other paper rules, or cancellations at the venue."""
         rng = self.rng
-        if rng.random() < 0.7:
+        if rng.random() < 0.5:
             return [
                 Command(
                     kind=34, instrument=rng.choice((3, 3, 3, 1)), side=rng.choice((1, 2)), price=rng.randint(90, 110),

@@ -11,9 +11,16 @@ from __future__ import annotations
 
 from fastpath.model import CancelReason, CommandKind, EventKind, TradingStatus
 from tests.reference.exchange.amending import amend
+from tests.reference.exchange.arriving import arrivals
 from tests.reference.exchange.canceling import cancel, cancel_all, set_deadman, timer
-from tests.reference.exchange.definitions import adjust, define_account, define_asset, define_instrument, set_status
-from tests.reference.exchange.entry import arrivals
+from tests.reference.exchange.definitions import (
+    adjust,
+    define_account,
+    define_asset,
+    define_instrument,
+    set_reference_prices,
+    set_status,
+)
 from tests.reference.exchange.ledger import all_balances, emit_ledger
 from tests.reference.exchange.links import follow_links_and_positions, refuse_group
 from tests.reference.exchange.orders import MAX_TRIGGERS_PER_COMMAND, NEW, PARTIAL, Refused
@@ -77,6 +84,8 @@ class ExchangeTwin(State):
             set_deadman(self, command)
         elif command.kind == CommandKind.COMMAND_SET_TRADING_STATUS:
             set_status(self, command)
+        elif command.kind == CommandKind.COMMAND_SET_REFERENCE_PRICES:
+            set_reference_prices(self, command)
         elif command.kind == CommandKind.COMMAND_ARRIVALS:
             arrivals(self, command)
         elif CommandKind.COMMAND_MIRROR_BEGIN <= command.kind <= CommandKind.COMMAND_MIRROR_CANCELED:

@@ -340,6 +340,15 @@ def test_trading_is_halted_and_resumed(server: ScriptedServer, run: Any) -> None
     ]
 
 
+def test_reference_prices_are_told(server: ScriptedServer, run: Any) -> None:
+    server.on("SetReferencePrices", lambda call: orders_pb2.SetReferencePricesResponse(expire_time=NOW))
+    said = run("reference", NAME, "--mark", "60010.5", "--for", "2.5").out
+    assert said == f"{NAME}: holds until 2023-11-14 22:13:20 UTC\n"
+    sent = server.calls["SetReferencePrices"][0].request
+    assert (sent.instrument, sent.mark_price, sent.valid_for_ms) == (NAME, "60010.5", 2_500)
+    assert not sent.HasField("index_price")
+
+
 def test_lists_say_so_when_they_are_empty(server: ScriptedServer, run: Any) -> None:
     server.on("ListFills", lambda call: orders_pb2.ListFillsResponse())
     server.on("ListPositions", lambda call: accounts_pb2.ListPositionsResponse())

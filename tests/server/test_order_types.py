@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -161,6 +162,36 @@ async def test_a_trigger_may_watch_the_book_instead_of_trades(app: Running) -> N
     ref = pb.OrderRef(account="maker", order_id=bid.order_id)
     await app.orders.CancelOrder(pb.CancelOrderRequest(order=ref), metadata=app.admin)
     assert (await look(app, order)).avg_price == "58500"
+
+
+async def test_a_trigger_may_watch_a_price_that_is_told(app: Running) -> None:
+    await maker(app, BUY, "58500", "1")
+
+    async def tell(**prices: str) -> None:
+        request = pb.SetReferencePricesRequest(instrument="internal:BTC/USDT", valid_for_ms=60_000, **prices)
+        told = await app.orders.SetReferencePrices(request, metadata=app.admin)
+        assert told.expire_time.seconds > time.time()
+
+    await tell(mark_price="60000", index_price="60000")
+    stops = [
+        await place(
+            app, type=pb.ORDER_TYPE_STOP, side=SELL, price=None, qty="0.1", trigger_price="59000", trigger_source=source
+        )
+        for source in (pb.TRIGGER_SOURCE_MARK, pb.TRIGGER_SOURCE_INDEX)
+    ]
+    await tell(mark_price="59000")
+    statuses = [(await look(app, each)).status for each in stops]
+    assert statuses == [STATUS.ORDER_STATUS_FILLED, STATUS.ORDER_STATUS_NEW]
+    await tell()
+    for fields, wrong in (
+        ({"mark_price": "0.001"}, {"mark_price": "PRICE_NOT_ON_TICK"}),
+        ({"index_price": "-1"}, {"index_price": "NOT_POSITIVE"}),
+        ({"valid_for_ms": 0}, {"valid_for_ms": "OUT_OF_RANGE"}),
+    ):
+        request = pb.SetReferencePricesRequest(**{"instrument": "internal:BTC/USDT", "valid_for_ms": 1_000} | fields)
+        assert (await refused(app.orders.SetReferencePrices(request, metadata=app.admin))).fields == wrong
+    request = pb.SetReferencePricesRequest(instrument="internal:NO/USDT", valid_for_ms=1)
+    assert (await refused(app.orders.SetReferencePrices(request, metadata=app.admin))).reason == "INSTRUMENT_NOT_FOUND"
 
 
 async def test_what_an_order_watches_is_shown_wherever_it_is(app: Running) -> None:

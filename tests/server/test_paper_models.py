@@ -6,8 +6,12 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
+
 from fastpath.model import OrderStatus, PaperModel
 from server.engine.events import OrderView
+from server.engine.orders import AmendOrder
+from server.errors import FailedPrecondition
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Trade
 from server.venues.late_market import LateMarket
@@ -15,7 +19,9 @@ from server.venues.queue_watch import Cancellation, QueueWatch
 from tests.server.engine_support import BUY, IOC, SELL
 from tests.server.paper_support import MIRRORED, Market, market, until
 
-FILLED, NEW = int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW)
+FILLED, NEW, CANCELED = (
+    int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_CANCELED),
+)  # fmt: skip
 OPTIMISTIC, QUEUE, PESSIMISTIC = (
     int(PaperModel.PAPER_MODEL_OPTIMISTIC), int(PaperModel.PAPER_MODEL_QUEUE), int(PaperModel.PAPER_MODEL_PESSIMISTIC),
 )  # fmt: skip
@@ -148,6 +154,32 @@ async def test_an_order_takes_its_time_and_meets_the_market_of_then(tmp_path: Pa
         fill = (await it.house.history.list_fills("alice")).items[0]
         assert fill.price == 102_00
         assert now(it, order).update_ns - order.create_ns >= 150 * MS
+
+
+async def test_a_cancel_takes_its_time_and_may_come_too_late(tmp_path: Path) -> None:
+    async with market(tmp_path, latency_in_ns=150 * MS) as it:
+        it.book([(99, 5_000)], [(101, 5_000)])
+        trading = it.house.trading
+        rests, takes = [(await trading.place(it.order(BUY, price, 2_000))).order for price in (98, 101)]
+        for order in (rests, takes):
+            sent = await trading.cancel("alice", order_id=order.order_id)
+            assert (sent.status, sent.change_pending) == (NEW, True)
+        await until(lambda: not now(it, rests).is_open and not now(it, takes).is_open)
+        assert (now(it, rests).status, now(it, takes).status) == (CANCELED, FILLED)
+        assert now(it, rests).update_ns - rests.create_ns >= 150 * MS
+
+
+async def test_an_amendment_on_its_way_is_the_only_one(tmp_path: Path) -> None:
+    async with market(tmp_path, latency_in_ns=150 * MS) as it:
+        it.book([(99, 5_000)], [(101, 5_000)])
+        trading = it.house.trading
+        order = (await trading.place(it.order(BUY, 98, 2_000))).order
+        change = AmendOrder("alice", order.order_id, price=97_00)
+        assert (await trading.amend(change)).change_pending
+        with pytest.raises(FailedPrecondition, match="another change"):
+            await trading.amend(change)
+        await until(lambda: now(it, order).price == 97_00)
+        assert not now(it, order).change_pending
 
 
 async def test_what_happens_at_the_venue_is_known_later(tmp_path: Path) -> None:

@@ -139,6 +139,12 @@ async def test_orders_are_amended_and_canceled_together(driver: Driver, server: 
     assert server.calls["SetCancelTimer"][0].request.timeout_ms == 1500
     await driver.call("set_trading_status", "halted", BOOK)
     assert server.calls["SetTradingStatus"][0].request.status == common_pb2.TRADING_STATUS_HALTED
+    holds = orders_pb2.SetReferencePricesResponse(expire_time=timestamp_pb2.Timestamp(seconds=1_700_000_000))
+    server.on("SetReferencePrices", lambda call: holds)
+    until = await driver.call("set_reference_prices", BOOK, index_price="60.50", valid_for_s=2)
+    assert until == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    told = server.calls["SetReferencePrices"][0].request
+    assert (told.index_price, told.HasField("mark_price"), told.valid_for_ms) == ("60.5", False, 2_000)
     with pytest.raises(ValueError, match="one of the two"):
         await driver.call("amend_order", "7", client_order_id="mine", qty=1)
 

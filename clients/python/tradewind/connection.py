@@ -26,6 +26,7 @@ _RETRIED = {
         "CancelOrders",
         "SetCancelTimer",
         "SetTradingStatus",
+        "SetReferencePrices",
         "GetOrder",
         "ListOrders",
         "ListFills",

@@ -238,6 +238,7 @@ def order(wire: orders_pb2.Order, *, replayed: bool = False) -> models.Order:
         reduce_only=wire.reduce_only,
         trigger_price=_decimal_or_none(wire, "trigger_price"),
         waiting=wire.waiting,
+        change_pending=wire.change_pending,
         trigger_source=TRIGGER_SOURCE.member(wire.trigger_source) if wire.trigger_source else None,
         trailing_offset=_decimal_or_none(wire, "trailing_offset"),
         trailing_offset_bps=wire.trailing_offset_bps if wire.HasField("trailing_offset_bps") else None,

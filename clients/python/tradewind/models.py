@@ -288,6 +288,8 @@ class Order:
     trigger_price: Decimal | None
     waiting: bool
     """For its trigger, its list or fills of the first order of it; or it is on its way to a venue."""
+    change_pending: bool
+    """A cancel or an amendment is on its way to its venue."""
     trigger_source: TriggerSource | None
     """Of conditional orders."""
     trailing_offset: Decimal | None

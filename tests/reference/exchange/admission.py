@@ -21,8 +21,10 @@ from tests.reference.exchange.orders import (
     HIDDEN,
     ICEBERG,
     ICEBERG_MAX_SLICES,
+    INDEX,
     INF,
     IOC,
+    MARK,
     MARKET,
     MARKET_TO_LIMIT,
     MARKETS,
@@ -49,6 +51,9 @@ def admit(state: State, order: Order) -> int:
     check_kind(state, order)
     if order.waiting or order.command.order_type not in CONDITIONAL:
         check_trigger(order)
+    source = order.command.trigger_source
+    if order.waiting and source in (MARK, INDEX) and not state.reference_price(order.instrument, source):
+        raise Refused("UNSUPPORTED_TRIGGER_SOURCE")
     if order.has(QUOTE_QTY | CLOSE_POSITION) and order.qty:
         raise Refused("INVALID_COMMAND")
     if not order.waiting and order.qty >= 0:
@@ -123,10 +128,8 @@ def check_trigger(order: Order) -> None:
         return
     bound = 2**60
     trailing = command.order_type in TRAILING
-    if command.trigger_source in (4, 5):
-        raise Refused("UNSUPPORTED_TRIGGER_SOURCE")
     if (
-        command.trigger_source > 3
+        command.trigger_source > INDEX
         or order.has(POST_ONLY | SLIDE)
         or command.min_qty
         or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**63)

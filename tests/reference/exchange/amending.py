@@ -23,10 +23,12 @@ from tests.reference.exchange.orders import (
     SLIDE,
     TRAILING,
     TRAILING_STOP_LIMIT,
+    Change,
     Order,
     Refused,
     crosses,
 )
+from tests.reference.exchange.paper import is_far, travel_ns
 from tests.reference.exchange.state import State
 from tests.reference.records import Command
 
@@ -46,16 +48,10 @@ def amend(state: State, command: Command) -> None:
             raise Refused("INVALID_COMMAND")
         if command.price and order.waiting in (1, 2, 3) and order.command.order_type == TRAILING_STOP_LIMIT:
             raise Refused("INVALID_COMMAND")
-        price, qty, awaited = command.price or order.price, command.qty or order.qty + order.awaited, 0
-        if order.awaited:
-            awaited = max(0, qty - order.qty)
-            qty -= awaited
-        if command.qty and command.qty <= order.cum_qty:
-            close(state, order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
-        elif order.waiting in (1, 2, 3, 4):
-            amend_waiting(state, order, price, qty, awaited, command.trigger_price or order.trigger_price)
+        if is_far(state, order):
+            send_amendment(state, order, command)
         else:
-            enter_amended(state, order, price, qty, awaited)
+            change(state, order, command.price, command.qty, command.trigger_price)
     except Refused as refused:
         if order is None:
             state.emit(
@@ -67,6 +63,43 @@ def amend(state: State, command: Command) -> None:
             )
         else:
             state.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
+
+
+def send_amendment(state: State, order: Order, command: Command) -> None:
+    if order.cancel_pending or order.amend_pending:
+        raise Refused("CHANGE_PENDING")
+    order.amend_pending = True
+    due_ns = command.ts_ns + travel_ns(state, order)
+    state.changes.append(Change(due_ns, command.seq, order, price=command.price, qty=command.qty))
+    state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+
+
+def amendment_arrives(state: State, sent: Change) -> None:
+    order = sent.order
+    order.amend_pending = False
+    try:
+        if order.status not in (NEW, PARTIAL):
+            raise Refused("ORDER_NOT_OPEN")
+        change(state, order, sent.price, sent.qty, 0)
+    except Refused as refused:
+        state.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
+        if order.status in (NEW, PARTIAL):
+            state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+
+
+def change(state: State, order: Order, price: int, qty: int, trigger_price: int) -> None:
+    """0 leaves what it is for."""
+    if qty and qty <= order.cum_qty:
+        close(state, order, CancelReason.CANCEL_REASON_AMENDED_AWAY)
+        return
+    price, qty, awaited = price or order.price, qty or order.qty + order.awaited, 0
+    if order.awaited:
+        awaited = max(0, qty - order.qty)
+        qty -= awaited
+    if order.waiting in (1, 2, 3, 4):
+        amend_waiting(state, order, price, qty, awaited, trigger_price or order.trigger_price)
+    else:
+        enter_amended(state, order, price, qty, awaited)
 
 
 def amend_waiting(state: State, order: Order, price: int, qty: int, awaited: int, trigger_price: int) -> None:

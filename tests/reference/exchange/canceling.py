@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastpath.model import CancelReason, EventKind, RejectReason
 from tests.reference.exchange.market import close
-from tests.reference.exchange.orders import DISCONNECT, EXPIRED, NEW, PARTIAL, Refused
+from tests.reference.exchange.orders import DISCONNECT, EXPIRED, NEW, PARTIAL, Change, Order, Refused
+from tests.reference.exchange.paper import is_far, travel_ns
 from tests.reference.exchange.state import State
 from tests.reference.records import Command
 
@@ -24,7 +25,33 @@ def cancel(state: State, command: Command) -> None:
             EventKind.EVENT_CANCEL_REJECTED, order, reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_OPEN)
         )
     else:
-        close(state, order, CancelReason.CANCEL_REASON_REQUESTED)
+        if not request_cancel(state, order, CancelReason.CANCEL_REASON_REQUESTED):
+            state.emit_order(EventKind.EVENT_ORDER_REPLAYED, order)
+
+
+def request_cancel(state: State, order: Order, reason: int) -> bool:
+    """At once, or by way of the venue; False: a cancel is on its way there already."""
+    if order.cancel_pending:
+        return False
+    if not is_far(state, order):
+        close(state, order, reason)
+        return True
+    order.cancel_pending = True
+    due_ns = state.command.ts_ns + travel_ns(state, order)
+    state.changes.append(Change(due_ns, state.command.seq, order, cancel_reason=int(reason)))
+    state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
+    return True
+
+
+def cancel_arrives(state: State, change: Change) -> None:
+    order = change.order
+    order.cancel_pending = False
+    if order.status in (NEW, PARTIAL):
+        close(state, order, change.cancel_reason)
+    else:
+        state.emit_order(
+            EventKind.EVENT_CANCEL_REJECTED, order, reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_OPEN)
+        )
 
 
 def cancel_all(
@@ -39,8 +66,7 @@ def cancel_all(
             and side in (0, order.side)
             and (session is None or (order.has(DISCONNECT) and session in (0, order.command.session)))
         ):
-            close(state, order, reason)
-            canceled += 1
+            canceled += request_cancel(state, order, reason)
     state.emit(
         EventKind.EVENT_ORDERS_CANCELED,
         account=account,

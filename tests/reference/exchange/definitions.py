@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastpath.model import EventKind
 from tests.reference.exchange.ledger import all_balances, check_move, free, move
-from tests.reference.exchange.orders import FEES, MAX_MONEY, OUTSIDE, Mirror, Refused
+from tests.reference.exchange.orders import FEES, INDEX, MARK, MAX_MONEY, OUTSIDE, Mirror, Refused
 from tests.reference.exchange.state import State
 from tests.reference.records import AccountDef, AssetDef, Command, InstrumentDef
 
@@ -113,3 +113,15 @@ def set_status(state: State, command: Command) -> None:
     for instrument in sorted(state.instruments):
         state.touch(instrument)
     state.emit(EventKind.EVENT_TRADING_STATUS_CHANGED, instrument=command.instrument, flags=command.flags)
+
+
+def set_reference_prices(state: State, command: Command) -> None:
+    if command.instrument not in state.instruments:
+        raise Refused("INSTRUMENT_NOT_FOUND")
+    if not (0 <= command.price <= 2**60 and 0 <= command.trigger_price <= 2**60):
+        raise Refused("INVALID_COMMAND")
+    if command.expire_ns <= command.ts_ns:
+        raise Refused("EXPIRE_TIME_IN_PAST")
+    for source, price in ((MARK, command.price), (INDEX, command.trigger_price)):
+        state.reference_prices[command.instrument, source] = (price, command.expire_ns)
+    state.touch(command.instrument)

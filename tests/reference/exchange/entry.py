@@ -21,7 +21,6 @@ from tests.reference.exchange.orders import (
 )
 from tests.reference.exchange.paper import displayed, send_off
 from tests.reference.exchange.state import State
-from tests.reference.records import Command
 
 
 def go_to_market(state: State, order: Order, *, travels: bool) -> None:
@@ -92,12 +91,3 @@ def rest(state: State, order: Order) -> None:
     mirror = state.mirrors.get(order.instrument)
     if mirror:
         order.queue_ahead = displayed(mirror, order.side, order.price)
-
-
-def arrivals(state: State, command: Command) -> None:
-    """Orders that have reached their venue."""
-    for order in sorted(state.live, key=lambda o: (o.arrival_ns, o.order_id)):
-        if order.waiting == 5 and order.arrival_ns <= command.ts_ns:
-            order.waiting = 0
-            state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
-            go_to_market(state, order, travels=False)

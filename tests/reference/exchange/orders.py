@@ -33,6 +33,7 @@ POST_ONLY, SLIDE = int(OrderFlag.ORDER_FLAG_POST_ONLY), int(OrderFlag.ORDER_FLAG
 REDUCE_ONLY, CLOSE_POSITION = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY), int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)
 QUOTE_QTY = int(OrderFlag.ORDER_FLAG_QUOTE_QTY)
 OCO, OTO, BRACKET = 1, 2, 3
+MARK, INDEX = 4, 5
 PROTECTED, DISCONNECT = int(OrderFlag.ORDER_FLAG_PROTECTED), int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
 NEW, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED = (
     int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED),
@@ -86,6 +87,9 @@ class Order:
     """0: not; 1: for its trigger price; 2: trailing, for the price from which it trails; 3: for its parent's first fill;
     4: for further ones; 5: on its way to a venue; 6: for the others of its list."""
     arrival_ns: int = 0
+    cancel_pending: bool = False
+    """A cancel is on its way to the venue."""
+    amend_pending: bool = False
     awaited: int = 0
     """Of a child: lots to be released by fills of its parent; `qty` has those that were."""
     followed: int = 0
@@ -120,6 +124,19 @@ class Order:
 
     def has(self, flag: int) -> bool:
         return bool(self.command.flags & flag)
+
+
+@dataclass
+class Change:
+    """A cancel or an amendment on its way to a venue."""
+
+    due_ns: int
+    seq: int
+    order: Order
+    cancel_reason: int = 0
+    """0: an amendment."""
+    price: int = 0
+    qty: int = 0
 
 
 @dataclass

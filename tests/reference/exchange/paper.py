@@ -32,6 +32,11 @@ def travel_ns(state: State, order: Order) -> int:
     return rules.latency_in_ns + rules.latency_out_ns
 
 
+def is_far(state: State, order: Order) -> bool:
+    """At a venue that takes time to reach, or on its way there."""
+    return travel_ns(state, order) > 0 and (order.resting or order.waiting == 5)
+
+
 def send_off(state: State, order: Order) -> None:
     """On its way to the venue."""
     order.waiting, order.arrival_ns = 5, state.command.ts_ns + travel_ns(state, order)

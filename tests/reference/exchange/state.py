@@ -10,8 +10,12 @@ import copy
 from typing import Any
 
 from fastpath.model import TradingStatus
-from tests.reference.exchange.orders import BUY, NEW, PARTIAL, SELL, Mirror, Order, Position
+from tests.reference.exchange.orders import BUY, NEW, PARTIAL, SELL, Change, Mirror, Order, Position
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef
+
+
+def is_changing(order: Order) -> bool:
+    return (order.cancel_pending or order.amend_pending) and order.status in (NEW, PARTIAL)
 
 
 def show(order: Order) -> Event:
@@ -19,7 +23,8 @@ def show(order: Order) -> Event:
     command = order.command
     return Event(
         side=order.side, order_type=command.order_type, time_in_force=command.time_in_force,
-        flags=command.flags | (128 if order.waiting else 0), account=order.account, instrument=order.instrument,
+        flags=command.flags | (128 if order.waiting else 0) | (256 if is_changing(order) else 0),
+        account=order.account, instrument=order.instrument,
         order_id=order.order_id, price=order.price,
         qty=order.qty + order.awaited, cum_qty=order.cum_qty,
         leaves_qty=order.leaves + order.awaited if order.status in (NEW, PARTIAL) else 0,
@@ -54,6 +59,9 @@ class State:
         self.adjustments: dict[tuple[int, bytes], Command] = {}
         self.deadman_ns: dict[int, int] = {}
         self.last_price: dict[int, int] = {}
+        self.reference_prices: dict[tuple[int, int], tuple[int, int]] = {}
+        """By instrument and TriggerSource (MARK, INDEX): the price (0: none) and until when it holds."""
+        self.changes: list[Change] = []
         self.touched: list[int] = []
         """Instruments whose conditional orders are to be looked at, in this order."""
         self.groups: dict[tuple[int, int], list[Order]] = {}
@@ -74,6 +82,11 @@ class State:
         values = show(order)._asdict() | fields
         values.update(command_seq=self.command.seq, ts_ns=self.command.ts_ns, kind=int(kind))
         self.events.append(Event(**values))
+
+    def reference_price(self, instrument: int, source: int) -> int | None:
+        """The mark or index price that holds now."""
+        price, until_ns = self.reference_prices.get((instrument, source), (0, 0))
+        return price if price and until_ns > self.command.ts_ns else None
 
     def touch(self, instrument: int) -> None:
         """Its market changed: conditional orders may be due."""

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from fastpath.model import EventKind
 from tests.reference.exchange.entry import go_to_market
-from tests.reference.exchange.orders import BUY, CONDITIONAL, SELL, TAKE_PROFITS, TRAILING, TRAILING_STOP_LIMIT, Order
+from tests.reference.exchange.orders import (
+    BUY,
+    CONDITIONAL,
+    INDEX,
+    MARK,
+    SELL,
+    TAKE_PROFITS,
+    TRAILING,
+    TRAILING_STOP_LIMIT,
+    Order,
+)
 from tests.reference.exchange.paper import travel_ns
 from tests.reference.exchange.state import State
 
@@ -23,6 +33,8 @@ def watched(state: State, order: Order) -> int | None:
         return None
     if order.command.trigger_source in (0, 1):
         return state.last_price.get(order.instrument)
+    if order.command.trigger_source in (MARK, INDEX):
+        return state.reference_price(order.instrument, order.command.trigger_source)
     bid, ask = touch_prices(state, order.instrument)
     if order.command.trigger_source == 2:
         return ask if order.side == BUY else bid
@@ -73,7 +85,7 @@ def next_due(state: State, instrument: int) -> Order | None:
         rising = is_rising(order)
         if price >= order.trigger_price if rising else price <= order.trigger_price:
             source = order.command.trigger_source
-            watch = {0: 0, 1: 0, 2: 2 if order.side == BUY else 1, 3: 3}[source]
+            watch = {0: 0, 1: 0, 2: 2 if order.side == BUY else 1, 3: 3, MARK: 4, INDEX: 5}[source]
             key = order.trigger_price if rising else -order.trigger_price
             due.append(((trails, watch, not rising, key, order.order_id), order))
     return min(due, key=lambda item: item[0])[1] if due else None

@@ -166,6 +166,23 @@ class AsyncOrderCalls(AsyncCalls):
         request = orders_pb2.SetTradingStatusRequest(instrument=instrument, status=number)
         await self._call(self._orders.SetTradingStatus, request)
 
+    async def set_reference_prices(
+        self,
+        instrument: str,
+        *,
+        mark_price: Number | None = None,
+        index_price: Number | None = None,
+        valid_for_s: float,
+    ) -> datetime:
+        """Tell the mark and index price that triggers may watch, None for none; until when they hold. Needs RISK_ADMIN."""
+        request = orders_pb2.SetReferencePricesRequest(
+            instrument=instrument,
+            mark_price=None if mark_price is None else convert.decimal_text("mark_price", mark_price),
+            index_price=None if index_price is None else convert.decimal_text("index_price", index_price),
+            valid_for_ms=round(valid_for_s * 1000),
+        )
+        return convert.utc((await self._call(self._orders.SetReferencePrices, request)).expire_time)
+
     def stream_orders(self) -> AsyncOrderStream:
         """A stream of commands in batches: the fast way in. Use it with `async with`."""
         return AsyncOrderStream(self._opener(self._orders.StreamOrders), self._account)
