@@ -1,6 +1,7 @@
 """The rules of matching, one test each, and a named test for every classic bug of public matching engines.
 
-Every command also runs through the naive twin (EnginePair compares the reports), so these tests state the rule itself.
+Every command also runs through the naive twin (EnginePair compares the reports), so these tests state the rule itself. Each
+runs on a book that is new and on one that had orders: that is through both paths of the engine.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ MARKET = int(EngineFlag.ENGINE_MARKET)
 MARKET_TO_LIMIT = int(EngineFlag.ENGINE_MARKET_TO_LIMIT)
 
 
-@pytest.fixture
-def pair() -> EnginePair:
-    return EnginePair(max_orders=100)
+@pytest.fixture(params=["first orders", "after others"])
+def pair(request: pytest.FixtureRequest) -> EnginePair:
+    """An empty book. The first order of a side takes the general path, plain ones after it the straight line."""
+    pair = EnginePair(max_orders=100)
+    if request.param == "after others":
+        for id, side in ((2**63, BUY), (2**63 + 1, SELL)):
+            pair.new(id, side, 0, 1)
+            pair.cancel(id)
+    return pair
 
 
 def kinds(reports: list[Report]) -> list[int]:
