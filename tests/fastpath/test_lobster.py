@@ -1,10 +1,10 @@
 """A day of NASDAQ messages through the book, compared with what was recorded.
 
-Whole days of AMZN (5 levels, and 1) and AAPL (1): after each message our best levels of both sides must be the recorded row,
-prices and sizes, in all 331,944 rows after the first ones. What the data do not tell is taken from the rows, and only from them: the levels of the first row, and
-a level that comes into view from beyond the last (its orders may have come and gone unseen). Such a level is *adopted*: one
-nameless order of the recorded size. A message about an order whose arrival is not in the data takes its size off the
-nameless order of its price.
+Whole days of AMZN (5 levels, and 1) and AAPL (1): after each message our best levels of both sides must be the recorded
+row, prices and sizes, in all 331,944 rows after the first ones. What the data do not tell is taken from the rows, and only
+from them: the levels of the first row, and a level that comes into view from beyond the last (its orders may have come and
+gone unseen). Such a level is *adopted*: one nameless order of the recorded size. A message about an order whose arrival is
+not in the data takes its size off the nameless order of its price.
 
 AAPL, 50 levels, messages only, 40,000 rows: time priority. For each execution of an order we saw arrive, is it the
 oldest we know at its price? If it is, a taker is sent for it and must fill that very order. About 0.6 % of the
