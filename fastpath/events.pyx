@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from fastpath.model cimport (
     COMMAND_DEFINE_ACCOUNT,
@@ -23,9 +23,30 @@ cdef extern from "Python.h":
     char* bytes_data "PyBytes_AS_STRING"(PyObject*) nogil
     void PyErr_Clear()
 
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #include <string.h>
+    /* memset(start, 0, size) of a constant size, a multiple of 32, as plain stores: setting up a string instruction for so
+       little costs more than all of them. */
+    static inline __attribute__((always_inline)) void tw_clear(void *start, size_t size) {
+    #pragma GCC unroll 8
+        for (size_t at = 0; at < size; at += 32)
+            memset((char *)start + at, 0, 32);
+    }
+
+    /* An event's lines are asked for some events before it is written. */
+    static inline void tw_prefetch_event(const void *event) {
+        for (int line = 0; line < 4; line++)
+            __builtin_prefetch((const char *)event + 64 * line);
+    }
+    """
+    void clear "tw_clear"(void* start, size_t size) noexcept nogil
+    void prefetch_event "tw_prefetch_event"(const event_t* event) noexcept nogil
+
 cdef enum:
-    EVENTS_A_COMMAND = 4          # that there is room for at once; a guess
-    PIECE = 32                    # bytes; the head of an event is one
+    EVENTS_AHEAD = 16             # for which memory is asked before they are written
+    EVENTS_A_COMMAND = 6          # that there is room for at once; a guess
 
 
 cdef bint events_begin_batch(event_buffer_t* events, size_t commands) noexcept:
@@ -77,6 +98,7 @@ cdef inline event_t* stamped(event_buffer_t* events, uint8_t kind) noexcept nogi
         event = &events.items[events.count]
         events.count += 1
         events.seq += 1
+    prefetch_event(event + EVENTS_AHEAD)
     event.event_seq = events.seq
     event.command_seq = events.command.seq
     event.ts_ns = events.command.ts_ns
@@ -86,11 +108,9 @@ cdef inline event_t* stamped(event_buffer_t* events, uint8_t kind) noexcept nogi
 
 cdef event_t* events_next(event_buffer_t* events, uint8_t kind) noexcept nogil:
     cdef event_t* event = stamped(events, kind)
-    cdef size_t piece
     event.side = event.order_type = event.time_in_force = 0
     event.flags = 0
-    for piece in range(1, sizeof(event_t) // PIECE):        # pieces of a size for which the compiler emits plain stores
-        memset(<char*>event + piece * PIECE, 0, PIECE)
+    clear(&event.account, sizeof(event_t) - (<size_t>&event.account - <size_t>event))
     return event
 
 

@@ -59,18 +59,7 @@ from fastpath.model cimport (
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_record_t, orders_find, orders_find_client
 from fastpath.paper cimport mirror_command
 from fastpath.plain_orders cimport place_plain
-from fastpath.prefetch cimport (
-    FETCH_CELLS_AHEAD,
-    FETCH_COMMANDS_AHEAD,
-    FETCH_LINKS_AHEAD,
-    FETCH_NEIGHBORS_AHEAD,
-    FETCH_ROWS_AHEAD,
-    prefetch_cells,
-    prefetch_command,
-    prefetch_links,
-    prefetch_neighbors,
-    prefetch_rows,
-)
+from fastpath.prefetch cimport look_ahead, look_ahead_start, look_ahead_t
 from fastpath.settlement cimport flush_ledger
 from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
@@ -125,20 +114,6 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
     events_end_command(&state.events)
 
 
-cdef inline void look_ahead(const state_t* state, const command_t* command, size_t left) noexcept nogil:
-    """Ask for what the commands behind this one will need; `left`: how many there are."""
-    if left >= FETCH_COMMANDS_AHEAD:
-        prefetch_command(command + FETCH_COMMANDS_AHEAD)
-    if left >= FETCH_CELLS_AHEAD:
-        prefetch_cells(state, command + FETCH_CELLS_AHEAD)
-    if left >= FETCH_ROWS_AHEAD:
-        prefetch_rows(state, command + FETCH_ROWS_AHEAD)
-    if left >= FETCH_LINKS_AHEAD:
-        prefetch_links(state, command + FETCH_LINKS_AHEAD)
-    if left >= FETCH_NEIGHBORS_AHEAD:
-        prefetch_neighbors(state, command + FETCH_NEIGHBORS_AHEAD)
-
-
 cdef class Exchange:
     """All trading state of a venue: books, orders, balances, positions. One thread at a time."""
 
@@ -188,6 +163,7 @@ cdef class Exchange:
         cdef size_t size = <size_t>commands.shape[0]
         cdef size_t count = size // sizeof(command_t)
         cdef const command_t* first = <const command_t*>&commands[0] if size else NULL
+        cdef look_ahead_t ahead
         cdef size_t i
         self.guard()
         if size % sizeof(command_t) != 0:
@@ -197,8 +173,9 @@ cdef class Exchange:
             raise MemoryError("no memory for the events of these commands; none of them was carried out")
         self.busy = True
         with nogil:
+            look_ahead_start(&ahead, self.state, first, count)
             for i in range(count):
-                look_ahead(self.state, &first[i], count - 1 - i)
+                look_ahead(&ahead, self.state, first, i, count)
                 apply_command(self.state, &first[i])
         self.busy = False
         return events_end_batch(&self.state.events)

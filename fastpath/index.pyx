@@ -6,6 +6,7 @@ from fastpath.memory cimport memory_release, memory_reserve
 
 cdef enum:
     FIRST_CELLS = 1024
+    SMALL_CELLS = 1 << 20         # up to here it grows fourfold, beyond by doubling
 
 
 cdef inline size_t cells_size(const index_t* index) noexcept nogil:
@@ -38,7 +39,7 @@ cdef bint index_reserve(index_t* index) noexcept nogil:
     cdef uint32_t at
     if index.count * 2 <= index.mask:                   # at most half full
         return True
-    larger.mask = index.mask * 2 + 1
+    larger.mask = (index.mask + 1) * (4 if index.mask < SMALL_CELLS else 2) - 1
     larger.count = 0
     larger.cells = <index_cell_t*>memory_reserve(cells_size(&larger))
     if larger.cells == NULL:

@@ -7,7 +7,7 @@ from fastpath.arith cimport product
 from fastpath.book cimport book_can_rest, book_rest
 from fastpath.events cimport events_order
 from fastpath.index cimport NO_ROW
-from fastpath.ledger cimport ledger_free_amount, ledger_position, ledger_reserve
+from fastpath.ledger cimport ledger_find_position, ledger_free_amount, ledger_position, ledger_reserve
 from fastpath.matching cimport match_crosses, taker_t
 from fastpath.model cimport (
     EVENT_ORDER_ACCEPTED,
@@ -77,8 +77,8 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     cdef money_t needed
     cdef taker_t taker
     cdef bint meets_others
-    if unlikely(not is_plain(command) or instrument == NULL or find_account(state, command.account) == NULL
-                or not takes_plain_orders(state, instrument) or not numbers_fit(&instrument.definition, command)):
+    if unlikely(not is_plain(command) or instrument == NULL or not takes_plain_orders(state, instrument)
+                or not numbers_fit(&instrument.definition, command)):
         return False
     meets_others = match_crosses(instrument.book, command.side, command.price)
     if unlikely(meets_others and command.flags & RESTING_FLAGS):
@@ -86,10 +86,14 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     client_hash = client_order_id_hash(command.account, command.client_order_id)
     if unlikely(orders_find_client(&state.orders, command.account, command.client_order_id, client_hash) != NO_ROW):
         return False
-    position_row = ledger_position(&state.ledger, command.account, command.instrument,
-                                   instrument.definition.base_asset, instrument.definition.quote_asset)
-    if unlikely(position_row == NO_ROW):
-        return False
+    position_row = ledger_find_position(&state.ledger, command.account, command.instrument)
+    if unlikely(position_row == NO_ROW):                # the account's first order here, if there is such an account
+        if find_account(state, command.account) == NULL:
+            return False
+        position_row = ledger_position(&state.ledger, command.account, command.instrument,
+                                       instrument.definition.base_asset, instrument.definition.quote_asset)
+        if position_row == NO_ROW:
+            return False
     paying_row = (state.ledger.positions[position_row].quote_row if command.side == SIDE_BUY
                   else state.ledger.positions[position_row].base_row)
     needed = required_for(instrument, command.side, command.price, command.qty, worst_fee_ppm(&instrument.definition), 0)

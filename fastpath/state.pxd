@@ -36,10 +36,10 @@ cdef struct instrument_t:
     uint32_t  outside_base_row    # ledger rows of the accounts that belong to nobody
     uint32_t  outside_quote_row
     uint32_t  fee_row
-    heap_t    waiting[TRIGGER_HEAPS]    # conditional orders
-    uint32_t  waiting_count
-    uint32_t  trailing_count
+    uint32_t  waiting_count       # conditional orders
+    uint32_t  trailing_count      # of them
     uint8_t   touched             # queued in state.touched
+    heap_t    waiting[TRIGGER_HEAPS]
 
 cdef struct touched_t:            # ring of instruments whose prices may have moved, each once, first come first served
     uint32_t* items

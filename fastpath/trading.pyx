@@ -72,7 +72,7 @@ from fastpath.orders cimport (
     waits_for_price,
 )
 from fastpath.pool cimport NIL, pool_give, pool_take
-from fastpath.prefetch cimport prefetch_makers
+from fastpath.prefetch cimport prefetch_makers, prefetch_settlement
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
 from fastpath.sizing cimport UNSIZED_FLAGS
 from fastpath.state cimport find_account, find_instrument, touch_market, travel_ns
@@ -321,6 +321,7 @@ cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker)
     cdef const fill_t* fill
     cdef uint32_t maker, i
     for i in range(state.sink.count):
+        prefetch_settlement(state, i)
         fill = &state.sink.fills[i]
         maker = VENUE if fill.maker == NIL else <uint32_t>state.pool.orders[fill.maker].id
         if fill.kind == FILL_TRADE:
