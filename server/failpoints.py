@@ -1,7 +1,7 @@
 """Points at which a test can have the server killed: `TRADEWIND_FAILPOINT=append:30` ends it at the 30th append.
 
 As `kill -9` would: at once, without a word. For the tests of durability. The names are where `reached` is called: in
-the runner (append, apply, applied, appended, commit, reply, replied) and where snapshots are written
+the runner (apply, applied, append, appended, commit, reply, replied) and where snapshots are written
 (snapshot-half-written, snapshot-written).
 """
 

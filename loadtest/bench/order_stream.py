@@ -10,31 +10,24 @@ Prints a table and writes var/bench/order_stream.json; fails if an order was not
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 import uvloop
 
-from server.app import Ready, serve
-from server.config import load_config
+from loadtest.bench._serving import SERVICE, Served, machine, serve_echo, serve_orders, serving, spread
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
 BATCH, BATCHES, WINDOW, TURNS = 100, 500, 16, 5
-NAME = "/tradewind.v1.OrderService/StreamOrders"
+NAME = f"/{SERVICE}/StreamOrders"
 RESULT = Path("var/bench/order_stream.json")
 
 
@@ -60,47 +53,10 @@ def batches(prefix: str) -> list[bytes]:
     return requests
 
 
-def serve_orders(data_dir: str, told: Connection) -> None:
-    config = load_config(
-        overrides={
-            "data_dir": Path(data_dir),
-            "server": {"port": 0},
-            "metrics": {"enabled": False},
-            "feeds": {"mode": "off"},
-            "logging": {"level": "error"},
-        }
-    )
-
-    def ready(started: Ready) -> None:
-        told.send((started.address, started.admin_token_path.read_text().strip()))
-
-    serve(config, on_ready=ready)
-
-
-def serve_echo(answer: bytes, told: Connection) -> None:
-    async def echo(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        async for raw in requests:
-            pb.StreamOrdersRequest.FromString(raw)
-            yield answer
-
-    async def main() -> None:
-        server = grpc.aio.server()
-        method = grpc.stream_stream_rpc_method_handler(echo)
-        server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("tradewind.v1.OrderService", {"StreamOrders": method})]
-        )
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        told.send((f"127.0.0.1:{port}", ""))
-        await server.wait_for_termination()
-
-    uvloop.run(main())
-
-
-async def drive(address: str, token: str, requests: list[bytes]) -> tuple[float, list[float], list[bytes]]:
+async def drive(served: Served, requests: list[bytes]) -> tuple[float, list[float], list[bytes]]:
     """Seconds in all, seconds of each batch from write to answer, the answers."""
-    async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.stream_stream(NAME)(metadata=[("authorization", f"Bearer {token}")])
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = channel.stream_stream(NAME)(metadata=served.metadata)
         sent: deque[float] = deque()
         waits: list[float] = []
         answers: list[bytes] = []
@@ -138,37 +94,20 @@ def batches_in(answer: bytes) -> int:
     return count
 
 
-@contextlib.contextmanager
-def serving(target: Any, argument: Any, name: str) -> Iterator[tuple[str, str, int]]:
-    """A server in a process of its own: address, token, process id."""
-    mine, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=target, args=(argument, theirs))
-    process.start()
-    try:
-        if not mine.poll(60):
-            raise SystemExit(f"the {name} server did not start")
-        yield (*mine.recv(), process.pid)
-    finally:
-        process.terminate()
-        process.join()
-
-
 class Side:
     """One of the two servers, and how its turns went."""
 
-    def __init__(self, name: str, address: str, token: str, pid: int) -> None:
+    def __init__(self, name: str, served: Served) -> None:
         self._name = name
-        self._address = address
-        self._token = token
-        self._process = psutil.Process(pid)
+        self._served = served
         self._turns: list[dict[str, float]] = []
 
     def turn(self, number: int, *, counts: bool = True) -> bytes:
         """Drive it once; one of its answers."""
-        used = sum(self._process.cpu_times()[:2])
+        used = self._served.cpu_s()
         requests = batches(f"{self._name}-{number}")
-        seconds, waits, answers = uvloop.run(drive(self._address, self._token, requests))
-        used = sum(self._process.cpu_times()[:2]) - used
+        seconds, waits, answers = uvloop.run(drive(self._served, requests))
+        used = self._served.cpu_s() - used
         answered = [batch for answer in answers for batch in pb.StreamOrdersResponse.FromString(answer).batches]
         for batch in answered:
             if any(result.order.status != pb.ORDER_STATUS_NEW for result in batch.results) or len(batch.results) != BATCH:
@@ -186,24 +125,20 @@ class Side:
 
     def figures(self) -> dict[str, list[float]]:
         """Lowest, median and highest of the turns."""
-        figures = {}
-        for name in self._turns[0]:
-            values = sorted(turn[name] for turn in self._turns)
-            figures[name] = [round(value, 2) for value in (values[0], statistics.median(values), values[-1])]
-        return figures
+        return {name: spread([turn[name] for turn in self._turns]) for name in self._turns[0]}
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as data_dir, serving(serve_orders, data_dir, "orders") as ours:
-        orders = Side("orders", *ours)
-        with serving(serve_echo, orders.turn(0, counts=False), "echo") as theirs:
-            echo = Side("echo", *theirs)
+    with tempfile.TemporaryDirectory() as data_dir, serving(serve_orders, data_dir) as ours:
+        orders = Side("orders", ours)
+        with serving(serve_echo, orders.turn(0, counts=False)) as theirs:
+            echo = Side("echo", theirs)
             echo.turn(0, counts=False)
             for number in range(1, TURNS + 1):
                 orders.turn(number)
                 echo.turn(number)
     print(f"{'':14}{'orders/s: min / median / max':>32}{'batch p50, ms':>16}{'CPU us/order':>16}")
-    result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "batch": BATCH, "window": WINDOW}
+    result: dict[str, Any] = {"machine": machine(), "batch": BATCH, "window": WINDOW}
     for name, side in (("StreamOrders", orders), ("echo", echo)):
         figures = result[name] = side.figures()
         rates = " / ".join(f"{rate:,.0f}" for rate in figures["orders_per_s"])

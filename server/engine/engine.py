@@ -42,11 +42,11 @@ class Engine:
         self._definitions = Definitions()
         self._listeners: list[Callable[[Changes], None]] = []
 
-    def apply(self, commands: bytes) -> bytes:
+    def apply(self, commands: bytes | bytearray) -> bytes:
         """Carry out stamped commands; returns their events."""
         return self.exchange.apply(commands)
 
-    def commit(self, commands: bytes, events: bytes, last_seq: int, ts_ns: int) -> None:
+    def commit(self, commands: bytes | bytearray, events: bytes, last_seq: int, ts_ns: int) -> None:
         """Make commands that were applied, and are durable now, visible."""
         for definition in records.definitions(commands):
             self._definitions.add(definition)

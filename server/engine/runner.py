@@ -1,8 +1,9 @@
 """The one writer: takes commands from a bounded queue, makes them durable, applies them, and only then answers.
 
-Group commit: whatever arrives while one sync runs is the next batch. The engine applies a batch while the journal syncs
-it on a thread of its own; nobody sees a result before the sync is over. While the journal cannot be written, commands
-are refused and the same row is tried again: the engine has applied it, so it comes first when the journal is back.
+Group commit: whatever arrives while one sync runs is the next batch. The engine applies a batch, then the journal syncs it
+on a thread of its own (not at the same time: two threads that both need the interpreter cost more than they save), and
+nobody sees a result before the sync is over. While the journal cannot be written, commands are refused and the same row is
+tried again: the engine has applied it, so it comes first when the journal is back.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Runner:
     def __init__(
         self, engine: Engine, journal: Journal, clock: Clock, reached: Callable[[str], None] = lambda point: None
     ) -> None:
-        """`reached` is told where a commit is: append, apply, applied, appended, commit, reply, replied."""
+        """`reached` is told where a commit is: apply, applied, append, appended, commit, reply, replied."""
         self.state = RunnerState.IDLE
         self.failure: Unavailable | None = None
         self.stats = RunnerStats()
@@ -220,7 +221,7 @@ class Runner:
     def _commands(self, batch: list[_Submission], ts_ns: int) -> bytearray:
         """The batch as one buffer, behind what is due by now and the mirror commands it needs."""
         exchange = self._engine.exchange
-        commands = bytearray(b"".join([submission.commands for submission in batch]))
+        commands = bytearray().join([submission.commands for submission in batch])
         if self.mirror is not None:
             entered = records.entered_instruments(commands) | dict.fromkeys(exchange.arriving(ts_ns), True)
             commands[:0] = self._arrivals(ts_ns)
@@ -251,22 +252,17 @@ class Runner:
             wait_s = min(*waits_s, CLOCK_CHECK_S)
             self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
 
-    async def _commit(self, batch: list[_Submission], unstamped: bytearray, ts_ns: int) -> None:
-        engine, loop = self._engine, asyncio.get_running_loop()
+    async def _commit(self, batch: list[_Submission], commands: bytearray, ts_ns: int) -> None:
+        engine = self._engine
         first_seq = engine.command_sequence + 1
-        count = len(unstamped) // COMMAND_SIZE
-        records.stamp(unstamped, first_seq, ts_ns)
-        commands = bytes(unstamped)
-        self._reached("append")
-        row = JournalRow(first_seq, count, ts_ns, codec.encode(commands))
-        sync = loop.run_in_executor(self._thread, self._store, row)
+        count = len(commands) // COMMAND_SIZE
+        records.stamp(commands, first_seq, ts_ns)
         self._reached("apply")
-        try:
-            events = engine.apply(commands)
-        except BaseException:
-            await asyncio.wait({sync})
-            raise
+        events = engine.apply(commands)
         self._reached("applied")
+        row = JournalRow(first_seq, count, ts_ns, codec.encode(commands))
+        self._reached("append")
+        sync = asyncio.get_running_loop().run_in_executor(self._thread, self._store, row)
         await self._durable(row, sync, batch)
         self._reached("commit")
         engine.commit(commands, events, first_seq + count - 1, ts_ns)
