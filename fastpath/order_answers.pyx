@@ -98,6 +98,15 @@ cdef class AnswerWriter:
         self.results(1, True, count, events, errors, refused)
         return self.finish(0)
 
+    def one(self, bytes events not None):
+        """A PlaceOrderResponse, which has the bytes of the responses of CancelOrder and AmendOrder, and what was decided, as
+        `stream` tells it; None if the first event of the command tells of no order."""
+        cdef const event_t* event = <const event_t*>PyBytes_AS_STRING(events)
+        if PyBytes_GET_SIZE(events) < <Py_ssize_t>sizeof(event_t):
+            raise ValueError("no event tells of the command")
+        self.begin()
+        return self.finish(0) if self.result(0, True, 0, event, None) else None
+
     def order(self, bytes record not None):
         """The Order that an event of it shows."""
         cdef uint8_t order[MAX_ORDER]
@@ -157,8 +166,8 @@ cdef class AnswerWriter:
             raise ValueError(f"events tell of more than {count} items")
         return 0
 
-    cdef int result(self, uint32_t field, bint placed, Py_ssize_t item, const event_t* event, refused) except -1:
-        """The item whose command `event` is the first of."""
+    cdef bint result(self, uint32_t field, bint placed, Py_ssize_t item, const event_t* event, refused) except -1:
+        """The item whose command `event` is the first of. False if it tells of no order, and nobody (None) words the refusal."""
         cdef uint8_t order[MAX_ORDER]
         cdef const event_t* newest = NULL
         cdef bytes forgotten = None, encoded
@@ -173,32 +182,38 @@ cdef class AnswerWriter:
                 forgotten = self.find(event.order_id)
                 newest = event_of(forgotten) if forgotten is not None else NULL
         if newest == NULL:
-            return self.write_error(field, refused(item, (<const char*>event)[:sizeof(event_t)]))
+            if refused is None:
+                return False
+            self.write_error(field, refused(item, (<const char*>event)[:sizeof(event_t)]))
+            return True
         if event.kind == EVENT_ORDER_ACCEPTED or event.kind == EVENT_ORDER_REJECTED:
             self.decided[newest.status % MAX_STATUS][newest.reject_reason % MAX_REASON] += 1
         size = self.write_order(order, newest)
         if size:
-            return self.write_result(field, placed, order, size, event.kind == EVENT_ORDER_REPLAYED)
-        encoded = self.encode((<const char*>newest)[:sizeof(event_t)])
-        return self.write_result(field, placed, <const uint8_t*>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded),
-                                 event.kind == EVENT_ORDER_REPLAYED)
+            self.write_result(field, placed, order, size, event.kind == EVENT_ORDER_REPLAYED)
+        else:
+            encoded = self.encode((<const char*>newest)[:sizeof(event_t)])
+            self.write_result(field, placed, <const uint8_t*>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded),
+                              event.kind == EVENT_ORDER_REPLAYED)
+        return True
 
     cdef int write_result(self, uint32_t field, bint placed, const uint8_t* order, size_t order_size,
                           bint replayed) except -1:
-        """An OrderCommandResult, or (`placed`) a PlaceOrderResult with its PlaceOrderResponse."""
+        """An OrderCommandResult, or (`placed`) a PlaceOrderResult with its PlaceOrderResponse; without a `field` this alone."""
         cdef size_t inner = 1 + varint_size(order_size) + order_size
         cdef size_t size
         cdef uint8_t* at
         self.reserve(order_size + MAX_FRAME)
-        at = write_tag(self.out + self.size, field, LEN)
+        at = self.out + self.size
         if placed:
             inner += 2 if replayed else 0
-            at = write_varint(at, 1 + varint_size(inner) + inner)
-            at = write_varint(write_tag(at, 1, LEN), inner)
+            if field:
+                at = write_varint(write_tag(at, field, LEN), 1 + varint_size(inner) + inner)
+                at = write_varint(write_tag(at, 1, LEN), inner)
             at = write_number(write_bytes(at, 1, order, order_size), 2, replayed)
         else:
             size = inner + (2 if replayed else 0)
-            at = write_varint(at, size)
+            at = write_varint(write_tag(at, field, LEN), size)
             at = write_number(write_bytes(at, 1, order, order_size), 3, replayed)
         self.size = at - self.out
         return 0

@@ -1,8 +1,9 @@
 """Requests about orders, straight from the bytes of their messages to packed commands.
 
-Only what is plain is read here: new LIMIT and MARKET orders and cancels, with known names, numbers on their grids, and fields
-that go together. Whatever else an item says, or if there is anything wrong with it, it is left to whoever can say so: its
-bytes are handed back. So there is one place that words errors, and this one cannot disagree with it.
+Only what is plain is read here: new orders (all but trailing ones, whole positions and quantities of quote money), amendments
+and cancels, with known names, numbers on their grids, and fields that go together. Whatever else an item says, or if there is
+anything wrong with it, it is left to whoever can say so: its bytes are handed back. So there is one place that words errors, and
+this one cannot disagree with it.
 """
 
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
@@ -13,57 +14,53 @@ from libc.string cimport memcmp, memcpy, memset
 from fastpath.decimals cimport grid_t, read_units
 from fastpath.directory cimport Directory, Terms
 from fastpath.model cimport (
+    COMMAND_AMEND,
     COMMAND_CANCEL,
     COMMAND_PLACE,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
-    ORDER_FLAG_POST_ONLY,
-    ORDER_FLAG_POST_ONLY_SLIDE,
-    ORDER_FLAG_REDUCE_ONLY,
-    ORDER_TYPE_LIMIT,
-    ORDER_TYPE_MARKET,
-    SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL,
-    SIDE_SELL,
-    TIME_IN_FORCE_DAY,
-    TIME_IN_FORCE_FOK,
-    TIME_IN_FORCE_GTC,
-    TIME_IN_FORCE_GTD,
-    TIME_IN_FORCE_IOC,
+    ORDER_FLAG_WAITING,
+    ORDER_TYPE_TRAILING_STOP,
+    ORDER_TYPE_TRAILING_STOP_LIMIT,
     command_t,
+    event_t,
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE
+from fastpath.place_fields cimport (
+    ACCOUNT,
+    CLIENT_ORDER_ID,
+    DISPLAY_QTY,
+    EXPIRE_TIME,
+    INSTRUMENT,
+    MIN_QTY,
+    PRICE,
+    PROTECTION_PRICE,
+    QTY,
+    SELF_TRADE_GROUP,
+    SELF_TRADE_PREVENTION,
+    SIDE,
+    TIME_IN_FORCE,
+    TRIGGER_PRICE,
+    TRIGGER_SOURCE,
+    TYPE,
+    default_time_in_force,
+    fields_go_together,
+    flags_of,
+    has,
+    place_t,
+    read_place,
+    read_time,
+)
 from fastpath.wire cimport LEN, VARINT, read_bytes, read_number, read_tag, span_t
 
 cdef enum:
     ITEMS = 1_000                 # of one message; one with more is not read here
-    PLACE_FIELDS = 25             # field numbers of PlaceOrderRequest are below it
-    GROUPS = 0x80000000           # self_trade_group is below it
     MAX_ID_DIGITS = 19
 
-# Fields of PlaceOrderRequest.
+# Kinds of OrderCommand.
 cdef enum:
-    ACCOUNT = 1
-    INSTRUMENT = 2
-    SIDE = 3
-    TYPE = 4
-    TIME_IN_FORCE = 5
-    QTY = 6
-    PRICE = 7
-    CLIENT_ORDER_ID = 8
-    POST_ONLY = 9
-    POST_ONLY_SLIDE = 10
-    REDUCE_ONLY = 11
-    SELF_TRADE_PREVENTION = 22
-    SELF_TRADE_GROUP = 23
-    CANCEL_ON_DISCONNECT = 24
-    TEXTS = 1 << ACCOUNT | 1 << INSTRUMENT | 1 << QTY | 1 << PRICE | 1 << CLIENT_ORDER_ID
-    NUMBERS = (1 << SIDE | 1 << TYPE | 1 << TIME_IN_FORCE | 1 << POST_ONLY | 1 << POST_ONLY_SLIDE | 1 << REDUCE_ONLY
-               | 1 << SELF_TRADE_PREVENTION | 1 << SELF_TRADE_GROUP | 1 << CANCEL_ON_DISCONNECT)
-    REQUIRED = 1 << ACCOUNT | 1 << INSTRUMENT | 1 << SIDE | 1 << TYPE | 1 << QTY | 1 << CLIENT_ORDER_ID
-
-cdef struct place_t:              # the fields of a PlaceOrderRequest, each given at most once
-    uint32_t given                # bit set of field numbers
-    span_t   texts[CLIENT_ORDER_ID + 1]
-    uint64_t numbers[PLACE_FIELDS]
+    PLACE = 1
+    CANCEL = 2
+    AMEND = 3
 
 
 cdef class Requests:
@@ -73,6 +70,7 @@ cdef class Requests:
     cdef readonly Py_ssize_t count
     cdef readonly bytearray commands      # one record an item; zeros where it is not plain
     cdef readonly list others             # (item, its bytes) of those
+    cdef readonly list unnamed            # plain items that are new orders without a client_order_id
     cdef readonly set accounts            # names that plain items use
     cdef readonly set session_accounts    # numbers of those with orders that end with their session
 
@@ -81,14 +79,37 @@ cdef class RequestReader:
     """Reads messages of clients. Of every message gives None if its frame is not plain: then nothing is known of it."""
 
     cdef Directory directory
+    cdef object find_order
     # The names met last in the running message, and what they mean.
     cdef span_t last_account
     cdef uint32_t account
     cdef span_t last_instrument
     cdef Terms terms
 
-    def __init__(self, Directory directory not None):
+    def __init__(self, Directory directory not None, find_order):
+        """`find_order` gives the newest event of an order from (account number, order_id, client_order_id), one of the two ids
+        being 0 or empty; None if it is not known."""
         self.directory = directory
+        self.find_order = find_order
+
+    def place(self, bytes raw not None):
+        """A PlaceOrderRequest."""
+        return self.only(raw, PLACE)
+
+    def cancel(self, bytes raw not None):
+        """A CancelOrderRequest."""
+        return self.only(raw, CANCEL)
+
+    def amend(self, bytes raw not None):
+        """An AmendOrderRequest."""
+        return self.only(raw, AMEND)
+
+    cdef object only(self, bytes raw, uint32_t kind):
+        """A message that is an item itself; None if it is not plain."""
+        cdef Requests requests = new_requests(1)
+        self.forget_names()
+        self.item(whole(raw), kind, whole(raw), requests, 0, False)
+        return None if requests.others else requests
 
     def stream(self, bytes raw not None):
         """A StreamOrdersRequest: batch_id, and OrderCommands."""
@@ -105,6 +126,8 @@ cdef class RequestReader:
         cdef Requests requests
         cdef uint64_t batch_id = 0
         cdef uint32_t field
+        cdef span_t body
+        cdef uint32_t kind
         cdef int wire_type
         cdef Py_ssize_t i, count = 0
         cdef bint numbered = False
@@ -122,7 +145,10 @@ cdef class RequestReader:
         requests.batch_id = batch_id
         self.forget_names()
         for i in range(count):
-            self.item(items[i], requests, i, commands)
+            kind, body = PLACE, items[i]
+            if commands and not read_kind(items[i], &kind, &body):
+                kind = 0
+            self.item(items[i], kind, body, requests, i, commands)
         return requests
 
     cdef void forget_names(self) noexcept:
@@ -131,19 +157,18 @@ cdef class RequestReader:
         self.account = 0
         self.terms = None
 
-    cdef int item(self, span_t raw, Requests requests, Py_ssize_t at, bint is_command) except -1:
+    cdef int item(self, span_t raw, uint32_t kind, span_t body, Requests requests, Py_ssize_t at, bint in_session) except -1:
         cdef command_t* command = <command_t*>PyByteArray_AS_STRING(requests.commands) + at
-        cdef span_t body = raw
-        cdef uint32_t kind = 1                                  # of OrderCommand: place
-        cdef bint plain = not is_command or read_kind(raw, &kind, &body)
-        if plain:
-            plain = self.place(body, command, is_command) if kind == 1 else kind == 2 and self.cancel(body, command)
-        if not plain:
+        if not ((kind == PLACE and self.read_place(body, command, in_session))
+                or (kind == CANCEL and self.read_cancel(body, command))
+                or (kind == AMEND and self.read_amend(body, command))):
             memset(command, 0, sizeof(command_t))
             requests.others.append((at, (<const char*>raw.at)[:raw.end - raw.at]))
             return 0
         if command.flags & ORDER_FLAG_CANCEL_ON_DISCONNECT:
             requests.session_accounts.add(command.account)
+        if kind == PLACE and command.client_order_id[0] == 0:
+            requests.unnamed.append(at)
         if at == 0 or command[-1].account != command.account:
             requests.accounts.add((<const char*>self.last_account.at)[:size_of(self.last_account)].decode("ascii"))
         return 0
@@ -160,7 +185,7 @@ cdef class RequestReader:
             self.last_instrument = name
         return self.terms
 
-    cdef bint place(self, span_t raw, command_t* command, bint in_session) except -1:
+    cdef bint read_place(self, span_t raw, command_t* command, bint in_session) except -1:
         """False: it is not plain, and the command is not finished."""
         cdef place_t order
         cdef Terms terms
@@ -170,8 +195,15 @@ cdef class RequestReader:
         command.account = self.find_account(order.texts[ACCOUNT])
         if (terms is None or command.account == 0
                 or not take_units(order.texts[QTY], &terms.lot, &command.qty)
-                or (order.given & 1 << PRICE and not take_units(order.texts[PRICE], &terms.tick, &command.price))
-                or not take_client_order_id(order.texts[CLIENT_ORDER_ID], command)):
+                or (has(&order, PRICE) and not take_units(order.texts[PRICE], &terms.tick, &command.price))
+                or (has(&order, CLIENT_ORDER_ID) and not take_client_order_id(order.texts[CLIENT_ORDER_ID], command))
+                or (has(&order, PROTECTION_PRICE)
+                    and not take_units(order.texts[PROTECTION_PRICE], &terms.tick, &command.price))
+                or (has(&order, TRIGGER_PRICE)
+                    and not take_units(order.texts[TRIGGER_PRICE], &terms.tick, &command.trigger_price))
+                or (has(&order, DISPLAY_QTY) and not take_units(order.texts[DISPLAY_QTY], &terms.lot, &command.display_qty))
+                or (has(&order, MIN_QTY) and not take_units(order.texts[MIN_QTY], &terms.lot, &command.min_qty))
+                or (has(&order, EXPIRE_TIME) and not read_time(order.texts[EXPIRE_TIME], &command.expire_ns))):
             return False
         command.kind = COMMAND_PLACE
         command.instrument = terms.number
@@ -179,24 +211,61 @@ cdef class RequestReader:
         command.order_type = <uint8_t>order.numbers[TYPE]
         command.time_in_force = <uint8_t>order.numbers[TIME_IN_FORCE]
         if command.time_in_force == 0:
-            command.time_in_force = TIME_IN_FORCE_IOC if command.order_type == ORDER_TYPE_MARKET else TIME_IN_FORCE_GTC
+            command.time_in_force = default_time_in_force(command.order_type)
+        command.trigger_source = <uint8_t>order.numbers[TRIGGER_SOURCE]
         command.stp_mode = <uint8_t>order.numbers[SELF_TRADE_PREVENTION]
         command.stp_group = <uint32_t>order.numbers[SELF_TRADE_GROUP]
         command.flags = flags_of(&order)
         return True
 
-    cdef bint cancel(self, span_t raw, command_t* command) except -1:
-        """A CancelOrderRequest: an OrderRef of account and one of two ids."""
-        cdef span_t order, text
-        cdef span_t account
+    cdef bint read_cancel(self, span_t raw, command_t* command) except -1:
+        """A CancelOrderRequest."""
+        cdef span_t ref
+        if not read_only_field(raw, 1, &ref) or not self.read_ref(ref, command):
+            return False
+        command.kind = COMMAND_CANCEL
+        return True
+
+    cdef bint read_amend(self, span_t raw, command_t* command) except -1:
+        """An AmendOrderRequest: an OrderRef, and qty, price, trigger_price, at least one of them."""
+        cdef span_t texts[5]
         cdef uint32_t field, seen = 0
         cdef int wire_type
-        if not read_only_field(raw, 1, &order):
+        cdef Terms terms
+        cdef bytes record
+        cdef const event_t* order
+        while raw.at != raw.end:
+            if (not read_tag(&raw, &field, &wire_type) or wire_type != LEN or not 1 <= field <= 4
+                    or seen & 1 << field or not read_bytes(&raw, &texts[field])):
+                return False
+            seen |= 1 << field
+        if not seen & 0b00010 or not seen & 0b11100 or not self.read_ref(texts[1], command):
             return False
+        record = self.find_order(command.account, command.order_id, command.client_order_id[:CLIENT_ORDER_ID_SIZE])
+        if record is None:
+            return False
+        order = <const event_t*>PyBytes_AS_STRING(record)
+        terms = self.directory.instrument(order.instrument)
+        if (terms is None or order.account != command.account
+                or ORDER_TYPE_TRAILING_STOP <= order.order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT
+                or (seen & 0b10000 and not order.flags & ORDER_FLAG_WAITING)
+                or (seen & 0b00100 and not take_units(texts[2], &terms.lot, &command.qty))
+                or (seen & 0b01000 and not take_units(texts[3], &terms.tick, &command.price))
+                or (seen & 0b10000 and not take_units(texts[4], &terms.tick, &command.trigger_price))):
+            return False
+        command.kind = COMMAND_AMEND
+        command.instrument = order.instrument
+        return True
+
+    cdef bint read_ref(self, span_t ref, command_t* command) except -1:
+        """An OrderRef: an account and one of two ids."""
+        cdef span_t account, text
+        cdef uint32_t field, seen = 0
+        cdef int wire_type
         account.at = account.end = NULL
-        while order.at != order.end:
-            if (not read_tag(&order, &field, &wire_type) or wire_type != LEN or not 1 <= field <= 3
-                    or seen & 1 << field or not read_bytes(&order, &text)):
+        while ref.at != ref.end:
+            if (not read_tag(&ref, &field, &wire_type) or wire_type != LEN or not 1 <= field <= 3
+                    or seen & 1 << field or not read_bytes(&ref, &text)):
                 return False
             seen |= 1 << field
             if field == 1:
@@ -207,7 +276,6 @@ cdef class RequestReader:
                 return False
         if seen != 0b0110 and seen != 0b1010:
             return False
-        command.kind = COMMAND_CANCEL
         command.account = self.find_account(account)
         return command.account != 0
 
@@ -221,6 +289,16 @@ def set_session(bytearray commands not None, uint32_t session):
             command[i].session = session
 
 
+def set_client_order_id(bytearray commands not None, Py_ssize_t item, str client_order_id not None):
+    """Name the order of an item."""
+    cdef bytes name = client_order_id.encode("ascii")
+    cdef command_t* command = <command_t*>PyByteArray_AS_STRING(commands) + item
+    if not 0 <= item < <Py_ssize_t>(len(commands) // sizeof(command_t)) or not 0 < len(name) <= CLIENT_ORDER_ID_SIZE:
+        raise ValueError(f"item {item} cannot be named {client_order_id!r}")
+    memset(command.client_order_id, 0, CLIENT_ORDER_ID_SIZE)
+    memcpy(command.client_order_id, PyBytes_AS_STRING(name), len(name))
+
+
 cdef object new_requests(Py_ssize_t count):
     cdef Requests requests = Requests()
     cdef Py_ssize_t size = count * <Py_ssize_t>sizeof(command_t)
@@ -228,6 +306,7 @@ cdef object new_requests(Py_ssize_t count):
     requests.commands = PyByteArray_FromStringAndSize(NULL, size)
     memset(PyByteArray_AS_STRING(requests.commands), 0, size)
     requests.others = []
+    requests.unnamed = []
     requests.accounts = set()
     requests.session_accounts = set()
     return requests
@@ -261,64 +340,6 @@ cdef bint read_kind(span_t source, uint32_t* kind, span_t* body) noexcept nogil:
     cdef int wire_type
     return (read_tag(&source, kind, &wire_type) and wire_type == LEN
             and read_bytes(&source, body) and source.at == source.end)
-
-
-cdef bint read_place(span_t source, place_t* order) noexcept nogil:
-    """A PlaceOrderRequest of fields that are known here, each given at most once."""
-    cdef uint32_t field, bit
-    cdef int wire_type
-    memset(order, 0, sizeof(place_t))
-    while source.at != source.end:
-        if not read_tag(&source, &field, &wire_type) or field >= PLACE_FIELDS:
-            return False
-        bit = <uint32_t>1 << field
-        if order.given & bit:
-            return False
-        order.given |= bit
-        if TEXTS & bit and wire_type == LEN:
-            if not read_bytes(&source, &order.texts[field]):
-                return False
-        elif NUMBERS & bit and wire_type == VARINT:
-            if not read_number(&source, &order.numbers[field]):
-                return False
-        else:
-            return False
-    return order.given & REQUIRED == REQUIRED
-
-
-cdef bint fields_go_together(const place_t* order, bint in_session) noexcept nogil:
-    """What server/rpc/new_orders.py checks, of the types and options that are plain; in doubt not."""
-    cdef uint64_t order_type = order.numbers[TYPE]
-    cdef uint64_t time_in_force = order.numbers[TIME_IN_FORCE]
-    if not 1 <= order.numbers[SIDE] <= SIDE_SELL:
-        return False
-    if time_in_force > TIME_IN_FORCE_DAY or time_in_force == TIME_IN_FORCE_GTD:
-        return False
-    if order_type == ORDER_TYPE_LIMIT:
-        if not order.given & 1 << PRICE:
-            return False
-    elif order_type != ORDER_TYPE_MARKET or order.given & 1 << PRICE or order.numbers[POST_ONLY]:
-        return False
-    if order.numbers[POST_ONLY] and (time_in_force == TIME_IN_FORCE_IOC or time_in_force == TIME_IN_FORCE_FOK):
-        return False
-    if (order.numbers[POST_ONLY] > 1 or order.numbers[POST_ONLY_SLIDE] > order.numbers[POST_ONLY]
-            or order.numbers[REDUCE_ONLY] > 1 or order.numbers[CANCEL_ON_DISCONNECT] > <uint64_t>in_session):
-        return False
-    return (order.numbers[SELF_TRADE_PREVENTION] <= SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL
-            and order.numbers[SELF_TRADE_GROUP] < <uint64_t>GROUPS)
-
-
-cdef uint32_t flags_of(const place_t* order) noexcept nogil:
-    cdef uint32_t flags = 0
-    if order.numbers[POST_ONLY]:
-        flags |= ORDER_FLAG_POST_ONLY
-    if order.numbers[POST_ONLY_SLIDE]:
-        flags |= ORDER_FLAG_POST_ONLY_SLIDE
-    if order.numbers[REDUCE_ONLY]:
-        flags |= ORDER_FLAG_REDUCE_ONLY
-    if order.numbers[CANCEL_ON_DISCONNECT]:
-        flags |= ORDER_FLAG_CANCEL_ON_DISCONNECT
-    return flags
 
 
 cdef bint take_units(span_t text, const grid_t* grid, int64_t* units) noexcept nogil:

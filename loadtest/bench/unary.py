@@ -27,7 +27,7 @@ from server.storage.urls import open_journal
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
-CALLERS, ORDERS, ALONE, TURNS = 64, 3_200, 200, 5
+CALLERS, ORDERS, ALONE, TURNS = 64, 1_280, 100, 15
 NAME = f"/{SERVICE}/PlaceOrder"
 RESULT = Path("var/bench/unary.json")
 
@@ -127,20 +127,23 @@ def report(orders: Side, echo: Side, syncs: list[float]) -> None:
     print(f"{'':12}{f'{CALLERS} callers, orders/s: min / median / max':>45}{'CPU us/order':>14}{'one caller, p50 ms':>20}")
     result: dict[str, Any] = {"machine": machine(), "callers": CALLERS, "grpc": grpc.__version__}
     for side in (orders, echo):
-        figures = {"orders_per_s": spread(side.rates), "cpu_us_per_order": spread(side.cpu_us), "alone_ms": spread(side.alone_ms)}
-        rates = " / ".join(f"{rate:,.0f}" for rate in figures["orders_per_s"])
-        print(f"{side.name:12}{rates:>45}{figures['cpu_us_per_order'][1]:>14.0f}{figures['alone_ms'][1]:>20.3f}")
-        result[side.name] = figures
-    rates = [ours / theirs for ours, theirs in zip(orders.rates, echo.rates, strict=True)]
-    alone = [
-        ours / (theirs + sync) for ours, theirs, sync in zip(orders.alone_ms, echo.alone_ms, syncs, strict=True)
-    ]
-    result |= {"sync_ms": spread(syncs), "ratio": spread(rates), "ratio_alone": spread(alone)}
-    print(f"rate over the echo's, turn by turn: {' / '.join(f'{each:.2f}' for each in spread(rates))}")
-    print(f"one journal row, synced: {result['sync_ms'][1]:.3f} ms; p50 over the echo's p50 plus that, turn by turn:", end=" ")
-    print(" / ".join(f"{each:.2f}" for each in spread(alone)))
+        rates, cpu_us, alone_ms = spread(side.rates), spread(side.cpu_us), spread(side.alone_ms)
+        print(f"{side.name:12}{_row(rates, ',.0f'):>45}{cpu_us[1]:>14.0f}{alone_ms[1]:>20.3f}")
+        result[side.name] = {"orders_per_s": rates, "cpu_us_per_order": cpu_us, "alone_ms": alone_ms}
+    ratios = spread([ours / theirs for ours, theirs in zip(orders.rates, echo.rates, strict=True)])
+    alone = spread(
+        [ours / (theirs + sync) for ours, theirs, sync in zip(orders.alone_ms, echo.alone_ms, syncs, strict=True)]
+    )
+    result |= {"sync_ms": spread(syncs), "ratio": ratios, "ratio_alone": alone}
+    print(f"rate over the echo's, turn by turn: {_row(ratios, '.2f')}")
+    print(f"one journal row, synced: {_row(spread(syncs), '.3f')} ms")
+    print(f"one caller's p50 over the echo's plus that, turn by turn: {_row(alone, '.2f')}")
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _row(values: list[float], form: str) -> str:
+    return " / ".join(format(value, form) for value in values)
 
 
 if __name__ == "__main__":

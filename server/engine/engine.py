@@ -85,16 +85,22 @@ class Engine:
             return self.exchange.order(order_id)
         return record
 
-    def order_id_of(self, account: int, client_order_id: str) -> int | None:
+    def order_id_of(self, account: int, client_order_id: bytes) -> int | None:
         """The id of an account's order. Ids are command sequences: later ones are not durable yet."""
-        record = self.exchange.order_by_client_id(account, client_order_id.encode())
+        record = self.exchange.order_by_client_id(account, client_order_id)
         order_id = decode(record).order_id if record is not None else 0
         return order_id if 0 < order_id <= self.command_sequence else None
 
+    def find_order_event(self, account: int, order_id: int, client_order_id: bytes) -> bytes | None:
+        """The newest event of the order with this id, or (0) of the account's with this client order id; the id may be one of
+        another account's order."""
+        found = order_id or self.order_id_of(account, client_order_id)
+        return self.order_event(found) if found is not None else None
+
     def find_order(self, account: int, order_id: int, client_order_id: str) -> OrderView | None:
         """An account's order, named by one of its ids (the other is 0 or empty)."""
-        found: int | None = order_id or self.order_id_of(account, client_order_id)
-        view = self.order(found) if found is not None else None
+        record = self.find_order_event(account, order_id, client_order_id.encode())
+        view = self.blotter.view(record) if record is not None else None
         return view if view is not None and view.account == self.registry.account_by_number(account).name else None
 
     def snapshot(self, checksum: bytes) -> Snapshot:

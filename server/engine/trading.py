@@ -87,6 +87,7 @@ class Trading:
         self.place, self.amend, self.cancel = entry.place, entry.amend, entry.cancel
         self.place_list, self.submit, self.outcomes = entry.place_list, entry.submit, entry.outcomes
         self.command, self.refusal, self.carry_out = entry.command, entry.refusal, runner.submit
+        self.find_order_event, self.new_id = engine.find_order_event, new_id
         self.cancel_orders, self.set_cancel_timer = entry.cancel_orders, entry.set_cancel_timer
         self.order_event, self.order_of = engine.order_event, engine.blotter.view
         self.held_orders = engine.blotter.tables.orders

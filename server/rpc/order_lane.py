@@ -1,4 +1,4 @@
-"""Messages with many orders, from their bytes to the bytes of their answers.
+"""Messages about orders, from their bytes to the bytes of their answers.
 
 Plain items are read and answered by compiled code, which spends no Python on an order. Every other item, and every error,
 takes the path of the unary calls: decoded by protobuf, checked field by field, one at a time. Both meet in one packed
@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from fastpath.directory import Directory
 from fastpath.order_answers import AnswerWriter
-from fastpath.order_requests import RequestReader, Requests, set_session
+from fastpath.order_requests import RequestReader, Requests, set_client_order_id, set_session
 from server.engine.commands import COMMAND_SIZE
 from server.engine.orders import NewOrder, OrderRequest
 from server.engine.sessions import Session
@@ -38,6 +38,9 @@ class Reader(Protocol):
 
     def stream(self, raw: bytes) -> Requests | None: ...
     def batch(self, raw: bytes) -> Requests | None: ...
+    def place(self, raw: bytes) -> Requests | None: ...
+    def cancel(self, raw: bytes) -> Requests | None: ...
+    def amend(self, raw: bytes) -> Requests | None: ...
 
 
 class Writer(Protocol):
@@ -47,6 +50,7 @@ class Writer(Protocol):
         self, batch_id: int, count: int, events: bytes, errors: dict[int, bytes], refused: Refused
     ) -> tuple[bytes, Decided]: ...
     def batch(self, count: int, events: bytes, errors: dict[int, bytes], refused: Refused) -> tuple[bytes, Decided]: ...
+    def one(self, events: bytes) -> tuple[bytes, Decided] | None: ...
 
 
 class OrderLane:
@@ -56,11 +60,11 @@ class OrderLane:
         self.trading = trading
         self.metrics = metrics
         self.writer = writer
-        self._reader = reader
+        self.reader = reader
 
     def read_stream(self, raw: bytes) -> StreamBatch:
         """A StreamOrdersRequest. Raises DecodeError."""
-        read = self._reader.stream(raw)
+        read = self.reader.stream(raw)
         if read is None:
             message = pb.StreamOrdersRequest.FromString(raw)
             return StreamBatch(self, message.batch_id, len(message.commands), dict(enumerate(message.commands)))
@@ -69,7 +73,7 @@ class OrderLane:
 
     def read_batch(self, raw: bytes) -> OrderBatch:
         """A BatchPlaceOrdersRequest. Raises DecodeError."""
-        read = self._reader.batch(raw)
+        read = self.reader.batch(raw)
         if read is None:
             message = pb.BatchPlaceOrdersRequest.FromString(raw)
             return OrderBatch(self, len(message.orders), dict(enumerate(message.orders)))
@@ -85,7 +89,7 @@ def compiled_lane(trading: Trading, metrics: OrderMetrics) -> OrderLane:
         return convert.order(trading.order_of(record)).SerializeToString()
 
     writer = AnswerWriter(directory, convert.REJECT_MESSAGES, trading.held_orders, trading.order_event, encode)
-    return OrderLane(trading, metrics, RequestReader(directory), writer)
+    return OrderLane(trading, metrics, RequestReader(directory, trading.find_order_event), writer)
 
 
 class OrderBatch:
@@ -100,6 +104,7 @@ class OrderBatch:
         self._count = count
         self._others = others
         self._commands = read.commands if read is not None else bytearray(count * COMMAND_SIZE)
+        self._unnamed = read.unnamed if read is not None else []
         self._session_accounts = read.session_accounts if read is not None else set()
         self._accounts = read.accounts if read is not None else set()
         self._errors: dict[int, bytes] = {}
@@ -123,9 +128,12 @@ class OrderBatch:
             set_session(self._commands, session.number)
             for account in self._session_accounts:
                 session.covers(account)
-        for at, item in self._others.items():
+        for at in sorted((*self._others, *self._unnamed)):
+            if at not in self._others:
+                set_client_order_id(self._commands, at, self._lane.trading.new_id())
+                continue
             try:
-                command = self._lane.trading.command(self._check(item, session))
+                command = self._lane.trading.command(self._check(self._others[at], session))
                 self._commands[at * COMMAND_SIZE : (at + 1) * COMMAND_SIZE] = command
             except TradewindError as error:
                 self._errors[at] = self._status(error)

@@ -13,8 +13,8 @@ from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found
 from server.rpc.metrics import OrderMetrics
-from server.rpc.new_orders import new_order
-from server.rpc.order_changes import amend_order, order_ref
+from server.rpc.order_calls import OrderCall, OrderCalls
+from server.rpc.order_changes import order_ref
 from server.rpc.order_lane import OrderBatch, StreamBatch, compiled_lane
 from server.rpc.order_lists import order_list
 from server.rpc.order_stream import OrderStream
@@ -33,13 +33,18 @@ class OrderService:
         self._metrics = metrics
         self._clock = clock
         lane = compiled_lane(trading, metrics)
-        self.decoders = {"StreamOrders": lane.read_stream, "BatchPlaceOrders": lane.read_batch}
+        calls = OrderCalls(lane)
+        self.decoders = {
+            "StreamOrders": lane.read_stream,
+            "BatchPlaceOrders": lane.read_batch,
+            "PlaceOrder": calls.place,
+            "AmendOrder": calls.amend,
+            "CancelOrder": calls.cancel,
+        }
         """Of the methods that take and give messages as bytes."""
 
-    async def PlaceOrder(self, request: pb.PlaceOrderRequest, call: Call) -> pb.PlaceOrderResponse:
-        placed = await self._trading.place(new_order(request, self._trading.registry))
-        self._metrics.decided(placed)
-        return pb.PlaceOrderResponse(order=convert.order(placed.order), replayed=placed.replayed)
+    async def PlaceOrder(self, order: OrderCall, call: Call) -> bytes:
+        return await order.answer()
 
     async def BatchPlaceOrders(self, batch: OrderBatch, call: Call) -> bytes:
         batch.start(call.request_id)
@@ -55,14 +60,11 @@ class OrderService:
             replayed=all(each.replayed for each in placed),
         )
 
-    async def AmendOrder(self, request: pb.AmendOrderRequest, call: Call) -> pb.AmendOrderResponse:
-        order = await self._trading.amend(amend_order(request, self._trading))
-        return pb.AmendOrderResponse(order=convert.order(order))
+    async def AmendOrder(self, order: OrderCall, call: Call) -> bytes:
+        return await order.answer()
 
-    async def CancelOrder(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
-        account, order_id, client_order_id = order_ref(request.order)
-        canceled = await self._trading.cancel(account, order_id=order_id, client_order_id=client_order_id)
-        return pb.CancelOrderResponse(order=convert.order(canceled))
+    async def CancelOrder(self, order: OrderCall, call: Call) -> bytes:
+        return await order.answer()
 
     async def CancelOrders(self, request: pb.CancelOrdersRequest, call: Call) -> pb.CancelOrdersResponse:
         fields = Fields()

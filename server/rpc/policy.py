@@ -36,8 +36,7 @@ _OPEN = Policy(None)
 _READ = Policy(Scope.READ)
 _READ_ACCOUNT = Policy(Scope.READ, _one("account"))
 _TRADE_ACCOUNT = Policy(Scope.TRADE, _one("account"))
-_TRADE_BATCH = Policy(Scope.TRADE, attrgetter("accounts"))
-_TRADE_ORDER = Policy(Scope.TRADE, _one("order.account"))
+_TRADE_ORDERS = Policy(Scope.TRADE, attrgetter("accounts"))
 _ADMIN = Policy(Scope.ADMIN)
 _ADMIN_ACCOUNT = Policy(Scope.ADMIN, _one("account"))
 _OPERATOR = Policy(Scope.ADMIN, open_on_loopback=True)
@@ -56,14 +55,14 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.MarketDataService/ListTrades": _READ,
     "/tradewind.v1.MarketDataService/ListCandles": _READ,
     "/tradewind.v1.MarketDataService/SubscribeMarketData": _READ,
-    "/tradewind.v1.OrderService/PlaceOrder": _TRADE_ACCOUNT,
-    "/tradewind.v1.OrderService/BatchPlaceOrders": _TRADE_BATCH,
+    "/tradewind.v1.OrderService/PlaceOrder": _TRADE_ORDERS,
+    "/tradewind.v1.OrderService/BatchPlaceOrders": _TRADE_ORDERS,
     "/tradewind.v1.OrderService/PlaceOrderList": Policy(Scope.TRADE, _of_orders),
-    "/tradewind.v1.OrderService/AmendOrder": _TRADE_ORDER,
-    "/tradewind.v1.OrderService/CancelOrder": _TRADE_ORDER,
+    "/tradewind.v1.OrderService/AmendOrder": _TRADE_ORDERS,
+    "/tradewind.v1.OrderService/CancelOrder": _TRADE_ORDERS,
     "/tradewind.v1.OrderService/CancelOrders": _TRADE_ACCOUNT,
     "/tradewind.v1.OrderService/SetCancelTimer": _TRADE_ACCOUNT,
-    "/tradewind.v1.OrderService/StreamOrders": _TRADE_BATCH,
+    "/tradewind.v1.OrderService/StreamOrders": _TRADE_ORDERS,
     "/tradewind.v1.OrderService/SetTradingStatus": Policy(Scope.RISK_ADMIN),
     "/tradewind.v1.OrderService/SetReferencePrices": Policy(Scope.RISK_ADMIN),
     "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, _one("order.account")),

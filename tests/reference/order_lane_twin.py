@@ -29,6 +29,12 @@ class NothingIsPlain:
 
     def batch(self, raw: bytes) -> None: ...
 
+    def place(self, raw: bytes) -> None: ...
+
+    def cancel(self, raw: bytes) -> None: ...
+
+    def amend(self, raw: bytes) -> None: ...
+
 
 class ProtobufWriter:
     def __init__(self, trading: Trading) -> None:
@@ -56,6 +62,16 @@ class ProtobufWriter:
             else:
                 placed = pb.PlaceOrderResponse(order=order, replayed=event.kind == ORDER_REPLAYED)
                 response.results.add(placed=placed)
+        return response.SerializeToString(), dict(decided)
+
+    def one(self, events: bytes) -> tuple[bytes, Decided] | None:
+        response = pb.PlaceOrderResponse()
+        decided: Counter[tuple[int, int]] = Counter()
+        ((_, order, event),) = self._outcomes(1, events, {}, lambda item, record: b"", decided)
+        if order is None:
+            return None
+        response.order.CopyFrom(order)
+        response.replayed = event.kind == ORDER_REPLAYED
         return response.SerializeToString(), dict(decided)
 
     def _outcomes(

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import random
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from fastpath.directory import Directory
 from fastpath.model import OrderStatus, OrderType
 from fastpath.order_answers import AnswerWriter
-from fastpath.order_requests import RequestReader
+from fastpath.order_requests import RequestReader, Requests
 from server.clock import ManualClock
 from server.engine.events import EVENT, Event
 from server.engine.setup import AccountSetup, Funding, Setup, internal_spot
@@ -27,6 +28,7 @@ from server.errors import TradewindError
 from server.instruments import Instrument, NotADecimal, OffGrid, OutOfRange
 from server.rpc import convert
 from server.rpc.metrics import OrderMetrics
+from server.rpc.order_calls import OrderCalls
 from server.rpc.order_lane import OrderLane, compiled_lane
 from tests.reference.order_lane_twin import naive_lane
 from tests.server.engine_support import House, house
@@ -85,6 +87,8 @@ class Trader:
         self.rng = random.Random(seed)
         self.ids = [f"id-{n}" for n in range(60)]
         self.made = 0
+        self.recent: deque[tuple[str, str]] = deque(maxlen=40)
+        """Account and client_order_id of orders that were made."""
 
     def sometimes(self, share: float = 0.04) -> bool:
         return self.rng.random() < share
@@ -107,6 +111,12 @@ class Trader:
             request.type = pb.ORDER_TYPE_MARKET
         else:
             request.price = format(Decimal(PRICES[instrument]) + away, "f") + ("00" if self.sometimes(0.1) else "")
+        if self.sometimes(0.3):
+            self.make_special(request, format(Decimal(PRICES[instrument]) - away, "f"))
+        if self.sometimes(0.1):
+            request.ClearField("client_order_id")
+        else:
+            self.recent.append((request.account, request.client_order_id))
         if self.sometimes(0.2):
             request.self_trade_prevention = rng.randint(1, 5)
             request.self_trade_group = rng.choice((0, 7))
@@ -115,6 +125,48 @@ class Trader:
                 setattr(request, flag, True)
         if self.sometimes(0.2):
             self.spoil(request)
+        return request
+
+    def make_special(self, request: pb.PlaceOrderRequest, price: str) -> None:
+        """One of the other types, or an option that not every order has."""
+        rng = self.rng
+        match rng.randrange(6):
+            case 0:
+                request.type = rng.choice((pb.ORDER_TYPE_STOP, pb.ORDER_TYPE_TAKE_PROFIT, pb.ORDER_TYPE_TRAILING_STOP))
+                request.ClearField("price")
+                request.trigger_price = price
+            case 1:
+                request.type = rng.choice((pb.ORDER_TYPE_STOP_LIMIT, pb.ORDER_TYPE_TAKE_PROFIT_LIMIT))
+                request.trigger_price = price
+                request.trigger_source = rng.choice((0, 1, 2, 3))
+            case 2:
+                request.type = rng.choice((pb.ORDER_TYPE_ICEBERG, pb.ORDER_TYPE_HIDDEN))
+                if request.type == pb.ORDER_TYPE_ICEBERG or self.sometimes(0.1):
+                    request.display_qty = LOTS[request.instrument]
+            case 3:
+                request.min_qty = LOTS[request.instrument]
+            case 4:
+                request.time_in_force = pb.TIME_IN_FORCE_GTD
+                if not self.sometimes(0.1):
+                    request.expire_time.FromNanoseconds(NOW_NS + rng.choice((-(10**9), 1, 10**12)))
+            case _:
+                request.type = rng.choice((pb.ORDER_TYPE_MARKET, pb.ORDER_TYPE_MARKET_TO_LIMIT, pb.ORDER_TYPE_STOP))
+                request.ClearField("price")
+                request.protection_price = price
+
+    def amendment(self) -> pb.AmendOrderRequest:
+        rng = self.rng
+        request = pb.AmendOrderRequest(order=self.ref())
+        if self.recent and self.sometimes(0.7):
+            account, client_order_id = rng.choice(self.recent)
+            request.order.CopyFrom(pb.OrderRef(account=account, client_order_id=client_order_id))
+        for field, share, values in (
+            ("qty", 0.6, ("0.04", "0.04", "1000", "1000", "0.002", "", "x")),
+            ("price", 0.5, ("60000", "60000", "3000", "3000", "0.00001", "59999.99", "x")),
+            ("trigger_price", 0.1, ("60001", "3000.25")),
+        ):
+            if self.sometimes(share):
+                setattr(request, field, rng.choice(values))
         return request
 
     def spoil(self, request: pb.PlaceOrderRequest) -> None:
@@ -151,13 +203,12 @@ class Trader:
 
     def command(self) -> pb.OrderCommand:
         kind = self.rng.random()
-        if kind < 0.65:
+        if kind < 0.6:
             return pb.OrderCommand(place=self.order())
-        if kind < 0.9:
+        if kind < 0.8:
             return pb.OrderCommand(cancel=pb.CancelOrderRequest(order=self.ref()))
         if kind < 0.98:
-            amend = pb.AmendOrderRequest(order=self.ref(), qty=self.rng.choice(("0.002", "1000", "", "x")))
-            return pb.OrderCommand(amend=amend)
+            return pb.OrderCommand(amend=self.amendment())
         return pb.OrderCommand()
 
     def stream_message(self) -> bytes:
@@ -238,6 +289,43 @@ async def test_the_same_messages_give_the_same_answers(tmp_path: Path) -> None:
     assert plain > MESSAGES, "the compiled code had its share"
 
 
+async def test_single_calls_give_the_same_answers(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    trader, plain = Trader(seed), Counter[str]()
+    async with lanes(tmp_path) as (ours, fast, our_metrics, theirs, naive, their_metrics):
+        both = OrderCalls(fast), OrderCalls(naive)
+        for _ in range(MESSAGES):
+            kind = trader.rng.choice(("place", "place", "cancel", "amend"))
+            if kind == "place":
+                raw = trader.order().SerializeToString()
+            elif kind == "cancel":
+                raw = pb.CancelOrderRequest(order=trader.ref()).SerializeToString()
+            else:
+                raw = trader.amendment().SerializeToString()
+            if trader.sometimes(0.1):
+                raw = trader.damaged(raw)
+            pair = [read(getattr(calls, kind), raw) for calls in both]
+            assert (pair[0] is None) == (pair[1] is None), raw
+            if pair[0] is None:
+                continue
+            plain[kind] += isinstance(pair[0]._read, Requests)
+            assert pair[0].accounts == pair[1].accounts, raw
+            answers = await asyncio.gather(pair[0].answer(), pair[1].answer(), return_exceptions=True)
+            assert told(answers[0]) == told(answers[1]), raw
+        assert ours.engine.exchange.state_hash() == theirs.engine.exchange.state_hash()
+        assert counted(our_metrics) == counted(their_metrics)
+    assert plain["place"] > MESSAGES / 6, "the compiled code had its share"
+    assert min(plain["cancel"], plain["amend"]) > MESSAGES / 100
+
+
+def told(answer: bytes | BaseException) -> Any:
+    if isinstance(answer, bytes):
+        return answer
+    assert isinstance(answer, TradewindError), answer
+    return type(answer), answer.message, answer.metadata, getattr(answer, "violations", None)
+
+
 async def test_what_the_reader_takes_for_plain_is_what_the_checks_make_of_it(tmp_path: Path) -> None:
     """Bytes of every kind, without an engine behind: many more of them."""
     seed = random.randrange(2**32)
@@ -266,13 +354,15 @@ async def test_what_the_reader_takes_for_plain_is_what_the_checks_make_of_it(tmp
                     session = it.trading.open_session()
                     command = bytearray(it.trading.command(expected._check(item, session)))
                     command[112:116] = bytes(4)  # the session is put in when the batch starts
+                    if at in batch._unnamed:
+                        command[128:164] = bytes(36)  # so is a name
                     assert batch._command(at) == bytes(command), raw
 
 
 async def test_plain_numbers_are_the_decimals_that_people_mean(tmp_path: Path) -> None:
     rng = random.Random(11)
     async with house(tmp_path, setup=SETUP) as it:
-        reader = RequestReader(Directory(it.trading.registry))
+        reader = RequestReader(Directory(it.trading.registry), it.trading.find_order_event)
         for name in PRICES:
             instrument = it.trading.registry.instrument(name)
             for _ in range(400):

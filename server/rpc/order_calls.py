@@ -1,0 +1,76 @@
+"""Calls about one order: from the bytes of the request to the bytes of the answer, as in order_lane.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from fastpath.order_requests import Requests, set_client_order_id
+from server.engine.events import EVENT_SIZE
+from server.engine.orders import OrderRequest
+from server.rpc.new_orders import new_order
+from server.rpc.order_changes import amend_order, cancel_order
+from server.rpc.order_lane import OrderLane
+from tradewind.v1 import orders_pb2 as pb
+
+Check: TypeAlias = Callable[[], OrderRequest]
+"""Raises what a request that is not plain is refused with."""
+
+
+class OrderCall:
+    """One request, read."""
+
+    def __init__(self, lane: OrderLane, accounts: set[str], read: Requests | Check) -> None:
+        self.accounts = accounts
+        """The account it is about, whether there is such an account or not."""
+        self._lane = lane
+        self._read = read
+
+    async def answer(self) -> bytes:
+        """The response message, when all is durable. Raises what the order, or the change, is refused with."""
+        lane, command = self._lane, self._command()
+        events = await lane.trading.carry_out(command)
+        answer = lane.writer.one(events)
+        if answer is None:
+            raise lane.trading.refusal(command, events[:EVENT_SIZE])
+        response, decided = answer
+        lane.metrics.count(decided)
+        return response
+
+    def _command(self) -> bytes:
+        trading, read = self._lane.trading, self._read
+        if not isinstance(read, Requests):
+            return trading.command(read())
+        for at in read.unnamed:
+            set_client_order_id(read.commands, at, trading.new_id())
+        return bytes(read.commands)
+
+
+class OrderCalls:
+    """Reads requests. Every method raises DecodeError."""
+
+    def __init__(self, lane: OrderLane) -> None:
+        self._lane = lane
+
+    def place(self, raw: bytes) -> OrderCall:
+        read = self._lane.reader.place(raw)
+        if read is not None:
+            return OrderCall(self._lane, read.accounts, read)
+        message = pb.PlaceOrderRequest.FromString(raw)
+        return OrderCall(self._lane, {message.account}, lambda: new_order(message, self._lane.trading.registry))
+
+    def amend(self, raw: bytes) -> OrderCall:
+        read = self._lane.reader.amend(raw)
+        if read is not None:
+            return OrderCall(self._lane, read.accounts, read)
+        message = pb.AmendOrderRequest.FromString(raw)
+        return OrderCall(self._lane, {message.order.account}, lambda: amend_order(message, self._lane.trading))
+
+    def cancel(self, raw: bytes) -> OrderCall:
+        read = self._lane.reader.cancel(raw)
+        if read is not None:
+            return OrderCall(self._lane, read.accounts, read)
+        message = pb.CancelOrderRequest.FromString(raw)
+        return OrderCall(
+            self._lane, {message.order.account}, lambda: cancel_order(message, self._lane.trading.registry)
+        )
