@@ -9,8 +9,7 @@ from libc.stdint cimport INT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.ladder cimport cell_of, in_window, ladder_leave_best, ladder_reserve, ladder_t, level_bit
 from fastpath.model cimport price_t, qty_t
 from fastpath.pool cimport (
-    NIL, PAGE_ICEBERG, PAGE_LEVELS, PAGE_SHIFT, level_key, level_t, likely, links_of, order_t, page_ladder, page_of, page_t, pool_t,
-    unlikely,
+    LEVEL_ICEBERG, NIL, PAGE_LEVELS, PAGE_SHIFT, level_ladder, level_side, level_t, likely, links_of, order_t, page_t, pool_t, unlikely,
 )
 
 cdef enum LadderIndex:
@@ -50,14 +49,14 @@ cdef inline uint32_t ladder_of(uint8_t side, bint hidden) noexcept nogil:
 cdef inline price_t order_price(const pool_t* pool, uint32_t slot) noexcept nogil:
     """Limit price of a resting order."""
     cdef uint32_t level = pool.orders[slot].level
-    return level_key(pool, level) ^ ladder_mask(page_of(pool, level).home)
+    return pool.levels[level].key ^ ladder_mask(level_side(level))
 
 cdef inline uint8_t order_side(const pool_t* pool, uint32_t slot) noexcept nogil:
     """Side of a resting order."""
-    return (page_of(pool, pool.orders[slot].level).home & 1) + 1
+    return <uint8_t>(level_side(pool.orders[slot].level) + 1)
 
 cdef inline bint order_hidden(const pool_t* pool, uint32_t slot) noexcept nogil:
-    return page_ladder(page_of(pool, pool.orders[slot].level)) >= LADDER_HIDDEN_BID
+    return level_ladder(&pool.levels[pool.orders[slot].level]) >= LADDER_HIDDEN_BID
 
 cdef inline bint book_best(const book_t* book, uint8_t side, price_t* price) noexcept nogil:
     """Best displayed price of a side; False (price untouched) when the side is empty."""
@@ -98,12 +97,12 @@ cdef inline void book_unlink(pool_t* pool, uint32_t slot) noexcept nogil:
     links_of(pool, after).prev = before
 
 cdef inline uint32_t book_home(const book_t* book, uint32_t index) noexcept nogil:
-    """The home of a page of this ladder."""
+    """The home of a level of this ladder."""
     return book.number << 2 | index
 
 # What book_enter() and book_leave() do when a page comes or goes, or stands outside the window.
-cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t home, price_t key) noexcept nogil
-cdef void book_leave_page(pool_t* pool, ladder_t* ladder, uint32_t page) noexcept nogil
+cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t side, price_t key) noexcept nogil
+cdef void book_leave_page(pool_t* pool, ladder_t* ladder, price_t key, uint32_t page) noexcept nogil
 
 cdef inline uint32_t book_enter(pool_t* pool, ladder_t* ladder, uint32_t home, price_t key) noexcept nogil:
     """The level of `key`, used from now on, for an order that is about to be linked to it. book_can_rest() said yes.
@@ -116,8 +115,10 @@ cdef inline uint32_t book_enter(pool_t* pool, ladder_t* ladder, uint32_t home, p
     if likely(in_window(ladder, key >> PAGE_SHIFT)):
         page = cell_of(ladder, key >> PAGE_SHIFT)[0]
     if unlikely(page == NIL):
-        page = book_enter_page(pool, ladder, home, key)
+        page = book_enter_page(pool, ladder, home & 1, key)
     handle = (page << PAGE_SHIFT) + level_bit(key)
+    pool.levels[handle].key = key
+    pool.levels[handle].home |= home
     ladder.pages[page].used |= <uint32_t>1 << level_bit(key)
     if unlikely(key < ladder.best_key):
         ladder.best_key = key
@@ -127,12 +128,14 @@ cdef inline uint32_t book_enter(pool_t* pool, ladder_t* ladder, uint32_t home, p
 cdef inline void book_leave(pool_t* pool, ladder_t* ladder, uint32_t handle) noexcept nogil:
     """An order has left a level: if it was the last, the level is not used any more. As book_enter(), without asking which."""
     cdef page_t* page = &ladder.pages[handle >> PAGE_SHIFT]
-    cdef uint32_t unused = pool.levels[handle].count == 0
+    cdef level_t* level = &pool.levels[handle]
+    cdef uint32_t unused = level.count == 0
     page.used &= ~(unused << (handle & (PAGE_LEVELS - 1)))
+    level.home &= unused - 1
     if unlikely((handle == ladder.best) & unused):
         ladder_leave_best(ladder)
     if unlikely(page.used == 0):
-        book_leave_page(pool, ladder, handle >> PAGE_SHIFT)
+        book_leave_page(pool, ladder, level.key, handle >> PAGE_SHIFT)
 
 cdef inline void book_rest(
     book_t* book, uint32_t slot, uint8_t side, bint hidden, price_t price, qty_t qty, qty_t display
@@ -149,7 +152,7 @@ cdef inline void book_rest(
     ladder.open_qty += qty
     if display > 0 and not hidden:
         book_announce_iceberg(book, slot, ladder, qty, display)
-        page_of(book.pool, handle).home |= PAGE_ICEBERG
+        level.home |= LEVEL_ICEBERG
         qty = min(qty, display)
     book.pool.orders[slot].qty = qty
     level.qty += qty
@@ -161,11 +164,10 @@ cdef inline void book_remove(book_t* book, uint32_t slot) noexcept nogil:
     cdef order_t* order = &book.pool.orders[slot]
     cdef uint32_t handle = order.level
     cdef level_t* level = &book.pool.levels[handle]
-    cdef const page_t* page = page_of(book.pool, handle)
-    cdef ladder_t* ladder = &book.ladders[page_ladder(page)]
+    cdef ladder_t* ladder = &book.ladders[level_ladder(level)]
     ladder.orders -= 1
     ladder.open_qty -= order.qty
-    if unlikely(page.home & PAGE_ICEBERG):
+    if unlikely(level.home & LEVEL_ICEBERG):
         book_forget_iceberg(book, slot, ladder)
     book_unlink(book.pool, slot)
     order.level = NIL

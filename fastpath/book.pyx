@@ -11,7 +11,7 @@ from fastpath.ladder cimport (
     ladder_insert,
     ladder_page,
 )
-from fastpath.pool cimport iceberg_t, is_level, order_leaves, page_book, pool_give_page, pool_take_page
+from fastpath.pool cimport iceberg_t, is_level, level_book, order_leaves, pool_give_page, pool_take_page
 
 
 cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
@@ -34,11 +34,11 @@ cdef void book_free(book_t* book) noexcept nogil:
         free(book)
 
 
-cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t home, price_t key) noexcept nogil:
+cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t side, price_t key) noexcept nogil:
     """The page of a key, found or made."""
     cdef uint32_t page = ladder_page(ladder, key >> PAGE_SHIFT)
     if page == NIL:
-        page = pool_take_page(pool, key & ~<price_t>(PAGE_LEVELS - 1), home)
+        page = pool_take_page(pool, side)
         ladder_insert(ladder, key, page)
     if ladder.best == NIL:
         ladder.best = (page << PAGE_SHIFT) + level_bit(key)
@@ -46,8 +46,8 @@ cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t home, pri
     return page
 
 
-cdef void book_leave_page(pool_t* pool, ladder_t* ladder, uint32_t page) noexcept nogil:
-    ladder_erase(ladder, pool.pages[page].key)
+cdef void book_leave_page(pool_t* pool, ladder_t* ladder, price_t key, uint32_t page) noexcept nogil:
+    ladder_erase(ladder, key)
     pool_give_page(pool, page)
 
 
@@ -76,11 +76,11 @@ cdef void book_forget_iceberg(book_t* book, uint32_t slot, ladder_t* ladder) noe
 cdef void book_reduce(book_t* book, uint32_t slot, qty_t by) noexcept nogil:
     cdef order_t* order = &book.pool.orders[slot]
     cdef level_t* level = &book.pool.levels[order.level]
-    cdef ladder_t* ladder = &book.ladders[page_ladder(page_of(book.pool, order.level))]
+    cdef ladder_t* ladder = &book.ladders[level_ladder(&book.pool.levels[order.level])]
     cdef iceberg_t* iceberg
     cdef qty_t from_reserve
     ladder.open_qty -= by
-    if page_of(book.pool, order.level).home & PAGE_ICEBERG:
+    if level.home & LEVEL_ICEBERG:
         iceberg = &book.pool.icebergs[slot]
         from_reserve = min(by, iceberg.reserve)
         ladder.refills -= refills_of(iceberg)
@@ -102,7 +102,7 @@ cdef qty_t refill(book_t* book, uint32_t slot) noexcept nogil:
     order.qty = min(iceberg.display, iceberg.reserve)
     iceberg.reserve -= order.qty
     level.qty += order.qty
-    book.ladders[page_ladder(page_of(book.pool, order.level))].refills -= 1
+    book.ladders[level_ladder(&book.pool.levels[order.level])].refills -= 1
     book_unlink(book.pool, slot)
     book_append(book.pool, slot, handle)
     return order.qty
@@ -114,8 +114,8 @@ cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noex
     cdef qty_t refilled = 0
     order.qty -= qty
     level.qty -= qty
-    book.ladders[page_ladder(page_of(book.pool, order.level))].open_qty -= qty
-    if page_of(book.pool, order.level).home & PAGE_ICEBERG and order.qty == 0:
+    book.ladders[level_ladder(&book.pool.levels[order.level])].open_qty -= qty
+    if level.home & LEVEL_ICEBERG and order.qty == 0:
         refilled = refill(book, slot)
     leaves[0] = order_leaves(book.pool, slot)
     if leaves[0] == 0:
@@ -125,7 +125,7 @@ cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noex
 
 cdef void fill_depth(const pool_t* pool, uint32_t handle, uint32_t ladder, depth_t* out) noexcept nogil:
     cdef const level_t* level = &pool.levels[handle]
-    out.price = level_key(pool, handle) ^ ladder_mask(ladder)
+    out.price = level.key ^ ladder_mask(ladder)
     out.qty = level.qty
     out.orders = level.count
     out.unused = 0
@@ -163,8 +163,8 @@ cdef uint32_t book_next(const book_t* book, uint32_t slot) noexcept nogil:
     cdef price_t key = 0
     if not is_level(book.pool, order.links.next):
         return order.links.next
-    ladder = &book.ladders[page_ladder(page_of(book.pool, order.level))]
-    handle = ladder_after(ladder, level_key(book.pool, order.level), &key)
+    ladder = &book.ladders[level_ladder(&book.pool.levels[order.level])]
+    handle = ladder_after(ladder, book.pool.levels[order.level].key, &key)
     return NIL if handle == NIL else book.pool.levels[handle].links.next
 
 
@@ -221,8 +221,7 @@ cdef const char* validate_level(
     cdef uint32_t previous = handle
     cdef uint32_t count = 0
     cdef qty_t qty = 0
-    cdef const page_t* page = page_of(book.pool, handle)
-    if page_book(page) != book.number or page_ladder(page) != index:
+    if level_book(level) != book.number or level_ladder(level) != index or level_side(handle) != index & 1:
         return "a level belongs to another ladder"
     if level.count == 0:
         return "an empty level is kept"
@@ -232,8 +231,8 @@ cdef const char* validate_level(
             return "the links of a level's queue disagree"
         if order.qty <= 0:
             return "an order with nothing open rests"
-        if book.pool.icebergs[slot].reserve < 0 or (book.pool.icebergs[slot].display > 0 and not page.home & PAGE_ICEBERG):
-            return "a reserve is negative or an iceberg not announced on its page"
+        if book.pool.icebergs[slot].reserve < 0 or (book.pool.icebergs[slot].display > 0 and not level.home & LEVEL_ICEBERG):
+            return "a reserve is negative or an iceberg not announced on its level"
         qty += order.qty
         open_qty[0] += order.qty + book.pool.icebergs[slot].reserve
         refills[0] += refills_of(&book.pool.icebergs[slot])
@@ -261,7 +260,7 @@ cdef const char* validate_ladder(const book_t* book, uint32_t index) noexcept no
     cdef const char* broken
     while handle != NIL:
         level = &book.pool.levels[handle]
-        if level_key(book.pool, handle) != key:
+        if level.key != key:
             return "a level has another key than the one it is found by, or is out of order"
         if ladder_find(ladder, key) != handle:
             return "a level is not found by its price"

@@ -57,26 +57,24 @@ from fastpath.model cimport (
 from fastpath.plain cimport plain_cancel, plain_change, plain_new, plain_reduce
 from fastpath.pool cimport (
     NIL,
-    id_map_count,
     id_map_free,
     id_map_get,
+    id_map_give,
+    id_map_has,
     id_map_new,
-    id_map_put,
-    id_map_remove,
     id_map_reserve,
+    id_map_slots,
+    id_map_take,
+    level_book,
+    level_ladder,
     likely,
     order_leaves,
-    page_book,
-    page_ladder,
-    page_of,
     pool_free,
-    pool_give,
     pool_new,
-    pool_take,
 )
 
 cdef enum:
-    MAX_ORDERS = 268435456
+    MAX_ORDERS = 134217728
     MAX_BOOKS = 65536
     FIRST_SINK = 1024             # fills; it grows to what one taker needs
     SHALLOW = 8192                # books with fewer orders live in the near caches: looking ahead would only cost
@@ -92,7 +90,8 @@ cdef engine_t* engine_new(uint32_t max_orders, uint32_t max_books) noexcept nogi
         return NULL
     engine.max_orders = max_orders
     engine.max_books = max_books
-    engine.pool = pool_new(max_orders + 1)    # one more for an order that arrives in a full engine and makes its own room
+    # One more for an order that arrives in a full engine and makes its own room.
+    engine.pool = pool_new(max_orders + 1, id_map_slots(max_orders))
     if engine.pool != NULL:
         engine.ids = id_map_new(engine.pool)
     engine.books = <book_t**>calloc(max_books, sizeof(book_t*))
@@ -143,8 +142,7 @@ cdef void report_fills(
             write_report(reports, engine.seq, subject, REPORT_TRADE if fill.kind == FILL_TRADE else REPORT_DECREMENTED,
                          command.op, 0, command.id, maker_id, fill.price, fill.qty, leaves, fill.maker_leaves)
         if fill.maker_leaves == 0:
-            id_map_remove(engine.ids, maker_id, fill.maker)
-            pool_give(engine.pool, fill.maker)
+            id_map_give(engine.ids, fill.maker)
     engine.sink.count = 0
 
 
@@ -214,7 +212,7 @@ cdef bint submit_new(
     if command.id == 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
         reject(engine, command, command.side, REJECT_REASON_INVALID_COMMAND, reports)
         return True
-    if id_map_get(engine.ids, command.id) != NIL:
+    if id_map_has(engine.ids, command.id):
         reject(engine, command, command.side, REJECT_REASON_CLIENT_ORDER_ID_CONFLICT, reports)
         return True
     describe(&taker, command, extension)
@@ -225,13 +223,10 @@ cdef bint submit_new(
         if not finds_room(engine, book, &taker) or not id_map_reserve(engine.ids):
             reject(engine, command, command.side, REJECT_REASON_CAPACITY, reports)
             return True
-        taker.slot = pool_take(engine.pool)
-        engine.pool.orders[taker.slot].id = command.id
+        taker.slot = id_map_take(engine.ids, command.id)
     match_order(book, &taker, &engine.sink, &result)
-    if result.outcome == MATCH_RESTED:
-        id_map_put(engine.ids, command.id, taker.slot)
-    elif taker.slot != NIL:
-        pool_give(engine.pool, taker.slot)
+    if result.outcome != MATCH_RESTED and taker.slot != NIL:
+        id_map_give(engine.ids, taker.slot)
     if result.outcome == MATCH_REJECTED:
         reject(engine, command, command.side, result.reject_reason, reports)
         return True
@@ -247,7 +242,7 @@ cdef bint submit_change(
     """MODIFY or MOVE of a resting order."""
     cdef taker_t taker
     cdef match_t result
-    cdef uint32_t ladder = page_ladder(page_of(engine.pool, engine.pool.orders[slot].level))
+    cdef uint32_t ladder = level_ladder(&engine.pool.levels[engine.pool.orders[slot].level])
     describe(&taker, command, extension)
     taker.slot = slot
     taker.side = (ladder & 1) + 1
@@ -269,8 +264,7 @@ cdef bint submit_change(
     engine.seq += 1
     report_match(engine, REPORT_MODIFIED, command, &taker, &result, reports)
     if result.outcome != MATCH_RESTED:
-        id_map_remove(engine.ids, command.id, slot)
-        pool_give(engine.pool, slot)
+        id_map_give(engine.ids, slot)
     return True
 
 
@@ -280,8 +274,7 @@ cdef void cancel(
     write_report(reports, engine.seq, report_subject(command.instrument, order_side(engine.pool, slot)), REPORT_CANCELED,
                  command.op, reason, command.id, 0, order_price(engine.pool, slot), order_leaves(engine.pool, slot), 0, 0)
     book_remove(book, slot)
-    id_map_remove(engine.ids, command.id, slot)
-    pool_give(engine.pool, slot)
+    id_map_give(engine.ids, slot)
 
 
 cdef void reduce(
@@ -316,7 +309,7 @@ cdef bint submit_general(
         reject(engine, command, 0, REJECT_REASON_INVALID_COMMAND, reports)
         return True
     slot = id_map_get(engine.ids, command.id)
-    if slot == NIL or page_book(page_of(engine.pool, engine.pool.orders[slot].level)) != command.instrument:
+    if slot == NIL or level_book(&engine.pool.levels[engine.pool.orders[slot].level]) != command.instrument:
         reject(engine, command, 0, REJECT_REASON_ORDER_NOT_FOUND, reports)
         return True
     if command.op == ENGINE_CANCEL:
@@ -454,6 +447,7 @@ cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
     cdef const char* broken
     cdef const book_t* book
     cdef uint64_t orders = 0
+    cdef uint64_t hashed = 0
     cdef uint32_t i, ladder, slot
     for i in range(engine.max_books):
         book = engine.books[i]
@@ -470,7 +464,8 @@ cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
             while slot != NIL:
                 if id_map_get(engine.ids, engine.pool.orders[slot].id) != slot:
                     return "a resting order is not found by its id"
+                hashed += slot > engine.pool.by_id + 1
                 slot = book_next(book, slot)
-    if orders != engine.pool.count or orders != id_map_count(engine.ids):
+    if orders != engine.pool.count or hashed != engine.ids.hashed:
         return "slots, ids and resting orders differ in number"
     return NULL

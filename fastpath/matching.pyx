@@ -34,7 +34,7 @@ from fastpath.model cimport (
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
 )
-from fastpath.pool cimport NIL, PAGE_ICEBERG, level_key, level_t, order_leaves, order_t, page_of, pool_t
+from fastpath.pool cimport LEVEL_ICEBERG, NIL, level_t, order_leaves, order_t, pool_t
 
 cdef extern from *:
     bint __builtin_add_overflow(int64_t, int64_t, int64_t*) nogil
@@ -107,7 +107,7 @@ cdef bint count_level(
     cdef const pool_t* pool = book.pool
     cdef uint32_t own = self_trade_owner(taker)
     cdef uint32_t slot = pool.levels[handle].links.next
-    cdef bint iceberg = page_of(pool, handle).home & PAGE_ICEBERG != 0
+    cdef bint iceberg = pool.levels[handle].home & LEVEL_ICEBERG != 0
     cdef qty_t reserve = 0
     cdef qty_t step
     while slot != handle and left[0] > 0:
@@ -135,13 +135,13 @@ cdef inline uint32_t next_level(
     cdef const pool_t* pool = book.pool
     cdef price_t key = 0
     cdef uint32_t handle
-    if hidden[0] != NIL and (shown[0] == NIL or level_key(pool, hidden[0]) < level_key(pool, shown[0])):
+    if hidden[0] != NIL and (shown[0] == NIL or pool.levels[hidden[0]].key < pool.levels[shown[0]].key):
         handle = hidden[0]
-        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], level_key(pool, handle), &key)
+        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], pool.levels[handle].key, &key)
     else:
         handle = shown[0]
         if handle != NIL:
-            shown[0] = ladder_after(&book.ladders[side], level_key(pool, handle), &key)
+            shown[0] = ladder_after(&book.ladders[side], pool.levels[handle].key, &key)
     return handle
 
 
@@ -149,7 +149,7 @@ cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
     """Everything open on a level, reserves included."""
     cdef qty_t total = pool.levels[handle].qty
     cdef uint32_t slot
-    if page_of(pool, handle).home & PAGE_ICEBERG:
+    if pool.levels[handle].home & LEVEL_ICEBERG:
         slot = pool.levels[handle].links.next
         while slot != handle:
             total += pool.icebergs[slot].reserve
@@ -166,7 +166,7 @@ cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) 
     cdef qty_t found = 0
     while found < need:
         handle = next_level(book, side, &shown, &hidden)
-        if handle == NIL or level_key(book.pool, handle) > limit_key(taker):
+        if handle == NIL or book.pool.levels[handle].key > limit_key(taker):
             break
         if not count_level(book, handle, taker, &left, &found):
             break
@@ -374,10 +374,10 @@ cdef bint match_cost(
     found[0] = cost[0] = 0
     while found[0] < qty:
         handle = next_level(book, ladder, &shown, &hidden)
-        if handle == NIL or level_key(book.pool, handle) > limit_at:
+        if handle == NIL or book.pool.levels[handle].key > limit_at:
             break
         step = min(qty - found[0], level_open(book.pool, handle))
-        worst[0] = level_key(book.pool, handle) ^ ladder_mask(ladder)
+        worst[0] = book.pool.levels[handle].key ^ ladder_mask(ladder)
         found[0] += step
         if __builtin_mul_overflow(step, worst[0], &product) or __builtin_add_overflow(cost[0], product, cost):
             return False

@@ -19,8 +19,7 @@ from fastpath.engine cimport (
 from fastpath.ladder cimport ladder_t
 from fastpath.model cimport CANCEL_REASON_REQUESTED, TIME_IN_FORCE_FOK, TIME_IN_FORCE_IOC, price_t, qty_t
 from fastpath.pool cimport (
-    NIL, id_map_get, id_map_put, id_map_remove, level_key, level_t, order_t, page_of, page_t, pool_give, pool_t, pool_take,
-    unlikely,
+    NIL, id_map_get, id_map_give, id_map_has, id_map_take, level_side, level_t, order_t, pool_t, unlikely,
 )
 
 
@@ -52,13 +51,6 @@ cdef inline void plain_rest(
     link_behind(pool, slot, book_enter(pool, ladder, home, key), qty)
 
 
-cdef inline void plain_forget(engine_t* engine, uint64_t id, uint32_t slot) noexcept nogil:
-    """Free the id and the slot of an order that has left its queue."""
-    engine.pool.orders[slot].level = NIL
-    id_map_remove(engine.ids, id, slot)
-    pool_give(engine.pool, slot)
-
-
 # The same for orders that meet somebody: plain_new() and plain_change() go on here, `taker` being the order that moves (NIL: a new one).
 cdef bint plain_take(
     engine_t* engine, book_t* book, uint8_t op, uint64_t id, uint32_t index, bint only_takes, price_t key, qty_t qty,
@@ -77,17 +69,15 @@ cdef inline bint plain_new(
     if unlikely(id == 0 or index > 1 or qty <= 0 or time_in_force == TIME_IN_FORCE_FOK or reports_room(reports) < 2):
         return False
     if unlikely(no_room(ladder, qty) or engine.ids.hashed >= engine.ids.room
-                or pool.count >= engine.max_orders or id_map_get(engine.ids, id) != NIL):
+                or pool.count >= engine.max_orders or id_map_has(engine.ids, id)):
         return False
     if unlikely(meets(&book.ladders[index ^ 1], key) or time_in_force == TIME_IN_FORCE_IOC):
         return plain_take(engine, book, ENGINE_NEW, id, index, time_in_force == TIME_IN_FORCE_IOC, key, qty, NIL, reports)
     engine.seq += 1
     write_report(reports, engine.seq, report_subject(book.number, side), REPORT_ACCEPTED, ENGINE_NEW, 0, id, 0, price, qty,
                  qty, 0)
-    slot = pool_take(pool)
-    pool.orders[slot].id = id
+    slot = id_map_take(engine.ids, id)
     pool.orders[slot].owner = 0
-    id_map_put(engine.ids, id, slot)
     plain_rest(pool, ladder, book_home(book, index), slot, key, qty)
     return True
 
@@ -97,9 +87,9 @@ cdef inline uint32_t plain_find(
 ) noexcept nogil:
     """The slot of a plain order of this book; NIL: it is not that, or there is no room for two reports."""
     cdef uint32_t slot = id_map_get(engine.ids, id)
-    cdef uint32_t home = page_of(engine.pool, engine.pool.orders[slot].level).home
+    cdef uint32_t home = engine.pool.levels[engine.pool.orders[slot].level].home
     if unlikely(slot == NIL or home & ~<uint32_t>1 != book_home(book, 0) or reports_room(reports) < 2):
-        return NIL                # the home of any other page differs in more than the side
+        return NIL                # the home of any other level differs in more than the side
     return slot
 
 
@@ -107,20 +97,21 @@ cdef inline bint plain_cancel(engine_t* engine, book_t* book, uint64_t id, repor
     cdef pool_t* pool = engine.pool
     cdef uint32_t slot = plain_find(engine, book, id, reports)
     cdef uint32_t handle = pool.orders[slot].level
-    cdef uint32_t index = page_of(pool, handle).home & 1
+    cdef level_t* level = &pool.levels[handle]
+    cdef uint32_t index = level_side(handle)
     cdef ladder_t* ladder = &book.ladders[index]
     cdef qty_t qty = pool.orders[slot].qty
     if unlikely(slot == NIL):
         return False
     engine.seq += 1
     write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_CANCELED, ENGINE_CANCEL,
-                 CANCEL_REASON_REQUESTED, id, 0, level_key(pool, handle) ^ ladder_mask(index), qty, 0, 0)
+                 CANCEL_REASON_REQUESTED, id, 0, level.key ^ ladder_mask(index), qty, 0, 0)
     book_unlink(pool, slot)
-    plain_forget(engine, id, slot)
+    id_map_give(engine.ids, slot)
     ladder.orders -= 1
     ladder.open_qty -= qty
-    pool.levels[handle].qty -= qty
-    pool.levels[handle].count -= 1
+    level.qty -= qty
+    level.count -= 1
     book_leave(pool, ladder, handle)
     return True
 
@@ -129,15 +120,16 @@ cdef inline bint plain_reduce(engine_t* engine, book_t* book, uint64_t id, qty_t
     cdef pool_t* pool = engine.pool
     cdef uint32_t slot = plain_find(engine, book, id, reports)
     cdef order_t* order = &pool.orders[slot]
-    cdef uint32_t index = page_of(pool, order.level).home & 1
+    cdef level_t* level = &pool.levels[order.level]
+    cdef uint32_t index = level_side(order.level)
     if unlikely(slot == NIL or qty <= 0 or qty >= order.qty):
         return False
     order.qty -= qty
-    pool.levels[order.level].qty -= qty
+    level.qty -= qty
     book.ladders[index].open_qty -= qty
     engine.seq += 1
     write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_REDUCED, ENGINE_REDUCE, 0,
-                 id, 0, level_key(pool, order.level) ^ ladder_mask(index), qty, order.qty, 0)
+                 id, 0, level.key ^ ladder_mask(index), qty, order.qty, 0)
     return True
 
 
@@ -150,8 +142,7 @@ cdef inline bint plain_change(
     cdef order_t* order = &pool.orders[slot]
     cdef uint32_t source = order.level
     cdef level_t* level = &pool.levels[source]
-    cdef uint32_t home = page_of(pool, source).home
-    cdef uint32_t index = home & 1
+    cdef uint32_t index = level_side(source)
     cdef price_t key = price ^ ladder_mask(index)
     cdef ladder_t* ladder = &book.ladders[index]
     cdef qty_t before = order.qty
@@ -166,13 +157,13 @@ cdef inline bint plain_change(
                  price, qty, qty, 0)
     ladder.open_qty += qty - before
     level.qty -= before
-    if op == ENGINE_MODIFY and qty <= before and key == level_key(pool, source):     # it keeps its place
+    if op == ENGINE_MODIFY and qty <= before and key == level.key:     # it keeps its place
         order.qty = qty
         level.qty += qty
         return True
     # The new level first: an order that leads the market to a better price leaves no best price to be looked for behind it.
     book_unlink(pool, slot)
     level.count -= 1
-    link_behind(pool, slot, book_enter(pool, ladder, home, key), qty)
+    link_behind(pool, slot, book_enter(pool, ladder, book_home(book, index), key), qty)
     book_leave(pool, ladder, source)
     return True

@@ -34,7 +34,7 @@ cdef inline qty_t take_level(
         if maker_left > 0:
             order.qty = maker_left
             break
-        plain_forget(engine, order.id, maker)
+        id_map_give(engine.ids, maker)
         level.count -= 1
         opposite.orders -= 1
         maker = after
@@ -67,15 +67,13 @@ cdef bint plain_take(
     opposite.open_qty -= qty - left
     if left == 0:
         if taker != NIL:
-            plain_forget(engine, id, taker)
+            id_map_give(engine.ids, taker)
         return True
     if only_takes:
         write_report(reports, engine.seq, subject, REPORT_CANCELED, op, CANCEL_REASON_IOC_REMAINDER, id, 0, price, left, 0, 0)
         return True
     if taker == NIL:
-        taker = pool_take(engine.pool)
-        engine.pool.orders[taker].id = id
+        taker = id_map_take(engine.ids, id)
         engine.pool.orders[taker].owner = 0
-        id_map_put(engine.ids, id, taker)
     plain_rest(engine.pool, &book.ladders[index], book_home(book, index), taker, key, left)
     return True

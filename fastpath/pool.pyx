@@ -1,6 +1,7 @@
 """Memory of the matching core: an arena of orders and levels, and the map from client ids to its slots. See `pool.pxd`."""
 
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from fastpath.memory cimport memory_release, memory_reserve
 
@@ -9,68 +10,72 @@ cdef extern from *:
 
 cdef enum:
     FIRST_BUCKETS = 256
-    CELLS_PER_ORDER = 4           # 16 bytes an order: ids that rest together may be four times as far apart as they are many
-    MIN_CELLS = 4096
+    PREFAULT = 67108864           # bytes
+    MIN_BY_ID = 4096
+    SPREAD = 2                    # ids that rest together may be at least so many times as far apart as they are many
 
 
-cdef inline uint32_t first_page(uint32_t capacity) noexcept nogil:
-    return (capacity >> PAGE_SHIFT) + 1
+cdef inline uint32_t first_page(const pool_t* pool) noexcept nogil:
+    """The first page above all slots that is one of bids."""
+    return ((pool.slots >> PAGE_SHIFT) + 2) & ~<uint32_t>1
 
 
-cdef inline size_t end_page(uint32_t capacity) noexcept nogil:
-    """One past the last page: one for each order and for one that is on its way from one to another."""
-    return first_page(capacity) + <size_t>capacity + 1
+cdef inline size_t end_page(const pool_t* pool) noexcept nogil:
+    """One past the last page: on each side one for each order and for one that is on its way from one to another."""
+    return first_page(pool) + 2 * (<size_t>pool.capacity + 1)
 
 
-cdef inline size_t nodes_size(uint32_t capacity) noexcept nogil:
-    return end_page(capacity) * PAGE_LEVELS * sizeof(level_t)
+cdef inline size_t nodes_size(const pool_t* pool) noexcept nogil:
+    return end_page(pool) * PAGE_LEVELS * sizeof(level_t)
 
 
-cdef pool_t* pool_new(uint32_t capacity) noexcept nogil:
+cdef pool_t* pool_new(uint32_t capacity, uint32_t by_id) noexcept nogil:
     cdef pool_t* pool = NULL
     if capacity <= POOL_MAX:
         pool = <pool_t*>calloc(1, sizeof(pool_t))
     if pool == NULL:
         return NULL
     pool.capacity = capacity
-    pool.orders = <order_t*>memory_reserve(nodes_size(capacity))
+    pool.by_id = by_id
+    pool.slots = by_id + 1 + capacity
+    pool.orders = <order_t*>memory_reserve(nodes_size(pool))
     pool.levels = <level_t*>pool.orders
-    pool.icebergs = <iceberg_t*>memory_reserve((<size_t>capacity + 1) * sizeof(iceberg_t))
-    pool.pages = <page_t*>memory_reserve(end_page(capacity) * sizeof(page_t))
+    pool.icebergs = <iceberg_t*>memory_reserve((<size_t>pool.slots + 1) * sizeof(iceberg_t))
+    pool.pages = <page_t*>memory_reserve(end_page(pool) * sizeof(page_t))
     if pool.orders == NULL or pool.icebergs == NULL or pool.pages == NULL:
         pool_free(pool)
         return NULL
-    pool.fresh_order = 1
-    pool.fresh_page = first_page(capacity)
+    memset(pool.orders, 0, min(<size_t>PREFAULT, (<size_t>by_id + 2) * sizeof(order_t)))    # memory that comes now does not come while trading
+    pool.fresh_order = by_id + 2
+    pool.fresh_pages[0] = first_page(pool)
+    pool.fresh_pages[1] = first_page(pool) + 1
     return pool
 
 
 cdef void pool_free(pool_t* pool) noexcept nogil:
     if pool != NULL:
-        memory_release(pool.orders, nodes_size(pool.capacity))
-        memory_release(pool.icebergs, (<size_t>pool.capacity + 1) * sizeof(iceberg_t))
-        memory_release(pool.pages, end_page(pool.capacity) * sizeof(page_t))
+        memory_release(pool.orders, nodes_size(pool))
+        memory_release(pool.icebergs, (<size_t>pool.slots + 1) * sizeof(iceberg_t))
+        memory_release(pool.pages, end_page(pool) * sizeof(page_t))
         free(pool)
 
 
-cdef uint32_t pool_take_page(pool_t* pool, price_t key, uint32_t home) noexcept nogil:
-    cdef uint32_t page = pool.free_page
+cdef uint32_t pool_take_page(pool_t* pool, uint32_t side) noexcept nogil:
+    cdef uint32_t page = pool.free_pages[side]
     cdef uint32_t handle
     if page != NIL:
-        pool.free_page = pool.pages[page].next_free
-    else:
-        page = pool.fresh_page
-        pool.fresh_page += 1
-        for handle in range(page << PAGE_SHIFT, (page + 1) << PAGE_SHIFT):
-            pool.levels[handle].links.prev = pool.levels[handle].links.next = handle
-    pool.pages[page].key = key
-    pool.pages[page].home = home
+        pool.free_pages[side] = pool.pages[page].next_free
+        return page
+    page = pool.fresh_pages[side]
+    pool.fresh_pages[side] += 2
+    for handle in range(page << PAGE_SHIFT, (page + 1) << PAGE_SHIFT):
+        pool.levels[handle].links.prev = pool.levels[handle].links.next = handle
     return page
 
 
 cdef void pool_give_page(pool_t* pool, uint32_t page) noexcept nogil:
-    pool.pages[page].next_free = pool.free_page
-    pool.free_page = page
+    pool.pages[page].next_free = pool.free_pages[page & 1]
+    pool.free_pages[page & 1] = page
 
 
 cdef bint allocate_buckets(id_map_t* ids, uint64_t buckets) noexcept nogil:
@@ -79,24 +84,36 @@ cdef bint allocate_buckets(id_map_t* ids, uint64_t buckets) noexcept nogil:
     if table == NULL:
         return False
     ids.buckets = table
-    ids.mask = <uint32_t>(buckets - 1)
+    ids.bucket_mask = <uint32_t>(buckets - 1)
     ids.shift = 32 - <uint32_t>__builtin_ctzll(buckets)
     ids.room = <uint32_t>min(buckets * BUCKET_LANES * 3 // 4, <uint64_t>ids.capacity)
     ids.hashed = 0
     return True
 
 
-cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil:
+cdef uint32_t id_map_slots(uint32_t capacity) noexcept nogil:
+    cdef uint32_t slots = MIN_BY_ID
+    while slots < SPREAD * <uint64_t>capacity:
+        slots *= 2
+    return slots
+
+
+cdef inline size_t bits_size(const id_map_t* ids) noexcept nogil:
+    return ids.mask // 16 + 64
+
+
+cdef id_map_t* id_map_new(pool_t* pool) noexcept nogil:
     cdef id_map_t* ids = <id_map_t*>calloc(1, sizeof(id_map_t))
     if ids == NULL:
         return NULL
+    ids.pool = pool
     ids.orders = pool.orders
     ids.capacity = pool.capacity
-    ids.cell_mask = MIN_CELLS - 1
-    while ids.cell_mask // CELLS_PER_ORDER < pool.capacity:
-        ids.cell_mask = 2 * ids.cell_mask + 1
-    ids.cells = <uint32_t*>memory_reserve((ids.cell_mask + 1) * sizeof(uint32_t))
-    if ids.cells == NULL or not allocate_buckets(ids, FIRST_BUCKETS):
+    ids.mask = pool.by_id - 1
+    ids.bits = <uint32_t>__builtin_ctzll(pool.by_id)
+    ids.shift_bits = 64 - ids.bits
+    ids.turned_away = <uint64_t*>memory_reserve(bits_size(ids))
+    if ids.turned_away == NULL or not allocate_buckets(ids, FIRST_BUCKETS):
         id_map_free(ids)
         return NULL
     return ids
@@ -104,7 +121,7 @@ cdef id_map_t* id_map_new(const pool_t* pool) noexcept nogil:
 
 cdef bint id_map_grow(id_map_t* ids) noexcept nogil:
     cdef id_map_t old = ids[0]
-    cdef uint64_t buckets = <uint64_t>old.mask + 1
+    cdef uint64_t buckets = <uint64_t>old.bucket_mask + 1
     cdef uint64_t at
     cdef uint32_t lane
     if ids.hashed >= ids.capacity or not allocate_buckets(ids, 2 * buckets):
@@ -119,15 +136,18 @@ cdef bint id_map_grow(id_map_t* ids) noexcept nogil:
 
 cdef void id_map_free(id_map_t* ids) noexcept nogil:
     if ids != NULL:
-        memory_release(ids.cells, (ids.cell_mask + 1) * sizeof(uint32_t))
+        memory_release(ids.turned_away, bits_size(ids))
         if ids.buckets != NULL:
-            memory_release(ids.buckets, (<size_t>ids.mask + 1) * sizeof(id_bucket_t))
+            memory_release(ids.buckets, (<size_t>ids.bucket_mask + 1) * sizeof(id_bucket_t))
         free(ids)
 
 
-cdef uint64_t id_map_count(const id_map_t* ids) noexcept nogil:
-    cdef uint64_t count = ids.hashed
-    cdef uint64_t at
-    for at in range(ids.cell_mask + 1):
-        count += ids.cells[at] != NIL
-    return count
+cdef uint32_t id_map_turn_away(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:
+    cdef uint32_t instead = pool_take(ids.pool)
+    if ids.hashed == 0 and ids.turned > ids.mask >> 6:     # so many have paid for it
+        memset(ids.turned_away, 0, bits_size(ids))
+        ids.turned = 0
+    ids.turned += 1
+    ids.turned_away[slot >> 7] |= <uint64_t>1 << (slot >> 1 & 63)
+    id_map_put_hashed(ids, id_tag(id), instead)
+    return instead

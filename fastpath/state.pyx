@@ -36,7 +36,7 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
     state.assets = <asset_def_t*>calloc(<size_t>bounds.max_assets + 1, sizeof(asset_def_t))
     state.instruments = <instrument_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(instrument_t))
     state.accounts = <account_def_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(account_def_t))
-    state.pool = pool_new(bounds.max_open_orders)
+    state.pool = pool_new(bounds.max_open_orders, 0)
     state.expiry_places = <uint32_t*>memory_reserve(places_size(&bounds))
     state.waiting_places = <uint32_t*>memory_reserve(places_size(&bounds))
     state.touched.items = <uint32_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(uint32_t))
