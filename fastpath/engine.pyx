@@ -54,7 +54,7 @@ from fastpath.model cimport (
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
 )
-from fastpath.plain cimport plain_cancel, plain_change, plain_new, plain_reduce
+from fastpath.plain cimport plain_cancel, plain_modify, plain_move, plain_new, plain_reduce
 from fastpath.pool cimport (
     NIL,
     id_map_free,
@@ -74,7 +74,7 @@ from fastpath.pool cimport (
 )
 
 cdef enum:
-    MAX_ORDERS = 134217728
+    MAX_ORDERS = 67108864
     MAX_BOOKS = 65536
     FIRST_SINK = 1024             # fills; it grows to what one taker needs
     SHALLOW = 8192                # books with fewer orders live in the near caches: looking ahead would only cost
@@ -167,6 +167,14 @@ cdef void reject(
     engine.seq += 1
     write_report(reports, engine.seq, report_subject(command.instrument, side), REPORT_REJECTED, command.op, reason,
                  command.id, 0, command.price, command.qty, 0, 0)
+
+
+cdef inline void describe_command(
+    engine_command_t* command, uint8_t op, uint32_t instrument, uint64_t id, uint8_t side, uint8_t time_in_force, uint8_t flags,
+    price_t price, qty_t qty
+) noexcept nogil:
+    command.op, command.side, command.time_in_force, command.flags = op, side, time_in_force, flags
+    command.instrument, command.id, command.price, command.qty = instrument, id, price, qty
 
 
 cdef inline void describe(
@@ -324,18 +332,18 @@ cdef bint submit_general(
 
 cdef inline bint submit_plain(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
     """The command if it is a plain one. False: it is not, and nothing was done."""
+    if command.op == ENGINE_MOVE:
+        return plain_move(engine, book, command, reports)
     if command.op == ENGINE_NEW:
-        return plain_new(engine, book, command.id, command.side, command.time_in_force, command.price, command.qty, reports)
+        return plain_new(engine, book, command, reports)
     if command.op == ENGINE_CANCEL:
-        return plain_cancel(engine, book, command.id, reports)
-    if command.op == ENGINE_REDUCE:
-        return plain_reduce(engine, book, command.id, command.qty, reports)
-    if command.op == ENGINE_MODIFY or command.op == ENGINE_MOVE:
-        return plain_change(engine, book, command.op, command.id, command.price, command.qty, reports)
-    return False
+        return plain_cancel(engine, book, command, reports)
+    if command.op == ENGINE_MODIFY:
+        return plain_modify(engine, book, command, reports)
+    return command.op == ENGINE_REDUCE and plain_reduce(engine, book, command, reports)
 
 
-cdef inline bint submit(
+cdef bint engine_submit(
     engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
 ) noexcept nogil:
     cdef book_t* book = engine_book(engine, command.instrument)
@@ -344,66 +352,62 @@ cdef inline bint submit(
     return submit_general(engine, book, command, extension, reports)
 
 
-cdef bint engine_submit(
-    engine_t* engine, const engine_command_t* command, const engine_extension_t* extension, reports_t* reports
-) noexcept nogil:
-    return submit(engine, command, extension, reports)
-
-
-cdef bint submit_arguments(
-    engine_t* engine, uint8_t op, uint32_t instrument, uint64_t id, uint8_t side, uint8_t time_in_force, uint8_t flags,
-    price_t price, qty_t qty, reports_t* reports
-) noexcept nogil:
-    cdef engine_command_t command
-    command.op, command.side, command.time_in_force, command.flags = op, side, time_in_force, flags
-    command.instrument, command.id, command.price, command.qty = instrument, id, price, qty
-    return submit_general(engine, engine_book(engine, instrument), &command, NULL, reports)
-
-
 cdef bint engine_new_order(
     engine_t* engine, uint32_t instrument, uint64_t id, uint8_t side, uint8_t time_in_force, uint8_t flags,
     price_t price, qty_t qty, reports_t* reports
 ) noexcept nogil:
+    cdef engine_command_t command
     cdef book_t* book = engine_book(engine, instrument)
-    if likely((book != NULL) & (flags == 0)) and plain_new(engine, book, id, side, time_in_force, price, qty, reports):
+    describe_command(&command, ENGINE_NEW, instrument, id, side, time_in_force, flags, price, qty)
+    if likely((book != NULL) & (flags == 0)) and plain_new(engine, book, &command, reports):
         return True
-    return submit_arguments(engine, ENGINE_NEW, instrument, id, side, time_in_force, flags, price, qty, reports)
+    return submit_general(engine, book, &command, NULL, reports)
 
 
 cdef bint engine_cancel(engine_t* engine, uint32_t instrument, uint64_t id, reports_t* reports) noexcept nogil:
+    cdef engine_command_t command
     cdef book_t* book = engine_book(engine, instrument)
-    if likely(book != NULL) and plain_cancel(engine, book, id, reports):
+    describe_command(&command, ENGINE_CANCEL, instrument, id, 0, 0, 0, 0, 0)
+    if likely(book != NULL) and plain_cancel(engine, book, &command, reports):
         return True
-    return submit_arguments(engine, ENGINE_CANCEL, instrument, id, 0, 0, 0, 0, 0, reports)
+    return submit_general(engine, book, &command, NULL, reports)
 
 
 cdef bint engine_modify(
     engine_t* engine, uint32_t instrument, uint64_t id, price_t price, qty_t qty, reports_t* reports
 ) noexcept nogil:
+    cdef engine_command_t command
     cdef book_t* book = engine_book(engine, instrument)
-    if likely(book != NULL) and plain_change(engine, book, ENGINE_MODIFY, id, price, qty, reports):
+    describe_command(&command, ENGINE_MODIFY, instrument, id, 0, 0, 0, price, qty)
+    if likely(book != NULL) and plain_modify(engine, book, &command, reports):
         return True
-    return submit_arguments(engine, ENGINE_MODIFY, instrument, id, 0, 0, 0, price, qty, reports)
+    return submit_general(engine, book, &command, NULL, reports)
 
 
 cdef uint64_t engine_apply(
     engine_t* engine, const engine_command_t* commands, uint64_t n, reports_t* reports
 ) noexcept nogil:
     cdef uint64_t i = 0
+    cdef const engine_command_t* command
     cdef const engine_extension_t* extension
+    cdef book_t* book
     cdef look_ahead_t ahead
     cdef bint deep = engine.pool.count > SHALLOW
     memset(&ahead, 0, sizeof(look_ahead_t))
     while i < n:
         if deep:
             look_ahead(engine, commands, i, n, &ahead)
-        if commands[i].flags & ENGINE_EXTENDED:
+        command = &commands[i]
+        book = engine_book(engine, command.instrument)
+        if likely((book != NULL) & (command.flags == 0)) and submit_plain(engine, book, command, reports):
+            i += 1
+            continue
+        extension = NULL
+        if command.flags & ENGINE_EXTENDED:
             if i + 1 == n:
                 break
             extension = <const engine_extension_t*>&commands[i + 1]
-        else:
-            extension = NULL
-        if not submit(engine, &commands[i], extension, reports):
+        if not submit_general(engine, book, command, extension, reports):
             break
         i += 1 + (extension != NULL)
     return i

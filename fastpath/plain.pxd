@@ -14,7 +14,7 @@ from fastpath.book cimport (
 )
 from fastpath.engine cimport (
     ENGINE_CANCEL, ENGINE_MODIFY, ENGINE_MOVE, ENGINE_NEW, ENGINE_REDUCE, REPORT_ACCEPTED, REPORT_CANCELED,
-    REPORT_MODIFIED, REPORT_REDUCED, engine_t, report_subject, reports_room, reports_t, write_report,
+    REPORT_MODIFIED, REPORT_REDUCED, engine_command_t, engine_t, report_subject, reports_room, reports_t, write_report,
 )
 from fastpath.ladder cimport ladder_t
 from fastpath.model cimport CANCEL_REASON_REQUESTED, TIME_IN_FORCE_FOK, TIME_IN_FORCE_IOC, price_t, qty_t
@@ -29,7 +29,7 @@ cdef inline bint meets(const ladder_t* opposite, price_t key) noexcept nogil:
 
 
 cdef inline bint no_room(const ladder_t* ladder, qty_t qty) noexcept nogil:
-    """Of a ladder, for an order of `qty`."""
+    """Of a ladder, for `qty` more."""
     return qty > INT64_MAX - ladder.open_qty or ladder.far.spare == NULL
 
 
@@ -51,32 +51,39 @@ cdef inline void plain_rest(
     link_behind(pool, slot, book_enter(pool, ladder, home, key), qty)
 
 
-# The same for orders that meet somebody: plain_new() and plain_change() go on here, `taker` being the order that moves (NIL: a new one).
-cdef bint plain_take(
-    engine_t* engine, book_t* book, uint8_t op, uint64_t id, uint32_t index, bint only_takes, price_t key, qty_t qty,
-    uint32_t taker, reports_t* reports) noexcept nogil
-
-
-cdef inline bint plain_new(
-    engine_t* engine, book_t* book, uint64_t id, uint8_t side, uint8_t time_in_force, price_t price, qty_t qty,
-    reports_t* reports
+cdef inline void plain_report(
+    engine_t* engine, const book_t* book, uint32_t index, const engine_command_t* command, uint8_t kind, uint8_t op,
+    uint8_t reason, price_t price, qty_t qty, qty_t leaves, reports_t* reports
 ) noexcept nogil:
+    """The command is carried out: say so. `op` is the command's, known to the compiler."""
+    engine.seq += 1
+    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), kind, op, reason, command.id, 0,
+                 price, qty, leaves, 0)
+
+
+# The same for orders that meet somebody: the functions below go on here, `taker` being the order that moves (NIL: a new one).
+cdef bint plain_take(
+    engine_t* engine, book_t* book, const engine_command_t* command, uint32_t index, price_t key, qty_t qty, uint32_t taker,
+    reports_t* reports) noexcept nogil
+
+
+cdef inline bint plain_new(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
     cdef pool_t* pool = engine.pool
-    cdef uint32_t index = <uint32_t>side - 1
-    cdef price_t key = price ^ ladder_mask(index)
+    cdef uint32_t index = <uint32_t>command.side - 1
+    cdef price_t key = command.price ^ ladder_mask(index)
     cdef ladder_t* ladder = &book.ladders[index & 1]
+    cdef qty_t qty = command.qty
     cdef uint32_t slot
-    if unlikely(id == 0 or index > 1 or qty <= 0 or time_in_force == TIME_IN_FORCE_FOK or reports_room(reports) < 2):
+    if unlikely(command.id == 0 or index > 1 or qty <= 0 or command.time_in_force == TIME_IN_FORCE_FOK
+                or reports_room(reports) < 2):
         return False
     if unlikely(no_room(ladder, qty) or engine.ids.hashed >= engine.ids.room
-                or pool.count >= engine.max_orders or id_map_has(engine.ids, id)):
+                or pool.count >= engine.max_orders or id_map_has(engine.ids, command.id)):
         return False
-    if unlikely(meets(&book.ladders[index ^ 1], key) or time_in_force == TIME_IN_FORCE_IOC):
-        return plain_take(engine, book, ENGINE_NEW, id, index, time_in_force == TIME_IN_FORCE_IOC, key, qty, NIL, reports)
-    engine.seq += 1
-    write_report(reports, engine.seq, report_subject(book.number, side), REPORT_ACCEPTED, ENGINE_NEW, 0, id, 0, price, qty,
-                 qty, 0)
-    slot = id_map_take(engine.ids, id)
+    if unlikely(meets(&book.ladders[index ^ 1], key) or command.time_in_force == TIME_IN_FORCE_IOC):
+        return plain_take(engine, book, command, index, key, qty, NIL, reports)
+    plain_report(engine, book, index, command, REPORT_ACCEPTED, ENGINE_NEW, 0, command.price, qty, qty, reports)
+    slot = id_map_take(engine.ids, command.id)
     pool.orders[slot].owner = 0
     plain_rest(pool, ladder, book_home(book, index), slot, key, qty)
     return True
@@ -88,14 +95,14 @@ cdef inline uint32_t plain_find(
     """The slot of a plain order of this book; NIL: it is not that, or there is no room for two reports."""
     cdef uint32_t slot = id_map_get(engine.ids, id)
     cdef uint32_t home = engine.pool.levels[engine.pool.orders[slot].level].home
-    if unlikely(slot == NIL or home & ~<uint32_t>1 != book_home(book, 0) or reports_room(reports) < 2):
-        return NIL                # the home of any other level differs in more than the side
+    if unlikely(home & ~<uint32_t>1 != book_home(book, 0) or reports_room(reports) < 2):
+        return NIL                # the home of any other level, and of NIL, differs in more than the side
     return slot
 
 
-cdef inline bint plain_cancel(engine_t* engine, book_t* book, uint64_t id, reports_t* reports) noexcept nogil:
+cdef inline bint plain_cancel(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
     cdef pool_t* pool = engine.pool
-    cdef uint32_t slot = plain_find(engine, book, id, reports)
+    cdef uint32_t slot = plain_find(engine, book, command.id, reports)
     cdef uint32_t handle = pool.orders[slot].level
     cdef level_t* level = &pool.levels[handle]
     cdef uint32_t index = level_side(handle)
@@ -103,9 +110,8 @@ cdef inline bint plain_cancel(engine_t* engine, book_t* book, uint64_t id, repor
     cdef qty_t qty = pool.orders[slot].qty
     if unlikely(slot == NIL):
         return False
-    engine.seq += 1
-    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_CANCELED, ENGINE_CANCEL,
-                 CANCEL_REASON_REQUESTED, id, 0, level.key ^ ladder_mask(index), qty, 0, 0)
+    plain_report(engine, book, index, command, REPORT_CANCELED, ENGINE_CANCEL, CANCEL_REASON_REQUESTED,
+                 level.key ^ ladder_mask(index), qty, 0, reports)
     book_unlink(pool, slot)
     id_map_give(engine.ids, slot)
     ladder.orders -= 1
@@ -116,54 +122,72 @@ cdef inline bint plain_cancel(engine_t* engine, book_t* book, uint64_t id, repor
     return True
 
 
-cdef inline bint plain_reduce(engine_t* engine, book_t* book, uint64_t id, qty_t qty, reports_t* reports) noexcept nogil:
+cdef inline bint plain_reduce(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
     cdef pool_t* pool = engine.pool
-    cdef uint32_t slot = plain_find(engine, book, id, reports)
+    cdef uint32_t slot = plain_find(engine, book, command.id, reports)
     cdef order_t* order = &pool.orders[slot]
     cdef level_t* level = &pool.levels[order.level]
     cdef uint32_t index = level_side(order.level)
-    if unlikely(slot == NIL or qty <= 0 or qty >= order.qty):
+    if unlikely(slot == NIL or command.qty <= 0 or command.qty >= order.qty):
         return False
-    order.qty -= qty
-    level.qty -= qty
-    book.ladders[index].open_qty -= qty
-    engine.seq += 1
-    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_REDUCED, ENGINE_REDUCE, 0,
-                 id, 0, level.key ^ ladder_mask(index), qty, order.qty, 0)
+    order.qty -= command.qty
+    level.qty -= command.qty
+    book.ladders[index].open_qty -= command.qty
+    plain_report(engine, book, index, command, REPORT_REDUCED, ENGINE_REDUCE, 0, level.key ^ ladder_mask(index), command.qty,
+                 order.qty, reports)
     return True
 
 
-cdef inline bint plain_change(
-    engine_t* engine, book_t* book, uint8_t op, uint64_t id, price_t price, qty_t qty, reports_t* reports
-) noexcept nogil:
-    """MODIFY and MOVE."""
-    cdef pool_t* pool = engine.pool
-    cdef uint32_t slot = plain_find(engine, book, id, reports)
+cdef inline void relocate(pool_t* pool, ladder_t* ladder, uint32_t home, uint32_t slot, price_t key, qty_t qty) noexcept nogil:
+    """Take an order from its level to the back of another, with a new quantity; `open_qty` is the caller's."""
     cdef order_t* order = &pool.orders[slot]
     cdef uint32_t source = order.level
     cdef level_t* level = &pool.levels[source]
-    cdef uint32_t index = level_side(source)
-    cdef price_t key = price ^ ladder_mask(index)
+    book_unlink(pool, slot)
+    level.qty -= order.qty
+    level.count -= 1
+    # The new level first: an order that leads the market to a better price leaves no best price to be looked for behind it.
+    link_behind(pool, slot, book_enter(pool, ladder, home, key), qty)
+    book_leave(pool, ladder, source)
+
+
+cdef inline bint plain_move(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
+    cdef pool_t* pool = engine.pool
+    cdef uint32_t slot = plain_find(engine, book, command.id, reports)
+    cdef qty_t qty = pool.orders[slot].qty
+    cdef uint32_t index = level_side(pool.orders[slot].level)
+    cdef price_t key = command.price ^ ladder_mask(index)
     cdef ladder_t* ladder = &book.ladders[index]
-    cdef qty_t before = order.qty
-    if op == ENGINE_MOVE:
-        qty = before
-    if unlikely(slot == NIL or qty <= 0 or no_room(ladder, qty)):
+    if unlikely(slot == NIL or ladder.far.spare == NULL):
         return False
     if unlikely(meets(&book.ladders[index ^ 1], key)):
-        return plain_take(engine, book, op, id, index, False, key, qty, slot, reports)
-    engine.seq += 1
-    write_report(reports, engine.seq, report_subject(book.number, <uint8_t>(index + 1)), REPORT_MODIFIED, op, 0, id, 0,
-                 price, qty, qty, 0)
-    ladder.open_qty += qty - before
-    level.qty -= before
-    if op == ENGINE_MODIFY and qty <= before and key == level.key:     # it keeps its place
+        return plain_take(engine, book, command, index, key, qty, slot, reports)
+    plain_report(engine, book, index, command, REPORT_MODIFIED, ENGINE_MOVE, 0, command.price, qty, qty, reports)
+    relocate(pool, ladder, book_home(book, index), slot, key, qty)
+    return True
+
+
+cdef inline bint plain_modify(engine_t* engine, book_t* book, const engine_command_t* command, reports_t* reports) noexcept nogil:
+    cdef pool_t* pool = engine.pool
+    cdef uint32_t slot = plain_find(engine, book, command.id, reports)
+    cdef order_t* order = &pool.orders[slot]
+    cdef level_t* level = &pool.levels[order.level]
+    cdef uint32_t index = level_side(order.level)
+    cdef price_t key = command.price ^ ladder_mask(index)
+    cdef ladder_t* ladder = &book.ladders[index]
+    cdef qty_t qty = command.qty
+    cdef qty_t more = qty - order.qty
+    if unlikely(slot == NIL or qty <= 0 or no_room(ladder, qty)):
+        return False
+    if key == level.key and more <= 0:          # it keeps its place
+        plain_report(engine, book, index, command, REPORT_MODIFIED, ENGINE_MODIFY, 0, command.price, qty, qty, reports)
         order.qty = qty
-        level.qty += qty
+        level.qty += more
+        ladder.open_qty += more
         return True
-    # The new level first: an order that leads the market to a better price leaves no best price to be looked for behind it.
-    book_unlink(pool, slot)
-    level.count -= 1
-    link_behind(pool, slot, book_enter(pool, ladder, book_home(book, index), key), qty)
-    book_leave(pool, ladder, source)
+    if unlikely(meets(&book.ladders[index ^ 1], key)):
+        return plain_take(engine, book, command, index, key, qty, slot, reports)
+    plain_report(engine, book, index, command, REPORT_MODIFIED, ENGINE_MODIFY, 0, command.price, qty, qty, reports)
+    ladder.open_qty += more
+    relocate(pool, ladder, book_home(book, index), slot, key, qty)
     return True

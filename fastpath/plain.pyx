@@ -48,18 +48,18 @@ cdef inline qty_t take_level(
 
 
 cdef bint plain_take(
-    engine_t* engine, book_t* book, uint8_t op, uint64_t id, uint32_t index, bint only_takes, price_t key, qty_t qty,
-    uint32_t taker, reports_t* reports
+    engine_t* engine, book_t* book, const engine_command_t* command, uint32_t index, price_t key, qty_t qty, uint32_t taker,
+    reports_t* reports
 ) noexcept nogil:
     cdef ladder_t* opposite = &book.ladders[index ^ 1]
-    cdef price_t price = key ^ ladder_mask(index)
     cdef uint64_t subject = report_subject(book.number, <uint8_t>(index + 1))
+    cdef uint8_t op = command.op
+    cdef uint64_t id = command.id
     cdef qty_t left = qty
     if not can_take(opposite, qty, reports):
         return False
-    engine.seq += 1
-    write_report(reports, engine.seq, subject, REPORT_ACCEPTED if taker == NIL else REPORT_MODIFIED, op, 0, id, 0, price, qty,
-                 qty, 0)
+    plain_report(engine, book, index, command, REPORT_ACCEPTED if taker == NIL else REPORT_MODIFIED, op, 0, command.price, qty,
+                 qty, reports)
     if taker != NIL:
         book_remove(book, taker)
     while left > 0 and opposite.best_key <= ~key and opposite.best != NIL:
@@ -69,8 +69,8 @@ cdef bint plain_take(
         if taker != NIL:
             id_map_give(engine.ids, taker)
         return True
-    if only_takes:
-        write_report(reports, engine.seq, subject, REPORT_CANCELED, op, CANCEL_REASON_IOC_REMAINDER, id, 0, price, left, 0, 0)
+    if op == ENGINE_NEW and command.time_in_force == TIME_IN_FORCE_IOC:
+        write_report(reports, engine.seq, subject, REPORT_CANCELED, op, CANCEL_REASON_IOC_REMAINDER, id, 0, command.price, left, 0, 0)
         return True
     if taker == NIL:
         taker = id_map_take(engine.ids, id)

@@ -7,7 +7,7 @@
 # Levels come in pages of eight neighboring prices. Near the touch of a market, whether a price has a level is a coin toss, and
 # a page is nearly always there: an order finds its level by arithmetic, and says that it is used by setting a bit. Pages of bids
 # have even numbers, those of asks odd ones: the number of an order's level tells its side before the level itself is read.
-# Slot 0 (NIL) is nobody. The arena is reserved once, at its full capacity; the operating system commits memory when it is
+# Slot 0 (NIL) is nobody, and level 0, the same record, is nobody's: no book has its home. The arena is reserved once, at its full capacity; the operating system commits memory when it is
 # first touched, so it grows with use up to the bound and records never move. Freed slots are reused last-in first-out,
 # which keeps the hot ones in cache. Pages cannot run out before orders do: one exists only while an order rests on it or arrives.
 
@@ -41,8 +41,8 @@ cdef struct level_t:              # 32 bytes. An unused one is an empty ring wit
     uint32_t home                 # whose it is: number of the book * 4 + LadderIndex, and LEVEL_ICEBERG
 
 cdef enum:
-    PAGE_SHIFT = 3
-    PAGE_LEVELS = 8               # level `key & 7` of a page, whose number is that of its levels >> PAGE_SHIFT
+    PAGE_SHIFT = 4
+    PAGE_LEVELS = 16              # level `key & 7` of a page, whose number is that of its levels >> PAGE_SHIFT
     LEVEL_ICEBERG = 0x80000000    # an order with a display size has rested here since the level was last unused
 
 cdef struct page_t:               # 8 bytes: those of a deep book fit the near caches
@@ -68,7 +68,7 @@ cdef struct pool_t:
     uint32_t fresh_pages[2]
 
 cdef enum:
-    POOL_MAX = 200000000          # orders: slots by id and pages of both sides for each must be numbered too
+    POOL_MAX = 100000000          # orders: slots by id and pages of both sides for each must be numbered too
 
 cdef pool_t* pool_new(uint32_t capacity, uint32_t by_id) noexcept nogil      # NULL: out of memory
 cdef void pool_free(pool_t* pool) noexcept nogil             # NULL is allowed
@@ -198,7 +198,10 @@ cdef inline uint32_t id_slot(const id_map_t* ids, uint64_t id) noexcept nogil:
     What is above its low bits, if used, shifts it by golden sections, so that blocks of (account, number) or (book, number)
     pairs come to lie evenly apart.
     """
-    cdef uint64_t shift = (id >> ids.bits) * <uint64_t>0x9E3779B97F4A7C15 >> ids.shift_bits
+    cdef uint64_t shift
+    if id <= ids.mask:
+        return 2 + <uint32_t>id
+    shift = (id >> ids.bits) * <uint64_t>0x9E3779B97F4A7C15 >> ids.shift_bits
     return 2 + <uint32_t>((id + shift) & ids.mask)
 
 cdef inline uint32_t id_tag(uint64_t id) noexcept nogil:

@@ -46,6 +46,7 @@ cdef pool_t* pool_new(uint32_t capacity, uint32_t by_id) noexcept nogil:
         pool_free(pool)
         return NULL
     memset(pool.orders, 0, min(<size_t>PREFAULT, (<size_t>by_id + 2) * sizeof(order_t)))    # memory that comes now does not come while trading
+    pool.levels[NIL].home = ~<uint32_t>0
     pool.fresh_order = by_id + 2
     pool.fresh_pages[0] = first_page(pool)
     pool.fresh_pages[1] = first_page(pool) + 1
