@@ -6,7 +6,7 @@
 
 from libc.stdint cimport INT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.ladder cimport cell_of, in_window, ladder_leave_best, ladder_reserve, ladder_t, level_bit
+from fastpath.ladder cimport __builtin_prefetch, cell_of, in_window, ladder_leave_best, ladder_reserve, ladder_t, level_bit
 from fastpath.model cimport price_t, qty_t
 from fastpath.pool cimport (
     LEVEL_ICEBERG, NIL, PAGE_LEVELS, PAGE_SHIFT, level_ladder, level_side, level_t, likely, links_of, order_t, page_t, pool_t, unlikely,
@@ -134,6 +134,7 @@ cdef inline void book_leave(pool_t* pool, ladder_t* ladder, uint32_t handle) noe
     level.home &= unused - 1
     if unlikely((handle == ladder.best) & unused):
         ladder_leave_best(ladder)
+        __builtin_prefetch(&pool.levels[ladder.best])     # the next taker starts there
     if unlikely(page.used == 0):
         book_leave_page(pool, ladder, level.key, handle >> PAGE_SHIFT)
 

@@ -36,7 +36,7 @@ EXTENSION = struct.Struct("<IB3xqqQ")
 REPORT = struct.Struct("<QBBBBIQQqqqq")
 
 cdef enum:
-    MAX_ORDERS = 268435456
+    MAX_ORDERS = 67108864
     MAX_BOOKS = 65536
 
 
@@ -44,12 +44,13 @@ cdef class MatchingEngine:
     """Price-time matching of many instruments, driven by client ids.
 
     `max_orders` bounds the resting orders of all books together, `max_books` the instrument numbers (0 to max_books - 1, at
-    most 65,536). Memory for the bounds is reserved and used only as it is needed. Not safe for several threads at once.
+    most 65,536). Memory for the bounds is reserved; 64 bytes an order, 64 MiB at most, are taken at once, the rest as it is needed.
+    Not safe for several threads at once.
     """
 
     def __cinit__(self, max_orders: int = 1_000_000, max_books: int = 4096):
         if not 0 < max_orders <= MAX_ORDERS or not 0 < max_books <= MAX_BOOKS:
-            raise ValueError("max_orders must be in 1..2**28, max_books in 1..65536")
+            raise ValueError("max_orders must be in 1..2**26, max_books in 1..65536")
         self.engine = engine_new(max_orders, max_books)
         if self.engine == NULL:
             raise MemoryError(f"no memory for {max_orders} orders and {max_books} books")

@@ -2,6 +2,7 @@
 
 from fastpath.book cimport book_remove
 from fastpath.engine cimport REPORT_TRADE
+from fastpath.ladder cimport __builtin_prefetch
 from fastpath.model cimport CANCEL_REASON_IOC_REMAINDER
 
 
@@ -26,6 +27,7 @@ cdef inline qty_t take_level(
     while left > 0 and maker != handle:
         order = &pool.orders[maker]
         after = order.links.next
+        __builtin_prefetch(&pool.orders[after])
         traded = min(left, order.qty)
         maker_left = order.qty - traded
         left -= traded

@@ -4,7 +4,7 @@
 # Orders and levels share one numbering (orders 2..slots, levels above) and keep their links at the same place: a queue is a
 # ring through its level, which stands after the youngest order and before the oldest. So linking and unlinking ask no
 # questions, and a processor guesses none of them wrong.
-# Levels come in pages of eight neighboring prices. Near the touch of a market, whether a price has a level is a coin toss, and
+# Levels come in pages of sixteen neighboring prices. Near the touch of a market, whether a price has a level is a coin toss, and
 # a page is nearly always there: an order finds its level by arithmetic, and says that it is used by setting a bit. Pages of bids
 # have even numbers, those of asks odd ones: the number of an order's level tells its side before the level itself is read.
 # Slot 0 (NIL) is nobody, and level 0, the same record, is nobody's: no book has its home. The arena is reserved once, at its full capacity; the operating system commits memory when it is
@@ -42,7 +42,7 @@ cdef struct level_t:              # 32 bytes. An unused one is an empty ring wit
 
 cdef enum:
     PAGE_SHIFT = 4
-    PAGE_LEVELS = 16              # level `key & 7` of a page, whose number is that of its levels >> PAGE_SHIFT
+    PAGE_LEVELS = 16              # level `key & 15` of a page, whose number is that of its levels >> PAGE_SHIFT
     LEVEL_ICEBERG = 0x80000000    # an order with a display size has rested here since the level was last unused
 
 cdef struct page_t:               # 8 bytes: those of a deep book fit the near caches

@@ -87,7 +87,7 @@ def test_malformed_buffers_raise_before_anything_happens() -> None:
 
 
 def test_bounds_of_construction_are_checked() -> None:
-    for bad in ({"max_orders": 0}, {"max_orders": 2**29}, {"max_books": 0}, {"max_books": 65537}):
+    for bad in ({"max_orders": 0}, {"max_orders": 2**26 + 1}, {"max_books": 0}, {"max_books": 65537}):
         with pytest.raises(ValueError, match="max_orders must be"):
             MatchingEngine(**bad)
 
@@ -190,7 +190,7 @@ def test_one_pair_of_books_does_not_touch_another() -> None:
 
 @pytest.mark.parametrize("stride", [1, 4096, 1 << 32, (1 << 40) + (1 << 20), 0x9E3779B97F4A7C15])
 def test_any_pattern_of_ids_is_found_and_free_again(stride: int) -> None:
-    """Dense ids have a cell each; ids that share one (multiples of 4,096, of 2**32, ...) are found all the same."""
+    """Dense ids have a slot each; ids that share one (multiples of 4,096, of 2**32, ...) are found all the same."""
     engine = MatchingEngine(max_orders=1000, max_books=2)
     engine.create_book(1)
     shuffle = random.Random(stride)
@@ -211,6 +211,26 @@ def test_any_pattern_of_ids_is_found_and_free_again(stride: int) -> None:
         assert [report.id for report in twice if report.kind == ReportKind.REPORT_CANCELED] == ids[700:]
         assert engine.order_count == 0
         engine.validate()
+
+
+def test_nobody_has_the_id_0() -> None:
+    """Free slots carry it: nothing may find them, in no book."""
+    pair = EnginePair(instruments=(0, 1))
+    for instrument in (0, 1):
+        for op in EngineOp:
+            (report,) = pair.submit(Command(op, BUY, 1, 0, instrument, 0, 100, 5))
+            assert report.kind == ReportKind.REPORT_REJECTED
+    pair.compare()
+
+
+@pytest.mark.parametrize(("side", "price"), [(BUY, 2**63 - 1), (SELL, -(2**63))])
+def test_shrinking_at_the_last_price_there_is_keeps_the_place_in_the_queue(side: int, price: int) -> None:
+    pair = EnginePair()
+    for id in (1, 2):
+        pair.submit(new(id, side, price, 5))
+    pair.submit(Command(EngineOp.ENGINE_MODIFY, 0, 0, 0, 1, 1, price, 3))
+    assert [order[0] for order in pair.engine.orders(1, side)] == [1, 2]
+    pair.compare()
 
 
 def move(id: int, price: int) -> bytes:
