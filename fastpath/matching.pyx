@@ -185,9 +185,9 @@ cdef bint match_fills_within(const book_t* book, const taker_t* taker, uint64_t 
     cdef uint32_t handle, slot
     while left > 0:
         handle = next_level(book, side, &shown, &hidden)
-        if handle == NIL or level_key(pool, handle) > limit_key(taker):
+        if handle == NIL or pool.levels[handle].key > limit_key(taker):
             break
-        iceberg = page_of(pool, handle).home & PAGE_ICEBERG != 0
+        iceberg = pool.levels[handle].home & LEVEL_ICEBERG != 0
         slot = pool.levels[handle].links.next
         while slot != handle and (left > 0 or iceberg):      # icebergs take turns: the whole level may have a part in it
             fills += 1

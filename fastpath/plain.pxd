@@ -158,7 +158,7 @@ cdef inline bint plain_move(engine_t* engine, book_t* book, const engine_command
     cdef uint32_t index = level_side(pool.orders[slot].level)
     cdef price_t key = command.price ^ ladder_mask(index)
     cdef ladder_t* ladder = &book.ladders[index]
-    if unlikely(slot == NIL or no_room(ladder, qty)):
+    if unlikely(slot == NIL or ladder.far.spare == NULL):
         return False
     if unlikely(meets(&book.ladders[index ^ 1], key)):
         return plain_take(engine, book, command, index, key, qty, slot, reports)

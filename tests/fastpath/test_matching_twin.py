@@ -106,7 +106,8 @@ def random_command(rng: random.Random, market: Market, price_of: PriceSource) ->
         qty = rng.choice((0, -1, INT64_MIN, INT64_MAX))
     elif roll < 0.015:
         order_id = rng.choice((0, order_id))
-        return Command(rng.choice((rng.randint(0, 255), *map(int, EngineOp))), rng.randint(0, 3), 1, 0, rng.randint(0, 3), order_id, price, qty)
+        op_or_not = rng.choice((rng.randint(0, 255), *map(int, EngineOp)))
+        return Command(op_or_not, rng.randint(0, 3), 1, 0, rng.randint(0, 3), order_id, price, qty)
     command = Command(int(op), side, GTC, 0, instrument, order_id, price, qty)
     if op is EngineOp.ENGINE_NEW:
         tif = rng.choices((GTC, IOC, FOK), weights=[8, 1, 1])[0]
