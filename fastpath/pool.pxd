@@ -1,7 +1,7 @@
 # One arena of orders and price levels shared by the books of an engine, and a map from client ids to its slots.
 #
 # Design: an order or a level is a 32-byte record named by a dense 32-bit slot, never by a pointer. Links are slots too.
-# Orders and levels share one numbering (orders 2..slots, levels above) and keep their links at the same place: a queue is a
+# Orders and levels share one numbering (orders up to `slots`, levels above) and keep their links at the same place: a queue is a
 # ring through its level, which stands after the youngest order and before the oldest. So linking and unlinking ask no
 # questions, and a processor guesses none of them wrong.
 # Levels come in pages of sixteen neighboring prices. Near the touch of a market, whether a price has a level is a coin toss, and
@@ -59,7 +59,7 @@ cdef struct pool_t:
     page_t*    pages              # by page number
     iceberg_t* icebergs
     uint32_t capacity             # orders
-    uint32_t by_id                # slots 2..by_id + 1 belong to the id map, which hands them out; a power of two, or 0
+    uint32_t by_id                # slots 2..by_id + 1 belong to the id map, which hands them out; a power of two, or 0: none do
     uint32_t slots                # the last slot of an order
     uint32_t count                # orders in use
     uint32_t free_order           # head of the free list, NIL: take a fresh one

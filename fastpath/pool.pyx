@@ -37,7 +37,7 @@ cdef pool_t* pool_new(uint32_t capacity, uint32_t by_id) noexcept nogil:
         return NULL
     pool.capacity = capacity
     pool.by_id = by_id
-    pool.slots = by_id + 1 + capacity
+    pool.slots = capacity if by_id == 0 else by_id + 1 + capacity
     pool.orders = <order_t*>memory_reserve(nodes_size(pool))
     pool.levels = <level_t*>pool.orders
     pool.icebergs = <iceberg_t*>memory_reserve((<size_t>pool.slots + 1) * sizeof(iceberg_t))
@@ -47,7 +47,7 @@ cdef pool_t* pool_new(uint32_t capacity, uint32_t by_id) noexcept nogil:
         return NULL
     memset(pool.orders, 0, min(<size_t>PREFAULT, (<size_t>by_id + 2) * sizeof(order_t)))    # memory that comes now does not come while trading
     pool.levels[NIL].home = ~<uint32_t>0
-    pool.fresh_order = by_id + 2
+    pool.fresh_order = pool.slots - capacity + 1
     pool.fresh_pages[0] = first_page(pool)
     pool.fresh_pages[1] = first_page(pool) + 1
     return pool
