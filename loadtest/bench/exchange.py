@@ -1,8 +1,9 @@
 """The whole engine in process: admission, ledger, matching, events. `python -m loadtest.bench.exchange [--x10]`.
 
 64 instruments, 1,000 accounts, batches of 1,024 commands. The flow of each instrument walks around its price: limit
-orders near the touch, cancels of recent ones, some that take. Prints a table and writes var/bench/exchange.json; fails
-if the state after the runs is not sound or differs between runs.
+orders near the touch, cancels of recent ones, some that take. Also what the checks before a trade cost: orders that
+pass all of them but the last, the balance. Prints a table and writes var/bench/exchange.json; fails if the state after
+the runs is not sound or differs between runs.
 """
 
 from __future__ import annotations
@@ -19,12 +20,26 @@ import time
 from pathlib import Path
 
 from fastpath.exchange import Exchange
-from fastpath.model import COMMAND_SIZE, EVENT_SIZE, CommandKind, OrderType, Side, TimeInForce, TradingStatus
+from fastpath.model import (
+    COMMAND_SIZE,
+    EVENT_SIZE,
+    CommandKind,
+    EventKind,
+    OrderFlag,
+    OrderType,
+    RejectReason,
+    Side,
+    TimeInForce,
+    TradingStatus,
+)
 
 COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
 INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq48s16x16s16s8x")
 NAMED = struct.Struct("<Qq2BHI64s104x")
-INSTRUMENTS, ACCOUNTS, BATCH, RUNS = 64, 1_000, 1_024, 3
+KIND_OFFSET, REASON_OFFSET = 24, 130
+"""Of an event's kind and reject_reason."""
+INSTRUMENTS, ACCOUNTS, BATCH, RUNS = 64, 1_000, 1_024, 7
+CHECKED = 100_000
 RESULT = Path("var/bench/exchange.json")
 
 
@@ -108,6 +123,37 @@ def measure(count: int, setup: bytes) -> dict[str, float | int]:
     }
 
 
+def refused(first_seq: int, count: int) -> bytearray:
+    """`count` post-only orders, good till a date, for more than anybody has: every check before a trade is made."""
+    rng = random.Random(11)
+    commands = bytearray()
+    for seq in range(first_seq + 1, first_seq + 1 + count):
+        commands += COMMAND.pack(
+            seq, seq, CommandKind.COMMAND_PLACE, rng.choice((Side.SIDE_BUY, Side.SIDE_SELL)), OrderType.ORDER_TYPE_LIMIT,
+            TimeInForce.TIME_IN_FORCE_GTD, OrderFlag.ORDER_FLAG_POST_ONLY, rng.randint(1, ACCOUNTS),
+            rng.randint(1, INSTRUMENTS), 0, 10_000, 10**13, 0, 0, 0, 0, 2**62, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"%d" % seq,
+        )  # fmt: skip
+    return commands
+
+
+def measure_checks(count: int, setup: bytes) -> float:
+    """Nanoseconds of CPU an order whose last check refuses it, its record and its event included; the median of the runs."""
+    commands = refused(len(setup) // COMMAND_SIZE, count)
+    times = []
+    for _ in range(RUNS):
+        exchange = Exchange()
+        exchange.apply(setup)
+        start = time.thread_time()
+        outcomes = [exchange.apply(commands[at : at + BATCH * COMMAND_SIZE])
+                    for at in range(0, len(commands), BATCH * COMMAND_SIZE)]  # fmt: skip
+        times.append(time.thread_time() - start)
+        events = b"".join(outcomes)
+        kinds, reasons = set(events[KIND_OFFSET::EVENT_SIZE]), set(events[REASON_OFFSET::EVENT_SIZE])
+        if (kinds, reasons) != ({EventKind.EVENT_ORDER_REJECTED}, {RejectReason.REJECT_REASON_INSUFFICIENT_BALANCE}):
+            raise SystemExit("an order was not refused by its balance")
+    return statistics.median(times) / count * 1e9
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orders", type=int, default=200_000, help="commands of the flow")
@@ -126,6 +172,8 @@ def main(arguments: list[str]) -> int:
         print(
             f"  cost of a command at ten times the work: x{results[0]['median_per_s'] / results[1]['median_per_s']:.2f}"
         )
+    checks_ns = measure_checks(CHECKED, setup)
+    print(f"  all checks before a trade, the last refuses: {checks_ns:.0f} ns an order, its record and its event included")
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(
@@ -135,6 +183,7 @@ def main(arguments: list[str]) -> int:
                 "python": platform.python_version(),
                 "commit": commit.stdout.strip(),
                 "results": results,
+                "checks_ns": checks_ns,
             },
             indent=2,
         )
