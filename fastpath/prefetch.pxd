@@ -11,12 +11,12 @@ from fastpath.model cimport command_t
 from fastpath.state cimport state_t
 
 cdef enum:                        # how many commands ahead a stage is
-    COMMAND_STAGE = 40
-    CELLS_STAGE = 24
-    ROWS_STAGE = 18
-    LINKS_STAGE = 12
-    NEIGHBORS_STAGE = 7
-    BALANCES_STAGE = 3
+    COMMAND_STAGE = 20
+    CELLS_STAGE = 11
+    ROWS_STAGE = 8
+    LINKS_STAGE = 6
+    NEIGHBORS_STAGE = 4
+    BALANCES_STAGE = 2
     PLANS = 64                    # a power of two above all of these
 
 cdef struct plan_t:               # what is known of a command to come
