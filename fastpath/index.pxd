@@ -1,7 +1,7 @@
 # Hash index over rows that hold their own keys: hash -> row number. It only grows; rows are never taken out.
 #
 # Unlike pool.id_map (ids come and go, bounded by the open orders) this indexes things that are kept for ever, so its cells are
-# small (8 bytes: 32 bits of hash, row number) and the table doubles as it fills. A lookup yields candidates with the same
+# small (8 bytes: 32 bits of hash, row number) and the table grows as it fills. A lookup yields candidates with the same
 # hash; the caller compares the key in the row:
 #
 #     cursor = index_start(index, hash)
