@@ -85,6 +85,7 @@ from fastpath.orders cimport (
 )
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
 from fastpath.sizing cimport REDUCING_FLAGS, UNSIZED_FLAGS, reducible, size_order
+from fastpath.state cimport travel_ns
 from fastpath.triggers cimport WATCH_INDEX, WATCH_MARK, reference_price
 
 cdef enum:
@@ -364,6 +365,9 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
     shape_taker(order, taker)
     if takes_any_price(order):
         reason = price_market_order(instrument, order, taker, &needed)
+        if reason == 0 and travel_ns(instrument) > 0 and not order.flags & UNSIZED_FLAGS:
+            # On its way it has what its protection price needs, whatever the market asks now.
+            needed = max(needed, required_amount(instrument, order, order.price, order.qty - order.cum_qty))
     else:
         needed = required_amount(instrument, order, order.price, order.qty - order.cum_qty)
         if slides_to_nothing(instrument, order):

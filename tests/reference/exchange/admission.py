@@ -42,6 +42,7 @@ from tests.reference.exchange.orders import (
     Refused,
     crosses,
 )
+from tests.reference.exchange.paper import travel_ns
 from tests.reference.exchange.sizing import size
 from tests.reference.exchange.state import State
 
@@ -70,6 +71,8 @@ def admit(state: State, order: Order) -> int:
         limit = INF if order.side == BUY else -INF
     if market:
         limit, needed = price_market_order(state, order, limit)
+        if travel_ns(state, order) and not order.has(QUOTE_QTY | CLOSE_POSITION):
+            needed = max(needed, required(state, order, order.price, order.leaves))
     else:
         needed = required(state, order, order.price, order.leaves)
         if order.has(SLIDE) and order.side == BUY and best_opposite(state, order) == 1:
