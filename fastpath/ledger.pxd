@@ -15,7 +15,7 @@ cdef enum:
     OUTSIDE_ACCOUNT = 0
     FEE_ACCOUNT = 0xFFFFFFFF
 
-cdef struct balance_t:
+cdef struct balance_t:            # 64 bytes: a row lies in one cache line
     uint32_t account
     uint32_t asset
     money_t total
@@ -25,8 +25,9 @@ cdef struct balance_t:
     money_t reserved_before
     uint32_t next_of_account     # chain of the account's rows
     uint32_t touched
+    uint64_t unused[2]
 
-cdef struct position_t:
+cdef struct position_t:           # 64 bytes
     uint32_t account
     uint32_t instrument
     qty_t qty                    # lots, signed: bought minus sold through fills
@@ -38,6 +39,7 @@ cdef struct position_t:
     uint32_t next_of_account
     uint32_t touched
     uint32_t reducing_orders     # open reduce-only orders on it
+    uint32_t unused[3]
 
 cdef struct account_rows_t:      # first row of an account's chains, NO_ROW: none
     uint32_t balance

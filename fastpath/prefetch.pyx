@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t
 from fastpath.book cimport book_t, ladder_mask
 from fastpath.index cimport NO_ROW, index_next, index_start, index_t
 from fastpath.ladder cimport cell_of, in_window, ladder_t, level_bit
-from fastpath.ledger cimport balance_hash, balance_t, position_hash, position_t
+from fastpath.ledger cimport balance_hash, position_hash, position_t
 from fastpath.matching cimport match_crosses
 from fastpath.model cimport COMMAND_AMEND, COMMAND_CANCEL, COMMAND_PLACE, SIDE_BUY, SIDE_SELL, command_t, price_t
 from fastpath.orders cimport client_order_id_hash, order_record_t, orders_find
@@ -34,18 +34,12 @@ cdef inline void prefetch_lines(const void* start, size_t size) noexcept nogil:
         prefetch(<const char*>start + line * CACHE_LINE)
 
 
-cdef inline void prefetch_row(const void* start, size_t size) noexcept nogil:
-    """A row of at most a line's size, which may lie in two."""
-    prefetch(start)
-    prefetch(<const char*>start + size - 1)
-
-
 cdef inline void prefetch_position(const state_t* state, uint32_t row) noexcept nogil:
-    prefetch_row(&state.ledger.positions[row], sizeof(position_t))
+    prefetch(&state.ledger.positions[row])
 
 
 cdef inline void prefetch_balance(const state_t* state, uint32_t row) noexcept nogil:
-    prefetch_row(&state.ledger.balances[row], sizeof(balance_t))
+    prefetch(&state.ledger.balances[row])
 
 
 cdef inline void prefetch_level(const state_t* state, uint32_t level) noexcept nogil:

@@ -125,8 +125,16 @@ def _with_beyond(mirrors: bytes) -> bytes:
 
 
 def _changes_travel(sections: list[Section]) -> list[Section]:
-    """3 to 4: cancels and amendments may be on their way to a venue, and mark and index prices be known: none was."""
-    steps = {_INSTRUMENTS: _with_reference_prices, _WAITING: _with_reference_heaps}
+    """3 to 4: cancels and amendments may be on their way to a venue, and mark and index prices be known: none was.
+
+    Rows of the ledger take a cache line each.
+    """
+    steps = {
+        _INSTRUMENTS: _with_reference_prices,
+        _BALANCES: _in_lines,
+        _POSITIONS: _in_lines,
+        _WAITING: _with_reference_heaps,
+    }
     upgraded = [steps[section.tag](section) if section.tag in steps else section for section in sections]
     return [*upgraded, Section(_CHANGES, 40, b"")]
 
@@ -139,6 +147,13 @@ def _with_reference_prices(instruments: Section) -> Section:
     return replace(instruments, size=_INSTRUMENT_4.itemsize, elements=after.tobytes())
 
 
+def _in_lines(rows: Section) -> Section:
+    before = np.frombuffer(rows.elements, np.uint8).reshape(-1, rows.size)
+    after = np.zeros((len(before), _LINE), np.uint8)
+    after[:, : rows.size] = before
+    return replace(rows, size=_LINE, elements=after.tobytes())
+
+
 def _with_reference_heaps(waiting: Section) -> Section:
     """The heaps of trailing orders come behind those of two more prices, each rising and falling."""
     items = np.frombuffer(waiting.elements, _HEAP_ITEM).copy()
@@ -147,7 +162,8 @@ def _with_reference_heaps(waiting: Section) -> Section:
 
 
 # Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
-_INSTRUMENTS, _MIRRORS, _GROUPS, _ORDERS, _WAITING, _TRANSIT, _TOUCHED_2, _CHANGES = 5, 6, 10, 11, 14, 15, 15, 17
+_INSTRUMENTS, _MIRRORS, _BALANCES, _POSITIONS, _GROUPS, _ORDERS = 5, 6, 7, 8, 10, 11
+_WAITING, _TRANSIT, _TOUCHED_2, _CHANGES = 14, 15, 15, 17
 _NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2
 _GROUP = np.dtype({"names": ["link_type", "parent"], "formats": ["u1", "<u4"], "offsets": [12, 16], "itemsize": 48})
 _ORDER_1 = np.dtype({
@@ -167,6 +183,7 @@ _MIRROR_3 = np.dtype([("instrument", "<u8"), ("sides", f"V{_SIDE_BYTES}", (4, 2)
 _INSTRUMENT_3 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("rows", "V16")])
 _INSTRUMENT_4 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("reference", "<i8", 3), ("rows", "V16")])
 _HEAP_ITEM = np.dtype([("key", "<i8"), ("number", "<u4"), ("heap", "<u4")])
+_LINE = 64
 
 _STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {
     1: _children_follow_fills,
