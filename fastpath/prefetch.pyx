@@ -21,7 +21,7 @@ cdef extern from *:
 cdef enum:
     CACHE_LINE = 64
     FETCH_MAKERS = 8              # fills
-    RECORDS_AHEAD = 4             # orders, whose records will be written
+    RECORDS_AHEAD = 4             # orders and positions whose records will be written
 
 
 cdef inline void prefetch_cell(const index_t* index, uint32_t hash) noexcept nogil:
@@ -104,6 +104,7 @@ cdef void placement_rows(plan_t* plan, const state_t* state, const command_t* co
         prefetch_position(state, plan.row)
     else:                                               # the first order here: the rows of its balances are looked up
         prefetch(&state.accounts[command.account])
+        prefetch(&state.ledger.positions[state.ledger.position_count + RECORDS_AHEAD])
         prefetch_cell(&state.ledger.balance_index, balance_hash(command.account, instrument.definition.base_asset))
         prefetch_cell(&state.ledger.balance_index, balance_hash(command.account, instrument.definition.quote_asset))
     last = state.orders.open_chains[command.account].last
