@@ -1,7 +1,5 @@
 """The order book of one instrument. See `book.pxd`."""
 
-from libc.stdlib cimport calloc, free
-
 from fastpath.ladder cimport (
     ladder_after,
     ladder_close,
@@ -11,11 +9,12 @@ from fastpath.ladder cimport (
     ladder_insert,
     ladder_page,
 )
+from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.pool cimport iceberg_t, is_level, level_book, order_leaves, pool_give_page, pool_take_page
 
 
 cdef book_t* book_new(pool_t* pool, uint32_t number) noexcept nogil:
-    cdef book_t* book = <book_t*>calloc(1, sizeof(book_t))
+    cdef book_t* book = <book_t*>memory_reserve(sizeof(book_t))
     cdef uint32_t i
     if book == NULL:
         return NULL
@@ -31,7 +30,7 @@ cdef void book_free(book_t* book) noexcept nogil:
     if book != NULL:
         for i in range(LADDERS):
             ladder_close(&book.ladders[i])
-        free(book)
+        memory_release(book, sizeof(book_t))
 
 
 cdef uint32_t book_enter_page(pool_t* pool, ladder_t* ladder, uint32_t side, price_t key) noexcept nogil:

@@ -68,10 +68,12 @@ cdef packed struct report_t:      # 64 bytes, one cache line
     qty_t    maker_leaves         # 56 open of `maker_id` afterwards
 
 cdef struct reports_t:            # where reports go: report number n is records[n & mask]
+    uint64_t unused_1[7]          # keeps what lies beside this, and may be polled by another core, out of the cache line written here
     report_t* records
     uint64_t mask                 # array: all ones; ring: capacity - 1, the capacity being a power of two
     uint64_t head                 # number of the next report
     uint64_t limit                # head never passes it. Array: capacity; ring: reports consumed + capacity
+    uint64_t unused_2[7]
 
 cdef extern from *:
     """
@@ -84,6 +86,7 @@ cdef extern from *:
     void fetch_to_write "TW_FETCH_TO_WRITE"(const void* address) nogil
 
 cdef enum:
+    OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
     REPORTS_AHEAD = 8             # a reader on another core has the line of an old report: asked for this early, it is back in time
 
 cdef inline uint64_t report_subject(uint32_t instrument, uint8_t side) noexcept nogil:

@@ -40,6 +40,7 @@ from fastpath.matching cimport (
     sink_init,
     taker_t,
 )
+from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport (
     CANCEL_REASON_INSTRUMENT_RETIRED,
     CANCEL_REASON_REQUESTED,
@@ -77,15 +78,14 @@ cdef enum:
     MAX_ORDERS = 67108864
     MAX_BOOKS = 65536
     FIRST_SINK = 1024             # fills; it grows to what one taker needs
-    SHALLOW = 8192                # books with fewer orders live in the near caches: looking ahead would only cost
-    OWN_REPORTS = 2               # reports of a command besides its fills: ACCEPTED or MODIFIED, and CANCELED
+    SHALLOW = 8192                # engines with fewer orders live in the near caches: looking ahead would only cost
 
 
 cdef engine_t* engine_new(uint32_t max_orders, uint32_t max_books) noexcept nogil:
     cdef engine_t* engine
     if max_orders > MAX_ORDERS or max_books > MAX_BOOKS:
         return NULL
-    engine = <engine_t*>calloc(1, sizeof(engine_t))
+    engine = <engine_t*>memory_reserve(sizeof(engine_t))
     if engine == NULL:
         return NULL
     engine.max_orders = max_orders
@@ -112,7 +112,7 @@ cdef void engine_free(engine_t* engine) noexcept nogil:
     sink_close(&engine.sink)
     id_map_free(engine.ids)
     pool_free(engine.pool)
-    free(engine)
+    memory_release(engine, sizeof(engine_t))
 
 
 cdef bint engine_add_book(engine_t* engine, uint32_t instrument) noexcept nogil:

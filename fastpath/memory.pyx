@@ -45,6 +45,7 @@ cdef void* memory_reserve(size_t size) noexcept nogil:
     cdef char* start
     cdef void* small = NULL
     if size < HUGE_FROM:
+        size = (size + CACHE_LINE - 1) & ~<size_t>(CACHE_LINE - 1)      # lines that are shared with nobody
         if posix_memalign(&small, CACHE_LINE, size) != 0:
             return NULL
         return memset(small, 0, size)

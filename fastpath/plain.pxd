@@ -13,7 +13,7 @@ from fastpath.book cimport (
     LADDER_HIDDEN_BID, book_append, book_enter, book_home, book_leave, book_t, book_unlink, ladder_mask,
 )
 from fastpath.engine cimport (
-    ENGINE_CANCEL, ENGINE_MODIFY, ENGINE_MOVE, ENGINE_NEW, ENGINE_REDUCE, REPORT_ACCEPTED, REPORT_CANCELED,
+    ENGINE_CANCEL, ENGINE_MODIFY, ENGINE_MOVE, ENGINE_NEW, ENGINE_REDUCE, OWN_REPORTS, REPORT_ACCEPTED, REPORT_CANCELED,
     REPORT_MODIFIED, REPORT_REDUCED, engine_command_t, engine_t, report_subject, reports_room, reports_t, write_report,
 )
 from fastpath.ladder cimport ladder_t
@@ -75,7 +75,7 @@ cdef inline bint plain_new(engine_t* engine, book_t* book, const engine_command_
     cdef qty_t qty = command.qty
     cdef uint32_t slot
     if unlikely(command.id == 0 or index > 1 or qty <= 0 or command.time_in_force == TIME_IN_FORCE_FOK
-                or reports_room(reports) < 2):
+                or reports_room(reports) < OWN_REPORTS):
         return False
     if unlikely(no_room(ladder, qty) or engine.ids.hashed >= engine.ids.room
                 or pool.count >= engine.max_orders or id_map_has(engine.ids, command.id)):
@@ -95,7 +95,7 @@ cdef inline uint32_t plain_find(
     """The slot of a plain order of this book; NIL: it is not that, or there is no room for two reports."""
     cdef uint32_t slot = id_map_get(engine.ids, id)
     cdef uint32_t home = engine.pool.levels[engine.pool.orders[slot].level].home
-    if unlikely(home & ~<uint32_t>1 != book_home(book, 0) or reports_room(reports) < 2):
+    if unlikely(home & ~<uint32_t>1 != book_home(book, 0) or reports_room(reports) < OWN_REPORTS):
         return NIL                # the home of any other level, and of NIL, differs in more than the side
     return slot
 

@@ -1,15 +1,18 @@
 """Plain orders that trade on arrival. See `plain.pxd`."""
 
 from fastpath.book cimport book_remove
-from fastpath.engine cimport REPORT_TRADE
+from fastpath.engine cimport OWN_REPORTS, REPORT_TRADE
 from fastpath.ladder cimport __builtin_prefetch
 from fastpath.model cimport CANCEL_REASON_IOC_REMAINDER
 
-
-cdef inline bint can_take(const ladder_t* opposite, qty_t qty, const reports_t* reports) noexcept nogil:
+cdef inline bint can_take(const pool_t* pool, const ladder_t* opposite, qty_t qty, const reports_t* reports) noexcept nogil:
     """Are all one may meet plain, and is there room to report them?"""
-    cdef uint64_t most = min(<uint64_t>opposite.orders, <uint64_t>qty) + 2
-    return opposite.icebergs == 0 and (opposite + <uint32_t>LADDER_HIDDEN_BID).best == NIL and most <= reports_room(reports)
+    cdef const level_t* best = &pool.levels[opposite.best]
+    if opposite.icebergs > 0 or (opposite + <uint32_t>LADDER_HIDDEN_BID).best != NIL:
+        return False
+    if min(<uint64_t>opposite.orders, <uint64_t>qty) + OWN_REPORTS <= reports_room(reports):
+        return True
+    return qty <= best.qty and best.count + <uint64_t>OWN_REPORTS <= reports_room(reports)      # it goes no further
 
 
 cdef inline qty_t take_level(
@@ -58,7 +61,7 @@ cdef bint plain_take(
     cdef uint8_t op = command.op
     cdef uint64_t id = command.id
     cdef qty_t left = qty
-    if not can_take(opposite, qty, reports):
+    if not can_take(engine.pool, opposite, qty, reports):
         return False
     plain_report(engine, book, index, command, REPORT_ACCEPTED if taker == NIL else REPORT_MODIFIED, op, 0, command.price, qty,
                  qty, reports)

@@ -1,6 +1,5 @@
 """Memory of the matching core: an arena of orders and levels, and the map from client ids to its slots. See `pool.pxd`."""
 
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.memory cimport memory_release, memory_reserve
@@ -32,7 +31,7 @@ cdef inline size_t nodes_size(const pool_t* pool) noexcept nogil:
 cdef pool_t* pool_new(uint32_t capacity, uint32_t by_id) noexcept nogil:
     cdef pool_t* pool = NULL
     if capacity <= POOL_MAX:
-        pool = <pool_t*>calloc(1, sizeof(pool_t))
+        pool = <pool_t*>memory_reserve(sizeof(pool_t))
     if pool == NULL:
         return NULL
     pool.capacity = capacity
@@ -58,7 +57,7 @@ cdef void pool_free(pool_t* pool) noexcept nogil:
         memory_release(pool.orders, nodes_size(pool))
         memory_release(pool.icebergs, (<size_t>pool.slots + 1) * sizeof(iceberg_t))
         memory_release(pool.pages, end_page(pool) * sizeof(page_t))
-        free(pool)
+        memory_release(pool, sizeof(pool_t))
 
 
 cdef uint32_t pool_take_page(pool_t* pool, uint32_t side) noexcept nogil:
@@ -104,7 +103,7 @@ cdef inline size_t bits_size(const id_map_t* ids) noexcept nogil:
 
 
 cdef id_map_t* id_map_new(pool_t* pool) noexcept nogil:
-    cdef id_map_t* ids = <id_map_t*>calloc(1, sizeof(id_map_t))
+    cdef id_map_t* ids = <id_map_t*>memory_reserve(sizeof(id_map_t))
     if ids == NULL:
         return NULL
     ids.pool = pool
@@ -140,7 +139,7 @@ cdef void id_map_free(id_map_t* ids) noexcept nogil:
         memory_release(ids.turned_away, bits_size(ids))
         if ids.buckets != NULL:
             memory_release(ids.buckets, (<size_t>ids.bucket_mask + 1) * sizeof(id_bucket_t))
-        free(ids)
+        memory_release(ids, sizeof(id_map_t))
 
 
 cdef uint32_t id_map_turn_away(id_map_t* ids, uint64_t id, uint32_t slot) noexcept nogil:

@@ -29,11 +29,11 @@ cdef extern from *:
     #include <pthread.h>
     #include <sched.h>
     #include <stdint.h>
-    typedef struct {
-        uint64_t published; char a[56];   /* number of reports complete; a line each: no core disturbs another's counter */
+    typedef struct {                      /* on lines of its own, each counter too: no core disturbs what another one writes */
+        uint64_t published; char a[56];   /* number of reports complete */
         uint64_t consumed; char b[56];
-        uint64_t done; uint64_t sum; const uint64_t *words; uint64_t mask;
-    } tw_ring_t;
+        uint64_t done; uint64_t sum; const uint64_t *words; uint64_t mask; char c[32];
+    } __attribute__((aligned(64))) tw_ring_t;
     static uint64_t tw_load(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static void tw_store(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
     static void *tw_reader(void *argument) {
