@@ -70,6 +70,34 @@ def test_orders_are_found_by_id_whatever_gaps_lie_between_the_ids() -> None:
         assert exchange.order(0) is exchange.order(2**64 - 1) is None
 
 
+def test_every_limit_of_an_instrument_binds_plain_orders_at_the_limit_and_beside_it() -> None:
+    desk = Desk()
+    desk.do(
+        InstrumentDef(
+            instrument=4, base_asset=3, quote_asset=2, base_per_lot=1, quote_per_tick_lot=1, min_qty=5, max_qty=50,
+            min_notional=600, name=b"internal:ETH-2/USDT",
+        )
+    )  # fmt: skip
+    outcomes = {
+        (150, 4): "QTY_BELOW_MIN",
+        (150, 5): None,
+        (100, 50): None,
+        (100, 51): "QTY_ABOVE_MAX",
+        (119, 5): "NOTIONAL_BELOW_MIN",
+        (120, 5): None,
+        (2**61 // 50 + 1, 50): "AMOUNT_OVERFLOW",
+        (2**61 // 50, 50): "INSUFFICIENT_BALANCE",
+        (0, 50): "INVALID_COMMAND",
+        (1_000, 0): "INVALID_COMMAND",
+        ((200_000 - 6_350) // 5 + 1, 5): "INSUFFICIENT_BALANCE",
+        ((200_000 - 6_350) // 5, 5): None,
+    }
+    for number, ((price, qty), refusal) in enumerate(outcomes.items()):
+        events = desk.place(f"order-{number}", instrument=4, price=price, qty=qty)
+        assert (reason(events) if events[0].reject_reason else None) == refusal, (price, qty)
+    desk.exchange.validate()
+
+
 def test_one_batch_or_many_and_again_lead_to_the_same_events_and_state() -> None:
     commands = journal(600, seed=77)
     whole = Exchange(**BOUNDS)
