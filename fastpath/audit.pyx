@@ -137,6 +137,20 @@ cdef const char* audit_books(const state_t* state) noexcept nogil:
     return NULL
 
 
+cdef const char* audit_changes(const state_t* state) noexcept nogil:
+    """Every change on its way is marked in its order, and nothing else is."""
+    cdef uint32_t marked = 0
+    cdef uint32_t i
+    for i in range(state.changes.count):
+        if not state.orders.records[state.changes.items[i].number].changes & state.changes.items[i].kind:
+            return b"a change on its way to a venue is not marked in its order"
+    for i in range(state.orders.count):
+        marked += (state.orders.records[i].changes & 1) + (state.orders.records[i].changes >> 1)
+    if marked != state.changes.count:
+        return b"an order is marked with a change that is not on its way"
+    return NULL
+
+
 cdef const char* audit(const state_t* state) noexcept nogil:
     cdef money_t* sums = <money_t*>calloc(<size_t>state.bounds.max_assets + 1, sizeof(money_t))
     cdef money_t* reserved = <money_t*>calloc(<size_t>state.ledger.balance_count + 1, sizeof(money_t))
@@ -147,6 +161,8 @@ cdef const char* audit(const state_t* state) noexcept nogil:
             broken = audit_reservations(state, reserved)
         if broken == NULL:
             broken = audit_books(state)
+        if broken == NULL:
+            broken = audit_changes(state)
     free(sums)
     free(reserved)
     return broken

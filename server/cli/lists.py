@@ -21,7 +21,7 @@ ListIdOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    for command in (bracket, oco):
+    for command in (bracket, oco, oto):
         app.command()(command)
 
 
@@ -74,6 +74,34 @@ def oco(
     )
     with session_of(context).client(account) as client:
         _show(client.oco(limit, stopping), json)
+
+
+def oto(
+    context: typer.Context,
+    side: SideArgument,
+    instrument: InstrumentArgument,
+    qty: QtyArgument,
+    then: Annotated[
+        str, typer.Option(help="Limit price of the second order, on the other side; as much as was filled.")
+    ],
+    price: Annotated[
+        str | None, typer.Option("--price", "-p", help="Limit of the first order; without: market.")
+    ] = None,
+    list_id: ListIdOption = None,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    json: JsonFlag = False,
+) -> None:
+    """One triggers the other: each fill of the first order releases as much of a limit order on the other side.
+
+    \b
+    Example:
+      tradewind oto buy internal:BTC/USDT 0.1 --price 60000 --then 61000
+    """
+    key = list_id or new_id()
+    first = OrderRequest(instrument, side, qty, price, client_order_id=key)
+    second = OrderRequest(instrument, "sell" if side == "buy" else "buy", qty, then, client_order_id=f"{key}-2")
+    with session_of(context).client(account) as client:
+        _show(client.oto(first, second), json)
 
 
 def _show(placed: OrderList, json: bool) -> None:

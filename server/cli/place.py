@@ -45,7 +45,7 @@ LimitOffsetOption = Annotated[
     str | None, typer.Option("--limit-offset", help="With --trail, --trail-bps: limit this far beyond the trigger.")
 ]
 TriggerOption = Annotated[
-    Literal["LAST", "BID_ASK", "MID"] | None,
+    Literal["LAST", "BID_ASK", "MID", "MARK", "INDEX"] | None,
     typer.Option("--trigger", case_sensitive=False, help="Price that fires --stop, --take-profit, --trail."),
 ]
 IcebergOption = Annotated[str | None, typer.Option("--iceberg", help="Show only this quantity at a time.")]
@@ -67,6 +67,10 @@ MinQtyOption = Annotated[str | None, typer.Option("--min-qty", help="Trade at le
 StpOption = Annotated[
     Literal["NONE", "CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT_AND_CANCEL"] | None,
     typer.Option("--stp", case_sensitive=False, help="When it would trade with an order of your own."),
+]
+StpGroupOption = Annotated[
+    int | None,
+    typer.Option("--stp-group", min=1, help="Self-trade prevention among the orders of this group, any account."),
 ]
 ClientIdOption = Annotated[
     str | None, typer.Option("--id", help="Your id of the order: the same command again then places nothing twice.")
@@ -116,6 +120,7 @@ def place(
     close: CloseFlag = False,
     min_qty: MinQtyOption = None,
     stp: StpOption = None,
+    stp_group: StpGroupOption = None,
     client_id: ClientIdOption = None,
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
@@ -164,6 +169,7 @@ def place(
         display_qty=iceberg,
         min_qty=min_qty,
         self_trade_prevention=stp,
+        self_trade_group=stp_group or 0,
         client_order_id=client_id if client_id is not None else new_id(),
     )
     with session_of(context).client(account) as client:

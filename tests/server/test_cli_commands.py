@@ -274,6 +274,8 @@ TYPES: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("1", "-p", "100", "--tif", "ioc", "--min-qty", "0.5", "--stp", "cancel_both"),
         {"min_qty": "0.5", "self_trade_prevention": orders_pb2.SELF_TRADE_PREVENTION_CANCEL_BOTH},
     ),
+    (("1", "-p", "100", "--stp", "cancel_newest", "--stp-group", "7"), {"self_trade_group": 7}),
+    (("1", "--stop", "90", "--trigger", "index"), {"type": "STOP", "trigger_source": orders_pb2.TRIGGER_SOURCE_INDEX}),
 ]
 
 
@@ -338,6 +340,16 @@ def test_trading_is_halted_and_resumed(server: ScriptedServer, run: Any) -> None
         (NAME, common_pb2.TRADING_STATUS_CANCEL_ONLY),
         (NAME, common_pb2.TRADING_STATUS_OPEN),
     ]
+
+
+def test_one_triggers_the_other(server: ScriptedServer, run: Any) -> None:
+    server.on("PlaceOrderList", lambda call: orders_pb2.PlaceOrderListResponse(list_id="1"))
+    assert run("oto", "sell", NAME, "1", "--then", "90", "--id", "o").status == 0
+    request = server.calls["PlaceOrderList"][0].request
+    assert request.type == orders_pb2.ORDER_LIST_TYPE_OTO
+    sent = [(order.side, order.type, order.price, order.client_order_id) for order in request.orders]
+    limit, market = orders_pb2.ORDER_TYPE_LIMIT, orders_pb2.ORDER_TYPE_MARKET
+    assert sent == [(common_pb2.SIDE_SELL, market, "", "o"), (common_pb2.SIDE_BUY, limit, "90", "o-2")]
 
 
 def test_reference_prices_are_told(server: ScriptedServer, run: Any) -> None:
