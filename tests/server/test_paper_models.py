@@ -185,7 +185,7 @@ async def test_an_amendment_on_its_way_is_the_only_one(tmp_path: Path) -> None:
 async def test_what_happens_at_the_venue_is_known_later(tmp_path: Path) -> None:
     async with market(tmp_path, latency_out_ns=150 * MS) as it:
         it.book([(99, 5_000)], [(101, 5_000)])
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)  # the book is known after 150 ms; machines are busy
         order = (await it.house.trading.place(it.order(BUY, 101, 2_000))).order
         it.book([(99, 5_000)], [(103, 5_000)])  # gone by the time we hear of the fill; but the order came before
         await until(lambda: now(it, order).status == FILLED)
