@@ -19,7 +19,7 @@ from fastpath.engine cimport (
 from fastpath.ladder cimport ladder_t
 from fastpath.model cimport CANCEL_REASON_REQUESTED, TIME_IN_FORCE_FOK, TIME_IN_FORCE_IOC, price_t, qty_t
 from fastpath.pool cimport (
-    NIL, id_map_get, id_map_give, id_map_has, id_map_take, level_side, level_t, order_t, pool_t, unlikely,
+    NIL, id_map_get, id_map_give, id_map_offer, level_side, level_t, order_t, pool_t, unlikely,
 )
 
 
@@ -77,13 +77,14 @@ cdef inline bint plain_new(engine_t* engine, book_t* book, const engine_command_
     if unlikely(command.id == 0 or index > 1 or qty <= 0 or command.time_in_force == TIME_IN_FORCE_FOK
                 or reports_room(reports) < OWN_REPORTS):
         return False
-    if unlikely(no_room(ladder, qty) or engine.ids.hashed >= engine.ids.room
-                or pool.count >= engine.max_orders or id_map_has(engine.ids, command.id)):
+    slot = id_map_offer(engine.ids, command.id)
+    if unlikely(slot == NIL or no_room(ladder, qty) or pool.count >= engine.max_orders):
         return False
     if unlikely(meets(&book.ladders[index ^ 1], key) or command.time_in_force == TIME_IN_FORCE_IOC):
         return plain_take(engine, book, command, index, key, qty, NIL, reports)
     plain_report(engine, book, index, command, REPORT_ACCEPTED, ENGINE_NEW, 0, command.price, qty, qty, reports)
-    slot = id_map_take(engine.ids, command.id)
+    pool.count += 1
+    pool.orders[slot].id = command.id
     pool.orders[slot].owner = 0
     plain_rest(pool, ladder, book_home(book, index), slot, key, qty)
     return True

@@ -4,6 +4,7 @@ from fastpath.book cimport book_remove
 from fastpath.engine cimport OWN_REPORTS, REPORT_TRADE
 from fastpath.ladder cimport __builtin_prefetch
 from fastpath.model cimport CANCEL_REASON_IOC_REMAINDER
+from fastpath.pool cimport id_map_take
 
 cdef inline bint can_take(const pool_t* pool, const ladder_t* opposite, qty_t qty, const reports_t* reports) noexcept nogil:
     """Are all one may meet plain, and is there room to report them?"""

@@ -268,6 +268,17 @@ cdef inline uint32_t id_map_take(id_map_t* ids, uint64_t id) noexcept nogil:
     ids.orders[slot].id = id
     return slot
 
+cdef inline uint32_t id_map_offer(const id_map_t* ids, uint64_t id) noexcept nogil:
+    """The slot id_map_take() would give a new id, if that is one of its own; NIL: it is not, or the id may be in the map."""
+    cdef uint32_t slot = id_slot(ids, id)
+    cdef uint64_t there = ids.orders[slot].id
+    cdef uint64_t beside = ids.orders[slot ^ 1].id
+    if unlikely((there == id) | (beside == id) | ((there != 0) & (beside != 0))):
+        return NIL
+    if unlikely(ids.hashed > 0) and id_turned_away(ids, slot):
+        return NIL
+    return slot ^ <uint32_t>(there != 0)
+
 cdef inline void id_map_remove_hashed(id_map_t* ids, uint32_t tag, uint32_t slot) noexcept nogil:
     cdef uint32_t at = tag >> ids.shift
     cdef uint32_t found = lanes_equal(ids.buckets[at].slots, slot)
