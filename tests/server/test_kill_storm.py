@@ -205,9 +205,19 @@ async def check_orders(client: AsyncClient, diaries: list[Diary], followed: list
         numbers = [int(order_id) for order_id in diary.acked.values()]
         assert numbers == sorted(numbers), "the sequence of commands went on after every kill"
     final = {order.order_id: order.status for order in orders.values()}
-    async with asyncio.timeout(30):  # the stream has to catch up with the last kill
-        while {order.order_id: order.status for order in followed} != final:  # noqa: ASYNC110 it has no event
-            await asyncio.sleep(0.05)
+
+    def told_otherwise() -> dict[str, tuple[OrderStatus | None, OrderStatus | None]]:
+        told_last = {order.order_id: order.status for order in followed}
+        return {key: (told_last.get(key), final.get(key)) for key in told_last.keys() | final.keys()
+                if told_last.get(key) != final.get(key)}  # fmt: skip
+
+    try:
+        async with asyncio.timeout(30):  # the stream has to catch up with the last kill
+            while told_otherwise():  # noqa: ASYNC110 it has no event
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        differ = dict(sorted(told_otherwise().items(), key=lambda each: int(each[0]))[:20])
+        raise AssertionError(f"orders whose last status in the stream is not theirs (told, is): {differ}") from None
     changes = Counter((order.order_id, order.status, order.cum_qty) for order in followed)
     assert max(changes.values()) == 1, "a change was delivered twice"
     fills = Counter(fill.order_id for fill in await insist(partial(client.list_fills, limit=200_000)))
