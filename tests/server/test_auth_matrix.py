@@ -17,6 +17,7 @@ from server.rpc.server import PUBLIC
 from server.tokens import Scope
 from tests.server.app_support import Running, running, settings
 from tests.server.rpc_support import Metadata, bearer, refusal
+from tradewind.errors import status_was_lost
 from tradewind.v1 import accounts_pb2, orders_pb2, system_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -113,6 +114,8 @@ async def outcome(app: Running, name: str, metadata: Metadata) -> tuple[grpc.Sta
     try:
         await asyncio.wait_for(waiting, 5)
     except grpc.aio.AioRpcError as error:
+        if status_was_lost(error):
+            return await outcome(app, name, metadata)
         refused = refusal(error)
         return refused.code, refused.reason
     finally:

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, reflection_v1
 from server.rpc.server import HEALTH, PUBLIC
 from tests.server.app_support import Running, running, settings
+from tradewind.errors import status_was_lost
 from tradewind.v1 import system_pb2
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -131,7 +132,7 @@ async def ask(app: Running, name: str, method: MethodDescriptor, raw: bytes) -> 
     except TimeoutError:
         assert method.server_streaming, f"{name} did not answer {raw!r}"
     except grpc.aio.AioRpcError as error:
-        return error.code()
+        return await ask(app, name, method, raw) if status_was_lost(error) else error.code()
     finally:
         call.cancel()
     return grpc.StatusCode.OK

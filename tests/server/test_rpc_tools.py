@@ -207,7 +207,7 @@ async def test_tls_is_spoken_with_a_certificate_and_reflection_needs_a_token_bey
             get_info = channel.unary_unary("/tradewind.v1.SystemService/GetInfo")
             assert await get_info(b"", metadata=app.admin)
             reflect: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
-            answer = await refused(reflect(iter([b""])))
+            answer = await refused(reflect())
             assert answer.code is grpc.StatusCode.UNAUTHENTICATED
             channelz: Any = channel.unary_unary("/grpc.channelz.v1.Channelz/GetServers")
             answer = await refused(channelz(b"", metadata=app.admin))

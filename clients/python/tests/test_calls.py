@@ -169,6 +169,30 @@ ERRORS = [
 ]
 
 
+async def test_a_stream_that_ends_while_it_is_written_to_is_unavailable_and_not_an_error_of_the_server() -> None:
+    """What grpc.aio says then, whatever the server said: for an end that comes between two writes, and for a kill."""
+
+    async def end_at_once(requests: Any, context: Any) -> None:
+        await context.abort(CODE.UNAUTHENTICATED, "who are you?")
+
+    server = grpc.aio.server()
+    method = grpc.stream_stream_rpc_method_handler(end_at_once)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("tradewind.v1.Test", {"Write": method})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    seen: set[type[errors.TradewindError]] = set()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for _ in range(200):
+                write: Any = channel.stream_stream("/tradewind.v1.Test/Write")
+                with pytest.raises(grpc.RpcError) as caught:
+                    await write(iter([b"x" * 65_536] * 64)).read()
+                seen.add(type(errors.from_rpc_error(caught.value)))
+    finally:
+        await server.stop(None)
+    assert seen <= {errors.Unauthenticated, errors.Unavailable}
+
+
 @pytest.mark.parametrize(("code", "reason", "kind"), ERRORS)
 async def test_errors_are_typed_and_say_why(
     driver: Driver, server: ScriptedServer, code: grpc.StatusCode, reason: str, kind: type[errors.TradewindError]

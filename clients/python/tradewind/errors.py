@@ -168,10 +168,24 @@ def _kind(code: grpc.StatusCode, reason: str) -> type[TradewindError]:
     return narrower if issubclass(narrower, kind) else kind
 
 
+_STATUS_LOST = "Internal error from Core"
+
+
+def status_was_lost(error: grpc.Call | grpc.aio.AioRpcError) -> bool:
+    """Whether a stream ended while this side wrote to it: grpc.aio then says this instead of what the server said.
+
+    https://github.com/grpc/grpc/issues/36066
+    """
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _STATUS_LOST
+
+
 def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> TradewindError:
     """The typed error of a failed call, of either the sync or the async API of grpc."""
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return ServerError(str(error), reason="UNKNOWN", request_id=request_id)
+    if status_was_lost(error):
+        message = "the stream ended while a message was being sent; opening it again shows why"
+        return Unavailable(message, reason=grpc.StatusCode.UNAVAILABLE.name, request_id=request_id)
     code, message = error.code(), error.details() or ""
     trailers = dict(error.trailing_metadata() or ())
     details = _Details.of(trailers.get(STATUS_DETAILS_KEY))
