@@ -26,6 +26,9 @@ cpdef enum EngineFlag:            # the first five are matching.TakerFlag
     ENGINE_MARKET_TO_LIMIT = 16
     ENGINE_EXTENDED = 128         # an engine_extension_t follows in place of the next command
 
+cdef enum:
+    ENGINE_FLAGS = 159            # all of them
+
 cdef packed struct engine_command_t:      # 32 bytes
     uint8_t  op                   #  0 EngineOp
     uint8_t  side                 #  1 Side (NEW)

@@ -311,11 +311,11 @@ cdef bint submit_general(
     if book == NULL:
         reject(engine, command, 0, REJECT_REASON_INSTRUMENT_NOT_FOUND, reports)
         return True
-    if command.op == ENGINE_NEW:
-        return submit_new(engine, book, command, extension, reports)
-    if not ENGINE_CANCEL <= command.op <= ENGINE_MOVE:
+    if not ENGINE_NEW <= command.op <= ENGINE_MOVE or command.flags & ~ENGINE_FLAGS:
         reject(engine, command, 0, REJECT_REASON_INVALID_COMMAND, reports)
         return True
+    if command.op == ENGINE_NEW:
+        return submit_new(engine, book, command, extension, reports)
     slot = id_map_get(engine.ids, command.id)
     if slot == NIL or level_book(&engine.pool.levels[engine.pool.orders[slot].level]) != command.instrument:
         reject(engine, command, 0, REJECT_REASON_ORDER_NOT_FOUND, reports)

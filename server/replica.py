@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from fastpath import records
 from fastpath.exchange import Exchange
+from server.background import stand_back
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.events import EVENT_SIZE
 from server.engine.limits import EngineLimits
@@ -161,7 +162,7 @@ def exchange_before(journal: JournalReader, snapshots: SnapshotFiles, limits: En
 
 def main() -> int:
     given = json.load(sys.stdin)
-    os.nice(_NICE)
+    stand_back(_NICE)
     limits = EngineLimits(**given["limits"])
     snapshots = SnapshotFiles(Path(given["directory"]), keep=given["keep"], reached=from_environment(os.environ))
     try:

@@ -16,6 +16,7 @@ import sys
 from subprocess import PIPE
 from typing import BinaryIO
 
+from server.background import stand_back
 from server.errors import TradewindError, Unavailable
 from server.storage.blotter_rows import blotter_batch
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
@@ -109,7 +110,7 @@ def fill(store: BlotterStore, source: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> int:
-    os.nice(_NICE)
+    stand_back(_NICE)
     wanted = json.loads(sys.stdin.buffer.readline() or b"{}")
     if wanted:
         with contextlib.closing(open_blotter(wanted["url"], epoch=wanted["epoch"])) as store:

@@ -213,6 +213,17 @@ def test_any_pattern_of_ids_is_found_and_free_again(stride: int) -> None:
         engine.validate()
 
 
+@pytest.mark.parametrize("flag", [32, 64])
+@pytest.mark.parametrize("op", EngineOp)
+def test_a_flag_that_nobody_knows_is_refused_not_ignored(op: EngineOp, flag: int) -> None:
+    pair = EnginePair()
+    pair.submit(new(1, BUY, 100, 5))
+    command = Command(op, BUY, 1, flag, 1, 2 if op == EngineOp.ENGINE_NEW else 1, 99, 4)
+    (report,) = pair.submit(command)
+    assert (report.kind, report.reason) == (ReportKind.REPORT_REJECTED, RejectReason.REJECT_REASON_INVALID_COMMAND)
+    pair.compare()
+
+
 def test_nobody_has_the_id_0() -> None:
     """Free slots carry it: nothing may find them, in no book."""
     pair = EnginePair(instruments=(0, 1))

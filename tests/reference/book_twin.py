@@ -19,6 +19,7 @@ MASK = 2**64 - 1
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 ICEBERG_MAX_SLICES = 1024
 OPS = frozenset(EngineOp)
+FLAGS = sum(EngineFlag)
 
 
 class Command(NamedTuple):
@@ -236,10 +237,10 @@ class EngineTwin:
         self.seq += 1
         if command.instrument not in self.books:
             return [self._rejected(command, 0, RejectReason.REJECT_REASON_INSTRUMENT_NOT_FOUND)]
+        if command.op not in OPS or command.flags & ~FLAGS:
+            return [self._rejected(command, 0, RejectReason.REJECT_REASON_INVALID_COMMAND)]
         if command.op == EngineOp.ENGINE_NEW:
             return self._new(command)
-        if command.op not in OPS:
-            return [self._rejected(command, 0, RejectReason.REJECT_REASON_INVALID_COMMAND)]
         instrument, order = self.resting.get(command.id, (None, None))
         if order is None or instrument != command.instrument:
             return [self._rejected(command, 0, RejectReason.REJECT_REASON_ORDER_NOT_FOUND)]

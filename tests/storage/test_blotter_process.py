@@ -49,6 +49,14 @@ async def test_it_stores_what_the_server_would_store(tmp_path: Path, url: str, s
             assert [store.page(table, query) for table in ("orders", "fills", "ledger")] == expected
             with pytest.raises(BlotterMoved):
                 process.write(0, events, directory)
+            assert process.pid is not None
+            check_that_it_stands_back(process.pid)
+
+
+def check_that_it_stands_back(pid: int) -> None:
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    autogroup = Path(f"/proc/{pid}/autogroup")
+    assert not autogroup.exists() or autogroup.read_text().split()[-1] == "19", "so does its whole session"
 
 
 async def test_one_that_is_killed_is_started_again(tmp_path: Path, url: str, store: BlotterStore) -> None:
