@@ -20,7 +20,9 @@ from fastpath.engine cimport (
     engine_submit,
     engine_t,
     report_t,
+    reports_room,
     reports_t,
+    write_report,
 )
 from fastpath.memory cimport memory_release, memory_reserve
 
@@ -82,16 +84,25 @@ cdef inline bint one(engine_t* engine, const engine_command_t* command, reports_
     return engine_submit(engine, command, NULL, reports)
 
 
+cdef inline bint blank(uint64_t number, reports_t* reports) noexcept nogil:
+    """A report of nothing."""
+    if reports_room(reports) == 0:
+        return False
+    write_report(reports, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    return True
+
+
 cdef double clock() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return now.tv_sec + now.tv_nsec * 1e-9
 
 
-def drive(const unsigned char[::1] records, uint64_t prefill, uint32_t max_orders, uint64_t capacity, bint handed):
+def drive(const unsigned char[::1] records, uint64_t prefill, uint32_t max_orders, uint64_t capacity, bint matched, bint handed):
     """(seconds until all reports of what follows the prefill have been read, reports, sum of the words read).
 
-    handed: by another core. Otherwise nobody reads them, and the sum is 0: what the engine takes by itself.
+    matched: by the engine. Otherwise each command is a report of nothing: what the way from core to core takes by itself.
+    handed: to another core. Otherwise nobody reads them, and the sum is 0: what the engine takes by itself.
     """
     cdef const engine_command_t* commands = <const engine_command_t*>&records[0]
     cdef uint64_t n = records.shape[0] // sizeof(engine_command_t)
@@ -122,7 +133,7 @@ def drive(const unsigned char[::1] records, uint64_t prefill, uint32_t max_order
     with nogil:
         began = clock()
         while i < n:
-            if one(engine, &commands[i], &reports):
+            if one(engine, &commands[i], &reports) if matched else blank(i, &reports):
                 i += 1
                 if i % PUBLISH_EVERY == 0:
                     store(&ring.published, reports.head)

@@ -5,8 +5,9 @@
 A compiled program (`_handoff.pyx`, built on the way) calls the C-level entry for each command of the workloads of
 `loadtest.bench.matching`; a second thread reads every word of every report from a ring. The time runs until the last
 report has been read. What the reader read must add up to what the batch interface reports: exits 1 otherwise. Each round
-is driven once more with nobody reading: what the engine takes by itself, without the way from core to core. Needs two
-cores that are free. Writes var/bench/handoff.json.
+is driven twice more: with nobody reading, what the engine takes by itself; and with reports that no engine makes, what
+the way from core to core takes by itself, which is half the truth on a machine that is shared. Needs two cores that are
+free. Writes var/bench/handoff.json.
 """
 
 from __future__ import annotations
@@ -86,24 +87,30 @@ def main() -> int:
     driver = build(OUT / "handoff")
     print(
         "one command a call, million commands/s (min median max): reports read by another core, then by nobody;\n"
-        "reports a command"
+        "reports a command; million reports/s of the engine to another core, and of no engine"
     )
     results, exact = [], True
     for name in arguments.only:
         workload = cached(name, COMMANDS, OUT / "workloads")
         commands = engine_commands(workload).tobytes()
         wanted = expected(commands, workload.prefill)
-        handed, alone = [], []
+        handed, alone, bare = [], [], []
         for _ in range(arguments.rounds):
-            handed.append(driver.drive(commands, workload.prefill, MAX_ORDERS, RING, True))
-            alone.append(driver.drive(commands, workload.prefill, MAX_ORDERS, RING, False))
+            handed.append(driver.drive(commands, workload.prefill, MAX_ORDERS, RING, True, True))
+            alone.append(driver.drive(commands, workload.prefill, MAX_ORDERS, RING, True, False))
+            bare.append(driver.drive(commands, workload.prefill, MAX_ORDERS, RING, False, True))
         same = all((count, total) == wanted for _, count, total in handed)
         exact = exact and same
         figures = {"handed_over": rates([seconds for seconds, _, _ in handed]),
                    "alone": rates([seconds for seconds, _, _ in alone])}  # fmt: skip
-        print(f"  {name:10} {row(figures['handed_over'])}   {row(figures['alone'])}   {wanted[0] / COMMANDS:4.2f}   "
-              f"{'exact' if same else 'WRONG REPORTS'}", flush=True)  # fmt: skip
-        results.append({"workload": name, "exact": same, "reports": wanted[0], "million_commands_per_s": figures})
+        each = wanted[0] / COMMANDS
+        reports = {"of_the_engine": round(figures["handed_over"]["median"] * each, 2),
+                   "of_no_engine": rates([seconds for seconds, _, _ in bare])["median"]}  # fmt: skip
+        print(f"  {name:10} {row(figures['handed_over'])}   {row(figures['alone'])}   {each:4.2f}   "
+              f"{' '.join(f'{rate:6.1f}' for rate in reports.values())}   {'exact' if same else 'WRONG REPORTS'}",
+              flush=True)  # fmt: skip
+        results.append({"workload": name, "exact": same, "reports": wanted[0], "million_commands_per_s": figures,
+                        "million_reports_per_s": reports})  # fmt: skip
     facts = {
         "machine": cpu(),
         "python": platform.python_version(),
