@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict
@@ -18,7 +19,6 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import BinaryIO
 
-from server.background import stand_back
 from server.engine.events import EVENT, EVENT_SIZE
 from server.engine.limits import EngineLimits
 from server.engine.recovery import command_batches
@@ -98,7 +98,7 @@ def write_events(
 
 def main() -> int:
     wanted = json.load(sys.stdin)
-    stand_back(_NICE)
+    os.nice(_NICE)
     snapshots = SnapshotFiles(Path(wanted["directory"]), keep=wanted["keep"])
     try:
         with contextlib.closing(open_journal_reader(wanted["journal"])) as journal:

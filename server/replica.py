@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from fastpath import records
 from fastpath.exchange import Exchange
-from server.background import stand_back
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.events import EVENT_SIZE
 from server.engine.limits import EngineLimits
@@ -162,7 +161,7 @@ def exchange_before(journal: JournalReader, snapshots: SnapshotFiles, limits: En
 
 def main() -> int:
     given = json.load(sys.stdin)
-    stand_back(_NICE)
+    os.nice(_NICE)
     limits = EngineLimits(**given["limits"])
     snapshots = SnapshotFiles(Path(given["directory"]), keep=given["keep"], reached=from_environment(os.environ))
     try:

@@ -31,7 +31,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "server.storage": (
         "server.errors", "server.clock", "server.instruments", "server.engine.commands", "server.engine.events",
-        "server.feeds.model", "fastpath", "server.background",
+        "server.feeds.model", "fastpath",
     ),
     "server.feeds": (
         "server.errors",
@@ -82,15 +82,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.replay",
     ),
     "server.failpoints": ("server.errors",),
-    "server.background": (),
-    "server.replica": (
-        "fastpath",
-        "server.background",
-        "server.engine",
-        "server.errors",
-        "server.failpoints",
-        "server.storage",
-    ),
+    "server.replica": ("fastpath", "server.engine", "server.errors", "server.failpoints", "server.storage"),
     "server.snapshots": (
         "server.config",
         "server.engine",
@@ -99,14 +91,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.replica",
         "server.storage",
     ),
-    "server.past_events": (
-        "fastpath",
-        "server.background",
-        "server.engine",
-        "server.errors",
-        "server.replica",
-        "server.storage",
-    ),
+    "server.past_events": ("fastpath", "server.engine", "server.errors", "server.replica", "server.storage"),
     "server.pauses": (),
     "server.rotating_file": (),
     "server.market_bus": (

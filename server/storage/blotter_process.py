@@ -13,10 +13,10 @@ import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from subprocess import PIPE
 from typing import BinaryIO
 
-from server.background import stand_back
 from server.errors import TradewindError, Unavailable
 from server.storage.blotter_rows import blotter_batch
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
@@ -24,8 +24,9 @@ from server.storage.urls import open_blotter
 
 _HEADER = struct.Struct("<QQQ")
 """The sequence before the first event, bytes of events, bytes of names."""
-_NICE = 19
-"""Trading goes first."""
+_NICE = 10
+"""Trading goes first, but leaves something: a blotter that stays behind makes lists wait."""
+_AUTOGROUP = Path("/proc/self/autogroup")
 _STOP_S = 5.0
 _ERRORS: dict[str, type[Exception]] = {
     error.__name__: error for error in (BlotterMismatch, BlotterMoved, Unavailable)
@@ -109,9 +110,20 @@ def fill(store: BlotterStore, source: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
+def stand_back() -> None:
+    """Let trading go first from now on.
+
+    Linux may share the processor between sessions before it looks at the processes in them. This process has a session
+    of its own (Ctrl-C in a terminal is none of its business), so the niceness of the session is what counts there.
+    """
+    os.nice(_NICE)
+    with contextlib.suppress(OSError):  # no Linux, or one without it
+        _AUTOGROUP.write_text(str(_NICE))
+
+
 def main() -> int:
-    stand_back(_NICE)
     wanted = json.loads(sys.stdin.buffer.readline() or b"{}")
+    stand_back()  # not before all is loaded: the server waits for the first answer when it starts
     if wanted:
         with contextlib.closing(open_blotter(wanted["url"], epoch=wanted["epoch"])) as store:
             try:
