@@ -157,10 +157,11 @@ class BlotterWriter:
         """Store what the log does not hold any more."""
         assert self._cursor is not None
         floor = self._event_log.floor
+        self._tell_behind()
         async with contextlib.aclosing(self._past(self._cursor)) as past:
             async for events in past:
                 await self._write(events)
-                self._tell(f"{self.status.behind} events behind: they are being made again from the journal")
+                self._tell_behind()
                 if self._cursor >= self._event_log.floor or self._stopping:
                     return
         if self._cursor < floor:
@@ -178,6 +179,9 @@ class BlotterWriter:
 
     async def _in_thread(self, call: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _tell_behind(self) -> None:
+        self._tell(f"{self.status.behind} events behind: they are being made again from the journal")
 
     def _tell(self, error: str | None) -> None:
         if error != self._error:
