@@ -102,6 +102,7 @@ def halt(
     instrument: InstrumentOption = "",
     cancel_only: Annotated[bool, typer.Option("--cancel-only", help="Go on matching; take only cancels.")] = False,
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Take what reduces a position, too.")] = False,
+    json: JsonFlag = False,
 ) -> None:
     """Stop trading: of one instrument, or of everything. Cancels are always taken.
 
@@ -115,17 +116,17 @@ def halt(
     status = TradingStatus.HALTED
     if cancel_only or reduce_only:
         status = TradingStatus.CANCEL_ONLY if cancel_only else TradingStatus.REDUCE_ONLY
-    _set_status(context, status, instrument)
+    _set_status(context, status, instrument, json)
 
 
-def resume(context: typer.Context, instrument: InstrumentOption = "") -> None:
+def resume(context: typer.Context, instrument: InstrumentOption = "", json: JsonFlag = False) -> None:
     """Let trading go on. What was halted by instrument is resumed by instrument.
 
     \b
     Example:
       tradewind resume --instrument internal:BTC/USDT
     """
-    _set_status(context, TradingStatus.OPEN, instrument)
+    _set_status(context, TradingStatus.OPEN, instrument, json)
 
 
 def reference(
@@ -150,10 +151,13 @@ def reference(
         print_line([f"{instrument}: holds until {expire_time:%Y-%m-%d %H:%M:%S} UTC"])
 
 
-def _set_status(context: typer.Context, status: TradingStatus, instrument: str) -> None:
+def _set_status(context: typer.Context, status: TradingStatus, instrument: str, json: bool) -> None:
     with session_of(context).client() as client:
         client.set_trading_status(status, instrument)
-    print_line([instrument or "everything", status])
+    if json:
+        print_json({"instrument": instrument or None, "status": status})
+    else:
+        print_line([instrument or "everything", status])
 
 
 @tokens.command("show")

@@ -16,7 +16,7 @@ from server.cli.session import (
     session_of,
 )
 from server.cli.times import SinceOption, UntilOption, moment_of
-from tradewind import Balance, Fill, Order, OrderStatus, Position
+from tradewind import Balance, Fill, LedgerEntry, Order, OrderStatus, Position
 
 
 def _status(order: Order) -> str:
@@ -72,13 +72,20 @@ BALANCE_COLUMNS: Columns[Balance] = {
     "reserved": lambda b: b.reserved,
     "free": lambda b: b.free,
 }
+LEDGER_COLUMNS: Columns[LedgerEntry] = {
+    "time": lambda e: e.time,
+    "asset": lambda e: e.asset,
+    "amount": lambda e: e.amount,
+    "total": lambda e: e.total,
+    "entry": lambda e: e.entry_id,
+}
 
 OrderArgument = Annotated[str | None, typer.Argument(metavar="ORDER", help="The server's id of the order.")]
 OrderIdOption = Annotated[str | None, typer.Option("--id", help="Your id of the order instead.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (amend, cancel, cancel_timer, orders, fills, positions, balances):
+    for command in (amend, cancel, cancel_timer, orders, fills, positions, balances, ledger):
         app.command()(command)
 
 
@@ -272,3 +279,25 @@ def balances(context: typer.Context, account: AccountOption = DEFAULT_ACCOUNT, j
     """
     with session_of(context).client(account) as client:
         show(client.list_balances(), BALANCE_COLUMNS, as_json=json, empty="No balances.")
+
+
+def ledger(
+    context: typer.Context,
+    asset: Annotated[str, typer.Option(help="Only this asset.")] = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    limit: LimitOption = 20,
+    account: AccountOption = DEFAULT_ACCOUNT,
+    json: JsonFlag = False,
+) -> None:
+    """Every change of a balance, newest first, with the balance after it.
+
+    \b
+    Example:
+      tradewind ledger --asset USDT --since 4h
+    """
+    with session_of(context).client(account) as client:
+        found = client.list_ledger_entries(
+            asset=asset, start=moment_of(since, "--since", client), end=moment_of(until, "--until", client), limit=limit
+        )
+    show(found, LEDGER_COLUMNS, as_json=json, empty="No entries.")

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+import typer
 from google.protobuf import timestamp_pb2
 from google.rpc import error_details_pb2
 
 from clients.python.tests.scripted import Call, ScriptedServer
 from server.cli import main
+from server.cli.main import app
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 NAME = "binance:BTC/USDT"
@@ -340,6 +342,7 @@ def test_trading_is_halted_and_resumed(server: ScriptedServer, run: Any) -> None
         (NAME, common_pb2.TRADING_STATUS_CANCEL_ONLY),
         (NAME, common_pb2.TRADING_STATUS_OPEN),
     ]
+    assert run("halt", "--json").document == {"instrument": None, "status": "HALTED"}
 
 
 def test_one_triggers_the_other(server: ScriptedServer, run: Any) -> None:
@@ -414,19 +417,20 @@ def test_the_token_of_this_machine_is_shown(server: ScriptedServer, run: Any, tm
     assert run("--data-dir", str(tmp_path), "token", "show").out == "s3cret\n"
 
 
-def every_command() -> list[tuple[str, ...]]:
-    server, market, admin = "up down", "instruments quote book trades", "status accounts deposit"
-    trading = "buy sell orders fills cancel positions balances"
-    top = f"{server} {market} {trading} {admin}".split()
-    return [(name,) for name in top] + [("token", name) for name in ("show", "create", "list", "revoke")]
+def every_command(group: Any = None, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command, (*above, name))
+        else:
+            yield (*above, name)
 
 
-@pytest.mark.parametrize("command", every_command())
+@pytest.mark.parametrize("command", list(every_command()), ids=" ".join)
 def test_every_command_teaches_by_example_and_speaks_json(run: Any, command: tuple[str, ...]) -> None:
     ran = run(*command, "--help")
     assert ran.status == 0
-    assert "tradewind " + " ".join(command) in ran.out.split("Example", 1)[1]
-    assert "--json" in ran.out
+    assert " ".join(command) in ran.out.split("Example", 1)[1]
+    assert "JSON" in ran.out
 
 
 def test_nothing_to_stop_is_no_failure(run: Any, tmp_path: Path) -> None:

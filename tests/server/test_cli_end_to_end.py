@@ -131,6 +131,9 @@ def test_a_paper_order_fills_on_the_recorded_market(instance: Instance) -> None:
     assert position["qty"] == "0.01"
     (fill,) = instance.json("fills", "--order", order["order_id"])
     assert fill["liquidity"] == "TAKER"
+    entry, *_ = instance.json("ledger", "--asset", "BTC")
+    (balance,) = (b for b in instance.json("balances") if b["asset"] == "BTC")
+    assert (entry["amount"], entry["total"]) == ("0.01", balance["total"])
     assert instance.run("status").returncode == 0
 
 
