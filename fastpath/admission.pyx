@@ -213,8 +213,8 @@ cdef uint8_t check_market_state(const state_t* state, const instrument_t* instru
     return reason
 
 
-cdef uint8_t price_market_order(const instrument_t* instrument, const order_record_t* order, taker_t* taker,
-                                money_t* needed) noexcept nogil:
+cdef uint8_t price_market_order(const state_t* state, const instrument_t* instrument, const order_record_t* order,
+                                taker_t* taker, money_t* needed) noexcept nogil:
     """Bound a market order by the worst price it meets now, so that its cost is known before anything moves."""
     cdef const instrument_def_t* rules = &instrument.definition
     cdef qty_t leaves = order.qty - order.cum_qty
@@ -223,10 +223,10 @@ cdef uint8_t price_market_order(const instrument_t* instrument, const order_reco
     cdef int64_t cost = 0
     cdef price_t worst = 0
     cdef money_t notional
-    if not walk(instrument, order.side, taker.price, leaves, &found, &cost, &worst):
+    if not walk(state, instrument, order, taker.price, leaves, &found, &cost, &worst):
         return REJECT_REASON_AMOUNT_OVERFLOW
     if found == 0:
-        if order.flags & ORDER_FLAG_PROTECTED and walk(instrument, order.side,
+        if order.flags & ORDER_FLAG_PROTECTED and walk(state, instrument, order,
                                                        INT64_MAX if order.side == SIDE_BUY else INT64_MIN, 1,
                                                        &found, &cost, &worst) and found > 0:
             return REJECT_REASON_SLIPPAGE_LIMIT
@@ -262,7 +262,7 @@ cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, cons
                                leaves * rules.base_per_lot):
             return REJECT_REASON_AMOUNT_OVERFLOW
         return 0
-    walk(instrument, SIDE_SELL, limit, 1, &found, &best, &worst)
+    walk(state, instrument, order, limit, 1, &found, &best, &worst)
     if not product(max(best, limit), leaves, rules.quote_per_tick_lot, &amount):
         return REJECT_REASON_AMOUNT_OVERFLOW
     if not ledger_can_move(&state.ledger, instrument.outside_quote_row,
@@ -364,7 +364,7 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
         return reason
     shape_taker(order, taker)
     if takes_any_price(order):
-        reason = price_market_order(instrument, order, taker, &needed)
+        reason = price_market_order(state, instrument, order, taker, &needed)
         if reason == 0 and travel_ns(instrument) > 0 and not order.flags & UNSIZED_FLAGS:
             # On its way it has what its protection price needs, whatever the market asks now.
             needed = max(needed, required_amount(instrument, order, order.price, order.qty - order.cum_qty))

@@ -13,9 +13,10 @@ from fastpath.book cimport book_reduce, book_remove
 from fastpath.canceling cimport find_meant, is_far, send_change
 from fastpath.changes cimport CHANGE_AMEND
 from fastpath.events cimport events_next, events_order
+from fastpath.guards cimport has_guards
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_reserve
-from fastpath.matching cimport MATCH_REJECTED, MATCH_RESTED, amend_order, match_t, taker_t
+from fastpath.matching cimport MATCH_REJECTED, MATCH_RESTED, TAKER_PAUSES, amend_order, match_t, taker_t
 from fastpath.mirror cimport mirror_check, mirror_match
 from fastpath.model cimport (
     CANCEL_REASON_AMENDED_AWAY,
@@ -44,8 +45,9 @@ from fastpath.orders cimport (
     waits_for_price,
 )
 from fastpath.settlement cimport held_amount, reserved_row, take_off_market
+from fastpath.shrinking cimport withdraw
 from fastpath.state cimport instrument_t, touch_market
-from fastpath.trading cimport conclude, settle_fills, withdraw
+from fastpath.trading cimport conclude, settle_fills
 from fastpath.triggers cimport start_waiting, stop_waiting
 
 
@@ -157,6 +159,8 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
         reduce_in_place(state, instrument, number, amended)
         return 0
     if instrument.mirror == NULL:
+        if has_guards(instrument):
+            taker.flags |= TAKER_PAUSES
         amend_order(instrument.book, &taker, &state.sink, &result)
         if result.outcome == MATCH_REJECTED:
             return result.reject_reason
@@ -175,7 +179,7 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     order.awaited_qty = amended.awaited_qty
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, EVENT_ORDER_AMENDED, order)
-    settle_fills(state, instrument, number)
+    settle_fills(state, instrument, number, &taker, &result)
     conclude(state, instrument, number, slot, &result)
     return 0
 

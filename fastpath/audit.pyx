@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from fastpath.book cimport book_crossed, book_validate, order_price, order_side
+from fastpath.guards cimport is_guarded
 from fastpath.heap cimport heap_holds
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, balance_t
@@ -98,6 +99,7 @@ cdef const char* audit_reservations(const state_t* state, money_t* reserved) noe
     cdef uint32_t number, row, account
     cdef uint32_t open_count = 0
     cdef uint32_t chained = 0
+    cdef int64_t guarded = 0
     for number in range(state.orders.count):
         broken = audit_order(state, number)
         if broken != NULL:
@@ -105,6 +107,7 @@ cdef const char* audit_reservations(const state_t* state, money_t* reserved) noe
         order = &state.orders.records[number]
         if order.slot != NIL:
             open_count += 1
+            guarded += is_guarded(order)
             reserved[reserved_row(state, order)] += held_amount(&state.instruments[order.instrument], order)
             if heap_holds(state.expiry_places, order.slot) != (order.expire_ns != 0):
                 return b"an open order's expiry is not scheduled, or another's is"
@@ -118,6 +121,10 @@ cdef const char* audit_reservations(const state_t* state, money_t* reserved) noe
             number = state.orders.records[number].next_open
     if open_count != state.orders.open_count or open_count != chained or open_count != state.pool.count:
         return b"the counts of open orders differ"
+    for row in range(1, state.bounds.max_instruments + 1):
+        guarded -= state.instruments[row].guarded_orders
+    if guarded != 0:
+        return b"the counts of orders that follow others differ"
     return NULL
 
 

@@ -40,8 +40,9 @@ from fastpath.orders cimport (
     waits_for_price,
 )
 from fastpath.sizing cimport REDUCING_FLAGS, reducible
-from fastpath.state cimport instrument_t, touch_market
-from fastpath.trading cimport call_back, shrink, trigger, withdraw
+from fastpath.shrinking cimport cap_reducing_orders, follow_siblings, withdraw
+from fastpath.state cimport instrument_t
+from fastpath.trading cimport trigger
 from fastpath.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
 
 
@@ -66,57 +67,6 @@ cdef void follow_changes(state_t* state) noexcept nogil:
         positions = 0
 
 
-cdef void reduce_open(state_t* state, uint32_t number, qty_t by, int cancel_reason) noexcept nogil:
-    """Take lots off an open order: off what is at work first, then off what waits for its parent. Cancel it if that
-    leaves nothing."""
-    cdef order_record_t* order = &state.orders.records[number]
-    cdef instrument_t* instrument = &state.instruments[order.instrument]
-    cdef qty_t working = order.qty - order.cum_qty
-    cdef qty_t off = min(by, working)
-    if by <= 0:
-        return
-    if by >= order_leaves_qty(order):
-        withdraw(state, number, EVENT_ORDER_CANCELED, cancel_reason)
-        return
-    order.awaited_qty -= by - off
-    if waits_for_price(order) and off == working:
-        stop_waiting(state, instrument, number)
-        wait_for_parent(order)
-    elif order.waiting == WAIT_TRANSIT and off == working:
-        call_back(state, order.slot)
-    elif order.waiting == WAIT_NONE:
-        if off < working:
-            book_reduce(instrument.book, order.slot, off)
-        else:
-            book_remove(instrument.book, order.slot)
-        touch_market(state, instrument)
-    shrink(state, instrument, number, off)
-
-
-cdef void wait_for_parent(order_record_t* order) noexcept nogil:
-    """A conditional child has nothing left to wait for its price with. A trailing one will follow anew."""
-    if is_trailing(order) and order.waiting == WAIT_TRIGGER:
-        order.trigger_price = 0
-    order.waiting = WAIT_PARENT
-
-
-cdef void cap_reducing_orders(state_t* state, uint32_t position_row) noexcept nogil:
-    """A position has changed: its resting reduce-only orders shrink to what they can still reduce, or are canceled."""
-    cdef const position_t* position = &state.ledger.positions[position_row]
-    cdef uint32_t number = state.orders.open_chains[position.account].first
-    cdef uint32_t next_number
-    cdef const order_record_t* order
-    if position.reducing_orders == 0:
-        return
-    while number != NO_ROW:
-        order = &state.orders.records[number]
-        next_number = order.next_open
-        if (order.instrument == position.instrument and order.flags & REDUCING_FLAGS
-                and order.waiting == WAIT_NONE):
-            reduce_open(state, number, order.qty - order.cum_qty - reducible(state, order), CANCEL_REASON_REDUCE_ONLY)
-        number = next_number
-
-
 cdef void follow_member(state_t* state, uint32_t number) noexcept nogil:
     """A member of a group was filled, has ended, is new, or is next to enter."""
     cdef const group_t* group = &state.links.groups[state.orders.records[number].group]
@@ -128,7 +78,7 @@ cdef void follow_member(state_t* state, uint32_t number) noexcept nogil:
     elif group.link_type != LINK_TYPE_OCO:
         release_child(state, number, parent)
     if group.link_type == LINK_TYPE_OCO or (group.link_type == LINK_TYPE_BRACKET and number != group.members[0]):
-        follow_siblings(state, number, group)
+        follow_siblings(state, number)
     if group.count == group.size:
         begin_next(state, group)
 
@@ -224,26 +174,3 @@ cdef void grow_in_market(state_t* state, uint32_t number, qty_t by) noexcept nog
     grown.min_qty = 0
     if grown.qty <= child.qty or enter_amended(state, number, &grown) != 0:
         restate(state, child)
-
-
-cdef void follow_siblings(state_t* state, uint32_t number, const group_t* group) noexcept nogil:
-    """What one has filled is taken off the others; when one ends, they are canceled."""
-    cdef order_record_t* order = &state.orders.records[number]
-    cdef const order_record_t* sibling
-    cdef uint32_t i = 0 if group.link_type == LINK_TYPE_OCO else 1      # the parent of a bracket is no sibling
-    cdef bint is_new = order.linked_qty < 0
-    cdef qty_t filled = order.cum_qty - max(order.linked_qty, 0)
-    order.linked_qty = order.cum_qty
-    for i in range(i, group.count):
-        sibling = &state.orders.records[group.members[i]]
-        if sibling == order:
-            continue
-        if order_is_open(sibling) and order_is_open(order):
-            reduce_open(state, group.members[i], filled, CANCEL_REASON_LINKED_ORDER)
-        elif order_is_open(sibling):
-            withdraw(state, group.members[i], EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
-        if is_new and order_is_open(order):
-            if not order_is_open(sibling):
-                withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
-            else:
-                reduce_open(state, number, sibling.linked_qty, CANCEL_REASON_LINKED_ORDER)

@@ -47,7 +47,8 @@ cdef uint8_t links_check(links_t* links, const order_store_t* orders, const orde
                          uint8_t size) noexcept nogil
 # The order is accepted: it belongs to its group from now on.
 cdef void links_join(links_t* links, order_store_t* orders, uint32_t number, uint8_t size) noexcept nogil
-# A member is refused: the row of its group, made if there was none, that nobody joins any more. NO_ROW: no such group.
+# A member is refused: the row of its group, made if there was none, that nobody joins any more. NO_ROW: no such group, or a list
+# that is complete: a repetition with another body changes nothing.
 cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) noexcept nogil
 # Whether the order would be a child, which waits for its parent.
 cdef bint links_is_child(const links_t* links, const order_record_t* order) noexcept nogil

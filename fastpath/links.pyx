@@ -125,6 +125,8 @@ cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) n
         if links.count == links.max_groups or not index_reserve(&links.index):
             return NO_ROW                               # then nobody else can join either
         row = add_group(links, account, link_id)
+    if links.groups[row].size > 0 and links.groups[row].count == links.groups[row].size:
+        return NO_ROW                                   # a list that is complete: who comes later is none of its orders
     links.groups[row].refused = 1
     return row
 

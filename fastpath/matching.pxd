@@ -7,9 +7,9 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.book cimport LADDER_HIDDEN_BID, book_t, ladder_mask
-from fastpath.ladder cimport ladder_t
+from fastpath.ladder cimport ladder_after, ladder_t
 from fastpath.model cimport SELF_TRADE_PREVENTION_NONE, price_t, qty_t
-from fastpath.pool cimport NIL
+from fastpath.pool cimport NIL, pool_t
 
 cdef enum TakerFlag:
     TAKER_POST_ONLY = 1           # would take: reject. With an order that only takes (IOC, MARKET, ...) or min_qty: INVALID_COMMAND
@@ -17,6 +17,7 @@ cdef enum TakerFlag:
     TAKER_HIDDEN = 4              # rests hidden
     TAKER_MARKET = 8              # never rests; price is the protection (buy: INT64_MAX, sell: INT64_MIN for none)
     TAKER_MARKET_TO_LIMIT = 16    # as MARKET, but what is left rests at the last fill price
+    TAKER_PAUSES = 32             # after each fill, so that what follows from it comes before the next: see MATCH_PAUSED
 
 cdef struct taker_t:
     uint32_t slot                 # pool slot; orders[slot].id is written by the caller
@@ -54,6 +55,7 @@ cdef enum MatchOutcome:
     MATCH_FILLED = 1              # leaves 0, all traded
     MATCH_RESTED = 2              # leaves rests at price, after `filled` traded (perhaps 0)
     MATCH_CANCELED = 3            # cancel_reason; leaves is what was canceled, after `filled` traded (perhaps 0)
+    MATCH_PAUSED = 4              # the sink has a fill, and there is more to do: match_resume()
 
 cdef struct match_t:
     uint8_t  outcome              # MatchOutcome
@@ -64,6 +66,23 @@ cdef struct match_t:
     qty_t    filled               # traded
     qty_t    decremented          # taken off by DECREMENT_AND_CANCEL
     qty_t    leaves               # qty - filled - decremented
+
+cdef inline uint32_t next_level(
+    const book_t* book, uint32_t side, uint32_t* shown, uint32_t* hidden
+) noexcept nogil:
+    """Step through the levels of both ladders of a side as a taker meets them; NIL at the end."""
+    cdef const pool_t* pool = book.pool
+    cdef price_t key = 0
+    cdef uint32_t handle
+    if hidden[0] != NIL and (shown[0] == NIL or pool.levels[hidden[0]].key < pool.levels[shown[0]].key):
+        handle = hidden[0]
+        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], pool.levels[handle].key, &key)
+    else:
+        handle = shown[0]
+        if handle != NIL:
+            shown[0] = ladder_after(&book.ladders[side], pool.levels[handle].key, &key)
+    return handle
+
 
 cdef inline bint match_crosses(const book_t* book, uint8_t side, price_t price) noexcept nogil:
     """Would an order of `side` at `price` meet anybody? If not, a plain limit order only rests: book_rest() is all it needs."""
@@ -93,6 +112,9 @@ cdef bint sink_init(sink_t* sink, uint32_t capacity) noexcept nogil    # False: 
 cdef void sink_close(sink_t* sink) noexcept nogil
 
 cdef void match_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil
+
+# Go on after MATCH_PAUSED with the same taker and result; the sink has been drained. Resting orders may have shrunk or gone meanwhile.
+cdef void match_resume(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil
 
 # The reason match_order would reject with, 0 if it would not. Changes nothing but memory it may reserve.
 cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexcept nogil

@@ -14,7 +14,7 @@ from fastpath.book cimport (
     ladder_mask,
     order_price,
 )
-from fastpath.ladder cimport ladder_after, ladder_t
+from fastpath.ladder cimport ladder_t
 from fastpath.model cimport (
     CANCEL_REASON_IOC_REMAINDER,
     CANCEL_REASON_MARKET_REMAINDER,
@@ -126,23 +126,6 @@ cdef bint count_level(
     left[0] -= step
     found[0] += step
     return left[0] > 0
-
-
-cdef inline uint32_t next_level(
-    const book_t* book, uint32_t side, uint32_t* shown, uint32_t* hidden
-) noexcept nogil:
-    """Step through the levels of both ladders of a side as a taker meets them; NIL at the end."""
-    cdef const pool_t* pool = book.pool
-    cdef price_t key = 0
-    cdef uint32_t handle
-    if hidden[0] != NIL and (shown[0] == NIL or pool.levels[hidden[0]].key < pool.levels[shown[0]].key):
-        handle = hidden[0]
-        hidden[0] = ladder_after(&book.ladders[LADDER_HIDDEN_BID + side], pool.levels[handle].key, &key)
-    else:
-        handle = shown[0]
-        if handle != NIL:
-            shown[0] = ladder_after(&book.ladders[side], pool.levels[handle].key, &key)
-    return handle
 
 
 cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
@@ -274,7 +257,7 @@ cdef bint prevent_self_trade(
 
 
 cdef bint trade(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
-    """Trade until nothing is left or nothing crosses. False: self-trade prevention ended it."""
+    """Trade until nothing is left or nothing crosses, or up to the next fill if asked. False: self-trade prevention ended it."""
     cdef uint32_t own = self_trade_owner(taker)
     cdef price_t limit = limit_key(taker)
     cdef price_t mask = ladder_mask(taker.side & 1)
@@ -299,27 +282,36 @@ cdef bint trade(book_t* book, const taker_t* taker, sink_t* sink, match_t* resul
         result.filled += fill.qty
         result.price = price
         fill.refill = book_take(book, fill.maker, fill.qty, &fill.maker_leaves)
+        if taker.flags & TAKER_PAUSES and result.leaves > 0:
+            result.outcome = MATCH_PAUSED
+            break
     return True
 
 
 cdef void execute(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     """Trade, then rest or cancel what is left. match_check() has said yes."""
     cdef const ladder_t* opposite
-    cdef price_t price = taker.price
     result.leaves = taker.qty
+    result.price = taker.price
     if taker.flags & TAKER_SLIDE:
         opposite = best_opposite(book, taker.side)
         if opposite != NULL and opposite.best_key <= limit_key(taker):
-            price = (opposite.best_key - 1) ^ ladder_mask(taker.side & 1)
-    elif not trade(book, taker, sink, result):
+            result.price = (opposite.best_key - 1) ^ ladder_mask(taker.side & 1)
+        rest_or_cancel(book, taker, result, result.price)
+        return
+    match_resume(book, taker, sink, result)
+
+
+cdef void match_resume(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+    result.outcome = MATCH_FILLED
+    if not trade(book, taker, sink, result):
         result.outcome = MATCH_CANCELED
         result.cancel_reason = CANCEL_REASON_SELF_TRADE
-        return
-    if result.leaves == 0:
-        result.outcome = MATCH_FILLED
-        return
-    if taker.flags & TAKER_MARKET_TO_LIMIT:
-        price = result.price
+    elif result.leaves > 0 and result.outcome != MATCH_PAUSED:
+        rest_or_cancel(book, taker, result, result.price if taker.flags & TAKER_MARKET_TO_LIMIT else taker.price)
+
+
+cdef inline void rest_or_cancel(book_t* book, const taker_t* taker, match_t* result, price_t price) noexcept nogil:
     if never_rests(taker) or (taker.flags & TAKER_MARKET_TO_LIMIT and result.filled == 0):
         result.outcome = MATCH_CANCELED
         result.cancel_reason = (CANCEL_REASON_MARKET_REMAINDER

@@ -14,6 +14,7 @@ from libc.stdint cimport INT64_MAX, uint8_t, uint32_t
 from fastpath.arith cimport product, share
 from fastpath.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take, order_price
 from fastpath.events cimport events_reject_command
+from fastpath.guards cimport guarded_leaves
 from fastpath.ledger cimport ledger_can_move
 from fastpath.mirror cimport (
     mirror_begin,
@@ -101,23 +102,24 @@ cdef void fill_maker(state_t* state, instrument_t* instrument, uint32_t slot, qt
 cdef void fill_crossed(state_t* state, instrument_t* instrument, uint8_t side) noexcept nogil:
     """Fill the orders of a side that the new picture's opposite side reaches."""
     cdef const order_record_t* order
-    cdef uint32_t slot
+    cdef uint32_t slot, next_slot
     cdef qty_t open_qty, filled
     cdef price_t beyond = 0
     if instrument.definition.paper_model == PAPER_MODEL_PESSIMISTIC:
         beyond = 1 if side == SIDE_BUY else -1
-    while True:
-        slot = first_resting(instrument, side)
-        if slot == NIL:
-            return
+    slot = first_resting(instrument, side)
+    while slot != NIL:
+        next_slot = book_next(instrument.book, slot)
         order = &state.orders.records[state.pool.orders[slot].id]
-        open_qty = state.pool.orders[slot].qty
+        open_qty = guarded_leaves(state, order, state.pool.orders[slot].qty)
         if not can_pay(state, instrument, order, open_qty) or (beyond < 0 and order.price == INT64_MAX):
             return
-        filled = mirror_consume(instrument.mirror, side, order.price - beyond, open_qty)
-        if filled == 0:
-            return
-        fill_maker(state, instrument, slot, filled)
+        if open_qty > 0:
+            filled = mirror_consume(instrument.mirror, side, order.price - beyond, open_qty)
+            if filled == 0:
+                return
+            fill_maker(state, instrument, slot, filled)
+        slot = next_slot
 
 
 cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t* trade) noexcept nogil:
@@ -137,7 +139,7 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
         order = &state.orders.records[state.pool.orders[slot].id]
         if worse(side, order.price, trade.price):
             return
-        open_qty = state.pool.orders[slot].qty
+        open_qty = guarded_leaves(state, order, state.pool.orders[slot].qty)
         filled = min(left, open_qty)
         if order.price == trade.price:
             filled = min(filled, printed_for(instrument, order, trade.qty))

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.arith cimport fee_of, saturating_add
 from fastpath.events cimport events_next, events_order
+from fastpath.guards cimport is_guarded
 from fastpath.heap cimport heap_push, heap_remove
 from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t
 from fastpath.links cimport links_changed
@@ -40,6 +41,7 @@ cdef void unlist(state_t* state, uint32_t number) noexcept nogil:
     orders_leave(&state.orders, number)
     if order.flags & ORDER_FLAG_REDUCE_ONLY:
         state.ledger.positions[order.position_row].reducing_orders -= 1
+    state.instruments[order.instrument].guarded_orders -= is_guarded(order)
     if order.expire_ns != 0:
         heap_remove(&state.expiries, state.expiry_places, order.slot)
     order.slot = NIL
@@ -135,6 +137,7 @@ cdef void open_order(state_t* state, instrument_t* instrument, uint32_t number, 
     orders_open(&state.orders, number)
     if order.flags & ORDER_FLAG_REDUCE_ONLY:
         state.ledger.positions[order.position_row].reducing_orders += 1
+    instrument.guarded_orders += is_guarded(order)
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     if order.expire_ns != 0:
         heap_push(&state.expiries, state.expiry_places, order.expire_ns, number, slot)

@@ -21,14 +21,15 @@ cdef qty_t reducible(const state_t* state, const order_record_t* order) noexcept
     return max(-position if order.side == SIDE_BUY else position, 0)
 
 
-cdef bint affordable(const instrument_t* instrument, const order_record_t* order, price_t limit, qty_t qty) noexcept nogil:
+cdef bint affordable(const state_t* state, const instrument_t* instrument, const order_record_t* order, price_t limit,
+                     qty_t qty) noexcept nogil:
     """Whether so many lots are on offer and come to no more than the order's amount: a buyer's fees included."""
     cdef qty_t found = 0
     cdef int64_t cost = 0
     cdef price_t worst = 0
     cdef money_t notional
     cdef int32_t fee_carry = 0
-    if (not walk(instrument, order.side, limit, qty, &found, &cost, &worst) or found < qty
+    if (not walk(state, instrument, order, limit, qty, &found, &cost, &worst) or found < qty
             or not product(cost, 1, instrument.definition.quote_per_tick_lot, &notional)):
         return False
     if order.side == SIDE_BUY:
@@ -36,14 +37,15 @@ cdef bint affordable(const instrument_t* instrument, const order_record_t* order
     return notional <= order.amount
 
 
-cdef qty_t lots_for_amount(const instrument_t* instrument, const order_record_t* order, price_t limit) noexcept nogil:
+cdef qty_t lots_for_amount(const state_t* state, const instrument_t* instrument, const order_record_t* order,
+                           price_t limit) noexcept nogil:
     """The most lots the amount pays for, or brings in: by bisection, since cost only grows with quantity."""
     cdef qty_t enough = 0
     cdef qty_t too_many = order.amount // instrument.definition.quote_per_tick_lot + 1      # at a price of one tick
     cdef qty_t middle
     while too_many - enough > 1:
         middle = enough + (too_many - enough) // 2
-        if affordable(instrument, order, limit, middle):
+        if affordable(state, instrument, order, limit, middle):
             enough = middle
         else:
             too_many = middle
@@ -58,9 +60,9 @@ cdef uint8_t size_order(state_t* state, const instrument_t* instrument, order_re
     if order.flags & ORDER_FLAG_QUOTE_QTY:
         if order.flags & ORDER_FLAG_PROTECTED:
             limit = order.price
-        order.qty = lots_for_amount(instrument, order, limit)
+        order.qty = lots_for_amount(state, instrument, order, limit)
         if order.qty == 0:
-            walk(instrument, order.side, limit, 1, &found, &cost, &worst)
+            walk(state, instrument, order, limit, 1, &found, &cost, &worst)
             return REJECT_REASON_QTY_BELOW_MIN if found else REJECT_REASON_NO_LIQUIDITY
     elif order.flags & REDUCING_FLAGS:
         found = reducible(state, order)

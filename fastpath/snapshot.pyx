@@ -12,20 +12,11 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.adjustments cimport adjustment_t, adjustments_reindex
 from fastpath.book cimport (
-    LADDERS,
-    book_can_rest,
-    book_first,
-    book_new,
-    book_next,
-    book_rest,
-    book_t,
-    book_take,
-    ladder_of,
-    order_hidden,
-    order_price,
-    order_side,
+    LADDERS, book_can_rest, book_first, book_new, book_next, book_rest, book_t, book_take,
+    ladder_of, order_hidden, order_price, order_side,
 )
 from fastpath.changes cimport change_t, changes_push
+from fastpath.guards cimport is_guarded
 from fastpath.heap cimport heap_item_t, heap_push, heap_reserve, heap_t
 from fastpath.ledger cimport balance_t, ledger_reindex, position_t
 from fastpath.links cimport group_t, links_reindex
@@ -372,6 +363,8 @@ cdef int load_records(state_t* state, cursor_t* cursor) except -1:
         if order.slot == NIL:
             raise ValueError(f"more than {state.bounds.max_open_orders} orders are open: raise the engine's limit")
         state.pool.orders[order.slot].id = number
+        if find_instrument(state, order.instrument) != NULL:
+            state.instruments[order.instrument].guarded_orders += is_guarded(order)
     if (not ledger_reindex(&state.ledger) or not adjustments_reindex(&state.adjustments)
             or not links_reindex(&state.links) or not orders_reindex(&state.orders)):
         raise MemoryError

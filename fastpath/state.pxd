@@ -38,6 +38,7 @@ cdef struct instrument_t:
     uint32_t  fee_row
     uint32_t  waiting_count       # conditional orders
     uint32_t  trailing_count      # of them
+    uint32_t  guarded_orders      # open ones that may have to follow the fills of others: see guards.pxd
     uint8_t   touched             # queued in state.touched
     heap_t    waiting[TRIGGER_HEAPS]
 

@@ -22,8 +22,9 @@ from fastpath.model cimport (
     ts_t,
 )
 from fastpath.orders cimport order_record_t
+from fastpath.shrinking cimport withdraw
 from fastpath.state cimport find_account
-from fastpath.trading cimport arrive, withdraw
+from fastpath.trading cimport arrive
 
 
 cdef void run_timers(state_t* state, const command_t* command) noexcept nogil:

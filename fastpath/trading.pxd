@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.matching cimport match_t, taker_t
-from fastpath.model cimport command_t, qty_t
+from fastpath.model cimport command_t
 from fastpath.state cimport instrument_t, state_t
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil
@@ -17,16 +17,8 @@ cdef void trigger(state_t* state, uint32_t number) noexcept nogil
 # An order on its way gets to its venue: it trades, rests, or is canceled if it may not.
 cdef void arrive(state_t* state, uint32_t number) noexcept nogil
 
-# The order that holds this slot is on its way no more.
-cdef void call_back(state_t* state, uint32_t slot) noexcept nogil
-
-# An open order loses lots, which the book has been told already.
-cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil
-
-# Take an open order out of its book and close it.
-cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil
-
-# After matching: settle what is in the sink; then let what is left of the taker rest, or cancel it.
-cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil
+# After matching: settle what is in the sink, and match on if it paused; then let what is left of the taker rest, or cancel it.
+cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t number, const taker_t* taker,
+                       match_t* result) noexcept nogil
 cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
                    const match_t* result) noexcept nogil

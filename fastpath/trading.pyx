@@ -10,7 +10,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fastpath.admission cimport admit, expiry_of
 from fastpath.book cimport book_remove
 from fastpath.events cimport events_order, events_reject_command
-from fastpath.heap cimport heap_push, heap_remove, heap_reserve
+from fastpath.guards cimport guarded_fillable, has_guards
+from fastpath.heap cimport heap_push, heap_reserve
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_position, ledger_reserve
 from fastpath.links cimport group_t, links_check, links_is_child, links_join, links_refuse
@@ -18,11 +19,14 @@ from fastpath.matching cimport (
     FILL_DECREMENTED,
     FILL_TRADE,
     MATCH_CANCELED,
+    MATCH_PAUSED,
     MATCH_REJECTED,
     MATCH_RESTED,
+    TAKER_PAUSES,
     fill_t,
     match_check,
     match_order,
+    match_resume,
     match_t,
     taker_t,
 )
@@ -46,12 +50,15 @@ from fastpath.model cimport (
     REJECT_REASON_ACCOUNT_NOT_FOUND,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
+    REJECT_REASON_FOK_NOT_FILLABLE,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
     REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_MIN_QTY_NOT_FILLABLE,
     REJECT_REASON_OPEN_ORDER_LIMIT,
     REJECT_REASON_REDUCE_ONLY_VIOLATION,
     SIDE_BUY,
+    TIME_IN_FORCE_FOK,
     command_t,
     qty_t,
 )
@@ -64,7 +71,7 @@ from fastpath.orders cimport (
     body_digest,
     client_order_id_hash,
     first_wait,
-    has_begun,
+    is_conditional,
     order_is_open,
     order_record_t,
     orders_append,
@@ -74,9 +81,10 @@ from fastpath.orders cimport (
 from fastpath.pool cimport NIL, pool_give, pool_take
 from fastpath.prefetch cimport prefetch_makers, prefetch_settlement
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
+from fastpath.shrinking cimport call_back, follow_fill, shrink, withdraw, yield_balance
 from fastpath.sizing cimport UNSIZED_FLAGS
 from fastpath.state cimport find_account, find_instrument, touch_market, travel_ns
-from fastpath.triggers cimport can_wait, start_waiting, stop_waiting
+from fastpath.triggers cimport can_wait, start_waiting
 
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil:
@@ -185,7 +193,7 @@ cdef void enter_admitted(state_t* state, instrument_t* instrument, uint32_t numb
     if result.outcome == MATCH_RESTED and result.filled == 0:
         order.price = result.price                      # a slide
     events_order(&state.events, EVENT_ORDER_ACCEPTED, order)
-    settle_fills(state, instrument, number)
+    settle_fills(state, instrument, number, taker, &result)
     conclude(state, instrument, number, taker.slot, &result)
 
 
@@ -208,7 +216,7 @@ cdef uint8_t hold(state_t* state, instrument_t* instrument, order_record_t* orde
     if order.waiting == WAIT_NONE and instrument.mirror != NULL:
         reason = mirror_check(instrument.mirror, taker)
     elif order.waiting == WAIT_NONE:
-        reason = match_check(instrument.book, taker, &state.sink)
+        reason = check_book(state, instrument, order, taker)
     order.waiting = WAIT_LIST
     return reason
 
@@ -272,11 +280,6 @@ cdef void send_off(state_t* state, instrument_t* instrument, uint32_t number, ui
     heap_push(&state.transit, state.waiting_places, state.events.command.ts_ns + travel_ns(instrument), number, slot)
 
 
-cdef void call_back(state_t* state, uint32_t slot) noexcept nogil:
-    """An order is on its way no more."""
-    heap_remove(&state.transit, state.waiting_places, slot)
-
-
 cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
                        bint travels) noexcept nogil:
     """An order that was taken off whatever it waited for enters, sets out, or is canceled if it may not."""
@@ -286,6 +289,8 @@ cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number
     cdef uint8_t reason
     order.waiting = WAIT_NONE
     reason = admit(state, instrument, order, &taker)
+    if reason == REJECT_REASON_INSUFFICIENT_BALANCE and is_conditional(order) and yield_balance(state, number):
+        reason = admit(state, instrument, order, &taker)
     taker.slot = slot
     if reason == 0 and travels:
         send_off(state, instrument, number, slot)
@@ -297,18 +302,24 @@ cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number
         order.reject_reason = reason
         close_order(state, instrument, number, EVENT_ORDER_CANCELED, refusal_of_triggered(reason))
         return
-    settle_fills(state, instrument, number)
+    settle_fills(state, instrument, number, &taker, &result)
     conclude(state, instrument, number, slot, &result)
 
 
-cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, const taker_t* taker,
+cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker,
                    match_t* result) noexcept nogil:
     """Let the market decide. The fills wait in the sink; a reason means nothing happened."""
+    cdef uint8_t reason
     state.pool.orders[taker.slot].id = number
     state.sink.count = 0
     if instrument.mirror != NULL:
         mirror_match(instrument.mirror, taker, &state.sink, result)
     else:
+        if has_guards(instrument):
+            taker.flags |= TAKER_PAUSES
+            reason = check_book(state, instrument, &state.orders.records[number], taker)
+            if reason != 0:
+                return reason
         match_order(instrument.book, taker, &state.sink, result)
     if result.outcome == MATCH_REJECTED:
         return result.reject_reason
@@ -317,9 +328,33 @@ cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, co
     return 0
 
 
-cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil:
+cdef uint8_t check_book(state_t* state, const instrument_t* instrument, const order_record_t* order,
+                        const taker_t* taker) noexcept nogil:
+    """The reason for which the book would refuse the order, or 0."""
+    cdef qty_t need = taker.qty if taker.time_in_force == TIME_IN_FORCE_FOK else taker.min_qty
+    cdef uint8_t reason = match_check(instrument.book, taker, &state.sink)
+    if (reason == 0 and need > 0 and has_guards(instrument)
+            and guarded_fillable(state, instrument, order, taker) < need):
+        return (REJECT_REASON_FOK_NOT_FILLABLE if taker.time_in_force == TIME_IN_FORCE_FOK
+                else REJECT_REASON_MIN_QTY_NOT_FILLABLE)
+    return reason
+
+
+cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t number, const taker_t* taker,
+                       match_t* result) noexcept nogil:
+    cdef uint32_t maker = settle_sink(state, instrument, number)
+    while result.outcome == MATCH_PAUSED:
+        follow_fill(state, maker, number)
+        state.sink.count = 0
+        match_resume(instrument.book, taker, &state.sink, result)
+        maker = settle_sink(state, instrument, number)
+
+
+cdef uint32_t settle_sink(state_t* state, instrument_t* instrument, uint32_t taker) noexcept nogil:
+    """The last maker."""
     cdef const fill_t* fill
-    cdef uint32_t maker, i
+    cdef uint32_t maker = VENUE
+    cdef uint32_t i
     for i in range(state.sink.count):
         prefetch_settlement(state, i)
         fill = &state.sink.fills[i]
@@ -331,6 +366,7 @@ cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t taker)
             decrement(state, instrument, taker, fill.qty)
         else:
             close_order(state, instrument, maker, EVENT_ORDER_CANCELED, CANCEL_REASON_SELF_TRADE)
+    return maker
 
 
 cdef void decrement(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil:
@@ -341,18 +377,6 @@ cdef void decrement(state_t* state, instrument_t* instrument, uint32_t number, q
         close_order(state, instrument, number, EVENT_ORDER_CANCELED, CANCEL_REASON_SELF_TRADE)
         return
     shrink(state, instrument, number, by)
-
-
-cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil:
-    """Less quantity, less reserved, and the event that tells. The book has been told already."""
-    cdef order_record_t* order = &state.orders.records[number]
-    ledger_reserve(&state.ledger, reserved_row(state, order), -held_amount(instrument, order))
-    order.qty -= by
-    if order.qty == order.cum_qty and has_begun(order):
-        order.waiting = WAIT_MORE
-    ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
-    order.changed_ns = state.events.command.ts_ns
-    events_order(&state.events, EVENT_ORDER_AMENDED, order)
 
 
 cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
@@ -375,16 +399,3 @@ cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, ui
     pool_give(state.pool, slot)
     if result.outcome == MATCH_CANCELED and order_is_open(order):
         close_order(state, instrument, number, EVENT_ORDER_CANCELED, result.cancel_reason)
-
-
-cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:
-    cdef order_record_t* order = &state.orders.records[number]
-    cdef instrument_t* instrument = &state.instruments[order.instrument]
-    if waits_for_price(order):
-        stop_waiting(state, instrument, number)
-    elif order.waiting == WAIT_TRANSIT:
-        call_back(state, order.slot)
-    elif order.waiting == WAIT_NONE:
-        book_remove(instrument.book, order.slot)
-        touch_market(state, instrument)
-    close_order(state, instrument, number, kind, cancel_reason)

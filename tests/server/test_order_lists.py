@@ -58,6 +58,27 @@ async def test_one_cancels_the_other(app: Running) -> None:
     assert (low.status, low.cancel_reason) == (STATUS.ORDER_STATUS_CANCELED, pb.CANCEL_REASON_LINKED_ORDER)
 
 
+async def test_a_repetition_with_another_body_leaves_a_list_alone(app: Running) -> None:
+    await send(app, pb.ORDER_LIST_TYPE_OCO, limit("high", SELL, "63000"), stop("low", SELL, "58000"))
+    for orders in (
+        (limit("high", SELL, "63001"), stop("low", SELL, "58000")),
+        (limit("high", SELL, "63000"), stop("low", SELL, "58001")),
+    ):
+        call = app.orders.PlaceOrderList(request(pb.ORDER_LIST_TYPE_OCO, *orders), metadata=app.admin)
+        assert (await refused(call)).reason == "CLIENT_ORDER_ID_CONFLICT"
+    placed = await send(app, pb.ORDER_LIST_TYPE_OCO, limit("high", SELL, "63000"), stop("other", SELL, "58000"))
+    assert placed.orders[1].status == STATUS.ORDER_STATUS_REJECTED
+    assert [(await look(app, name)).status for name in ("high", "low")] == [STATUS.ORDER_STATUS_NEW] * 2
+
+
+async def test_one_taker_fills_one_of_both(app: Running) -> None:
+    await send(app, pb.ORDER_LIST_TYPE_OCO, limit("near", SELL, "63000"), limit("far", SELL, "63001"))
+    taken = await place(app, account="maker", side=BUY, price="63001", qty="2")
+    assert (taken.cum_qty, taken.leaves_qty) == ("1", "1")
+    assert (await look(app, "near")).status == STATUS.ORDER_STATUS_FILLED
+    assert (await look(app, "far")).cancel_reason == pb.CANCEL_REASON_LINKED_ORDER
+
+
 async def test_one_triggers_the_others(app: Running) -> None:
     parent = limit("parent", BUY, "60000")
     child = order(client_order_id="child", side=SELL, type=MARKET, qty="1")

@@ -12,7 +12,7 @@ from tests.reference.exchange.admission import (
 )
 from tests.reference.exchange.entry import conclude
 from tests.reference.exchange.ledger import free, pays, reducible, required
-from tests.reference.exchange.market import best_opposite, close, take
+from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (
     BUY,
     CLOSE_POSITION,
@@ -29,6 +29,7 @@ from tests.reference.exchange.orders import (
     crosses,
 )
 from tests.reference.exchange.paper import is_far, travel_ns
+from tests.reference.exchange.shrinking import close
 from tests.reference.exchange.state import State
 from tests.reference.records import Command
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastpath.model import CancelReason, EventKind, RejectReason
-from tests.reference.exchange.market import close
 from tests.reference.exchange.orders import DISCONNECT, EXPIRED, NEW, PARTIAL, Change, Order, Refused
 from tests.reference.exchange.paper import is_far, travel_ns
+from tests.reference.exchange.shrinking import close
 from tests.reference.exchange.state import State
 from tests.reference.records import Command
 

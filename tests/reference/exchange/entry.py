@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastpath.model import CancelReason, EventKind
 from tests.reference.exchange.admission import admit, check_against_market
-from tests.reference.exchange.market import best_opposite, close, take
+from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (
     BUY,
     CANCELED,
+    CONDITIONAL,
     FOK,
     IOC,
     LIMIT,
@@ -20,6 +21,7 @@ from tests.reference.exchange.orders import (
     crosses,
 )
 from tests.reference.exchange.paper import displayed, send_off
+from tests.reference.exchange.shrinking import close, yield_balance
 from tests.reference.exchange.state import State
 
 
@@ -27,7 +29,7 @@ def go_to_market(state: State, order: Order, *, travels: bool) -> None:
     """An order that waited enters; it is checked again, for much may have changed."""
     order.command = order.command._replace(price=order.price, qty=order.qty + order.awaited)
     try:
-        limit = admit(state, order)
+        limit = admit_or_make_way(state, order)
         if travels:
             send_off(state, order)
             return
@@ -52,6 +54,19 @@ def go_to_market(state: State, order: Order, *, travels: bool) -> None:
         order.price = best - 1 if order.side == BUY else best + 1
         state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
     rest(state, order)
+
+
+def admit_or_make_way(state: State, order: Order) -> int:
+    try:
+        return admit(state, order)
+    except Refused as refused:
+        if (
+            str(refused) == "INSUFFICIENT_BALANCE"
+            and order.command.order_type in CONDITIONAL
+            and yield_balance(state, order)
+        ):
+            return admit(state, order)
+        raise
 
 
 def conclude(state: State, order: Order, stopped: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from fastpath.model import CancelReason, EventKind
 from tests.reference.exchange.amending import enter_amended
 from tests.reference.exchange.ledger import reducible
-from tests.reference.exchange.market import close
 from tests.reference.exchange.orders import (
     BRACKET,
     CLOSE_POSITION,
@@ -21,10 +20,10 @@ from tests.reference.exchange.orders import (
     PARTIAL,
     QUOTE_QTY,
     REDUCE_ONLY,
-    TRAILING,
     Order,
     Refused,
 )
+from tests.reference.exchange.shrinking import cap_reducing_orders, close, follow_siblings
 from tests.reference.exchange.state import State
 from tests.reference.exchange.triggers import trigger, wait_for_price
 
@@ -64,19 +63,27 @@ def check_link(state: State, order: Order) -> None:
 
 def refuse_group(state: State, account: int, link_id: int) -> None:
     """One was refused: all of its group go, those that are still to come too."""
-    if link_id:
+    group = state.groups.get((account, link_id), [])
+    complete = group and len(group) == state.group_sizes[account, link_id]
+    if link_id and not complete:
         state.refused_groups.add((account, link_id))
-        for order in state.groups.get((account, link_id), []):
+        for order in group:
             if order.status in (NEW, PARTIAL):
                 close(state, order, CancelReason.CANCEL_REASON_LINKED_ORDER)
 
 
 def follow_links_and_positions(state: State) -> None:
+    """Members of groups first; then position by position, and whenever that changed a group, all over again."""
+    capped = 0
     while True:
-        while state.changed:
+        positions = list(dict.fromkeys(state.executed))
+        if state.changed:
             follow_member(state, state.changed.pop(0))
-        cap_reducing_orders(state)
-        if not state.changed:
+            capped = 0
+        elif capped < len(positions):
+            cap_reducing_orders(state, *positions[capped])
+            capped += 1
+        else:
             return
 
 
@@ -90,7 +97,7 @@ def follow_member(state: State, order: Order) -> None:
     elif kind != OCO:
         release(state, order, group[0])
     if kind == OCO or (kind == BRACKET and order is not group[0]):
-        follow_siblings(state, order, group if kind == OCO else group[1:])
+        follow_siblings(state, order)
     if len(group) == order.body.link_size and not any(member in state.changed for member in group):
         begin_next(state, group)
 
@@ -152,52 +159,3 @@ def grow_in_market(state: State, child: Order, lots: int) -> None:
         enter_amended(state, child, child.price, qty, child.awaited)
     except Refused:
         state.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
-
-
-def follow_siblings(state: State, order: Order, members: list[Order]) -> None:
-    """What one was filled is taken off the others; when it ends, they end."""
-    is_new = order.linked_qty < 0
-    filled = order.cum_qty - max(order.linked_qty, 0)
-    order.linked_qty = order.cum_qty
-    for sibling in members:
-        if sibling is order:
-            continue
-        if sibling.status in (NEW, PARTIAL):
-            if order.status in (NEW, PARTIAL):
-                reduce_open(state, sibling, filled, CancelReason.CANCEL_REASON_LINKED_ORDER)
-            else:
-                close(state, sibling, CancelReason.CANCEL_REASON_LINKED_ORDER)
-        if is_new and order.status in (NEW, PARTIAL):
-            if sibling.status not in (NEW, PARTIAL):
-                close(state, order, CancelReason.CANCEL_REASON_LINKED_ORDER)
-            else:
-                reduce_open(state, order, sibling.linked_qty, CancelReason.CANCEL_REASON_LINKED_ORDER)
-
-
-def reduce_open(state: State, order: Order, lots: int, reason: int) -> None:
-    if lots <= 0:
-        return
-    if lots >= order.leaves + order.awaited:
-        close(state, order, reason)
-        return
-    off = min(lots, order.leaves)
-    order.awaited -= lots - off
-    order.qty -= off
-    order.slice = min(order.slice, order.leaves)
-    if order.resting:
-        state.touch(order.instrument)
-    if not order.leaves:
-        if order.waiting == 1 and order.command.order_type in TRAILING:
-            order.trigger_price = 0
-        order.waiting = 3 if order.waiting in (1, 2, 3) else 4
-        order.resting = False
-    state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
-
-
-def cap_reducing_orders(state: State) -> None:
-    """Reduce-only orders never exceed what they can reduce."""
-    for account, instrument in dict.fromkeys(state.executed):
-        for order in sorted(state.live, key=lambda o: o.opened):
-            if order.resting and order.has(REDUCE_ONLY) and (order.account, order.instrument) == (account, instrument):
-                excess = order.leaves - reducible(state, order)
-                reduce_open(state, order, excess, CancelReason.CANCEL_REASON_REDUCE_ONLY)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from fastpath.model import CancelReason, EventKind, Liquidity, SelfTradePrevention
 from tests.reference.exchange.ledger import execute, move
-from tests.reference.exchange.orders import BUY, CANCELED, FEES, ICEBERG, OUTSIDE, SELL, Order, crosses
+from tests.reference.exchange.orders import (
+    BUY,
+    CANCELED,
+    FEES,
+    ICEBERG,
+    INF,
+    OUTSIDE,
+    REDUCE_ONLY,
+    SELL,
+    Order,
+    crosses,
+)
+from tests.reference.exchange.shrinking import close, follow_fill, siblings
 from tests.reference.exchange.state import State
 
 
@@ -16,12 +28,31 @@ def offers(state: State, order: Order) -> list[tuple[int, int]]:
         return [
             (level.price, level.qty - level.consumed) for level in mirror.shown[opposite] if level.qty > level.consumed
         ]
-    return [(maker.price, maker.leaves) for maker in state.queue(order.instrument, opposite)]
+    makers = state.queue(order.instrument, opposite)
+    if any(siblings(maker) or maker.has(REDUCE_ONLY) for maker in makers):
+        return offers_that_follow(state, order)
+    return [(maker.price, maker.leaves) for maker in makers]
+
+
+def offers_that_follow(state: State, order: Order) -> list[tuple[int, int]]:
+    """Some makers shrink as others are filled: found out by filling all that there is on a copy."""
+    trial, taker = state.trial(order)
+    taker.resting, taker.qty, taker.cum_qty = False, 2**70, 0
+    taker.command = taker.command._replace(stp_mode=0)
+    take(trial, taker, INF if order.side == BUY else -INF)
+    return [
+        (event.last_price, event.last_qty)
+        for event in trial.events
+        if event.kind == EventKind.EVENT_ORDER_FILLED and event.order_id == order.order_id
+    ]
 
 
 def best_available(state: State, order: Order) -> int | None:
-    offered = offers(state, order)
-    return offered[0][0] if offered else None
+    if order.instrument in state.mirrors:
+        offered = offers(state, order)
+        return offered[0][0] if offered else None
+    makers = state.queue(order.instrument, SELL if order.side == BUY else BUY)
+    return makers[0].price if makers else None
 
 
 def best_opposite(state: State, order: Order) -> int | None:
@@ -61,6 +92,8 @@ def take(state: State, taker: Order, limit: int) -> bool:
             if maker.slice == 0:
                 maker.slice = min(maker.command.display_qty, maker.leaves)
                 state.requeue(maker)
+        if taker.leaves:
+            follow_fill(state, maker, taker)
     return False
 
 
@@ -121,13 +154,3 @@ def trade(state: State, maker: Order | None, taker: Order | None, price: int, lo
             counter_order_id=counter.order_id if counter else 0, fee=fees[order.order_id],
             liquidity=int(Liquidity.LIQUIDITY_MAKER if order is maker else Liquidity.LIQUIDITY_TAKER),
         )  # fmt: skip
-
-
-def close(state: State, order: Order, reason: int) -> None:
-    """Cancel what is open of an order."""
-    if order.resting:
-        state.touch(order.instrument)
-    order.resting, order.waiting = False, 0
-    order.status, order.cancel_reason = CANCELED, int(reason)
-    state.link_changed(order)
-    state.emit_order(EventKind.EVENT_ORDER_CANCELED, order)

@@ -22,6 +22,7 @@ from tests.reference.exchange.orders import (
     better,
     crosses,
 )
+from tests.reference.exchange.shrinking import may_fill
 from tests.reference.exchange.state import State
 from tests.reference.records import Command
 
@@ -118,7 +119,7 @@ def mirror_end(state: State, mirror: Mirror, instrument: int) -> None:
     state.touch(instrument)
     for side in (BUY, SELL):
         for order in state.queue(instrument, side):
-            left = order.leaves
+            left = may_fill(state, order)
             filled = 0
             if not world_can_pay(state, order, left):
                 break
@@ -130,6 +131,8 @@ def mirror_end(state: State, mirror: Mirror, instrument: int) -> None:
                     lots = min(left - filled, level.qty - level.consumed)
                     level.consumed += lots
                     filled += lots
+            if not left:
+                continue
             if not filled:
                 break
             trade(state, order, None, order.price, filled)
@@ -144,7 +147,7 @@ def printed(state: State, mirror: Mirror, command: Command) -> None:
     for order in state.queue(command.instrument, side) if command.qty else ():
         if better(side, command.price, order.price):
             break
-        lots = min(left, order.leaves)
+        lots = min(left, may_fill(state, order))
         model = paper_model(state, command.instrument)
         if order.price == command.price and model == PaperModel.PAPER_MODEL_PESSIMISTIC:
             continue

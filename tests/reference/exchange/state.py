@@ -133,6 +133,10 @@ class State:
         """A copy to try out what an order would do, and the order there."""
         trial = copy.copy(self)
         trial.live = [copy.copy(each) for each in self.live]
+        copies = {each.order_id: each for each in trial.live}
+        for each in trial.live:
+            if each.group:
+                each.group = [copies.get(member.order_id, member) for member in each.group]
         trial.totals, trial.last_price = dict(self.totals), dict(self.last_price)
         trial.positions = {key: copy.copy(position) for key, position in self.positions.items()}
         trial.mirrors = copy.deepcopy(self.mirrors)
