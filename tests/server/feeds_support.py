@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
 from decimal import Decimal
 
 from server.feeds.hub import HubLimits, MarketData
@@ -58,15 +57,6 @@ async def take(stream: MarketStream, count: int) -> list[StreamItem]:
     """The next `count` messages."""
     async with asyncio.timeout(DEADLINE_S):
         return [await anext(stream) for _ in range(count)]
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for `condition`, bounded."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + DEADLINE_S
-    while not condition():
-        assert loop.time() < deadline, f"not seen in time: {what}"
-        await asyncio.sleep(0.005)
 
 
 class NaiveBook:

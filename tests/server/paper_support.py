@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -87,10 +86,3 @@ async def market(
         paper.stop()
         late.stop()
         internal.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it is so, at most a few seconds."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
-            await asyncio.sleep(0.005)

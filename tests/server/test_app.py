@@ -244,7 +244,7 @@ async def test_streams_end_with_a_notice_and_a_clean_status(tmp_path: Path) -> N
         for stream in streams:
             notice = (await stream.read()).notice
             assert notice.code == common_pb2.StreamNotice.CODE_GOING_AWAY
-            answer = await asyncio.wait_for(refused(stream.call), 10)
+            answer = await asyncio.wait_for(refused(stream.call), 30)
             assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
 
 
@@ -319,7 +319,7 @@ async def test_sigint_stops_gracefully_and_a_second_one_at_once(tmp_path: Path) 
             await asyncio.sleep(2)
             assert server.process.returncode is None, "the graceful stop waits for the call in progress"
             server.process.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(server.process.wait(), 10) == 130
+            assert await asyncio.wait_for(server.process.wait(), 30) == 130
             asking.cancel()
 
 

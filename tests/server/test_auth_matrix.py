@@ -17,6 +17,7 @@ from server.rpc.server import PUBLIC
 from server.tokens import Scope
 from tests.server.app_support import Running, running, settings
 from tests.server.rpc_support import Metadata, bearer, refusal
+from tests.waiting import PATIENCE_S, until
 from tradewind.errors import status_was_lost
 from tradewind.v1 import accounts_pb2, orders_pb2, system_pb2
 
@@ -56,7 +57,7 @@ class Tokens:
         app = self.app
         soon = Timestamp()
         info = await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
-        soon.FromNanoseconds(info.server_time.ToNanoseconds() + 50_000_000)
+        soon.FromNanoseconds(info.server_time.ToNanoseconds() + 1_000_000_000)
         expired = system_pb2.CreateTokenRequest(description="x", scopes=[system_pb2.SCOPE_ADMIN], expire_time=soon)
         self.by_kind = {
             "none": [],
@@ -69,7 +70,12 @@ class Tokens:
             "admin": await app.token(Scope.ADMIN),
             "admin of another account": await app.token(Scope.ADMIN, accounts=("maker",)),
         }
-        await asyncio.sleep(0.06)
+
+        async def is_over() -> bool:
+            info = await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
+            return bool(info.server_time.ToNanoseconds() > soon.ToNanoseconds())
+
+        await until(is_over, "the time of a token is over")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -112,7 +118,7 @@ async def outcome(app: Running, name: str, metadata: Metadata) -> tuple[grpc.Sta
         call = app.channel.unary_unary(name, serialize, output.FromString)(about_demo(name), metadata=metadata)
         waiting = call
     try:
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE_S)
     except grpc.aio.AioRpcError as error:
         if status_was_lost(error):
             return await outcome(app, name, metadata)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from server.engine.orders import NewOrder
 from server.engine.sessions import Sessions
 from server.errors import JournalFailed, QueueFull, ShuttingDown
 from tests.server.engine_support import GTC, SELL, House, house
+from tests.waiting import until
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -25,12 +25,6 @@ GTD, DAY = int(TimeInForce.TIME_IN_FORCE_GTD), int(TimeInForce.TIME_IN_FORCE_DAY
 STOP = int(OrderType.ORDER_TYPE_STOP)
 EXPIRED, CANCELED = int(OrderStatus.ORDER_STATUS_EXPIRED), int(OrderStatus.ORDER_STATUS_CANCELED)
 ON_DISCONNECT = int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 def look(it: House, order: OrderView) -> OrderView:

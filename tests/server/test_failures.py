@@ -25,6 +25,7 @@ from server.errors import JournalFailed
 from tests.conftest import absent
 from tests.server.engine_support import House, house
 from tests.server.server_process import ServerProcess
+from tests.waiting import PATIENCE_S, until
 from tradewind import AsyncClient, ServiceState
 from tradewind.errors import Unavailable
 
@@ -73,9 +74,7 @@ async def place_until_refused(it: House, prefix: str, acked: dict[str, int]) -> 
 
 
 async def resumed(it: House) -> None:
-    async with asyncio.timeout(RESUME_TIMEOUT_S):
-        while it.runner.state is not RunnerState.RUNNING:  # noqa: ASYNC110 it has no event of its own
-            await asyncio.sleep(0.01)
+    await until(lambda: it.runner.state is RunnerState.RUNNING, "the runner goes on")
 
 
 async def test_a_disk_that_is_full_and_has_room_again(small_disk: Path) -> None:
@@ -113,10 +112,8 @@ async def test_files_that_are_taken_away_and_brought_back(tmp_path: Path) -> Non
         with pytest.raises(JournalFailed, match=r"journal\.db"):
             await it.trading.place(it.buy(1_000, 200, client_order_id="during"))
         shutil.copytree(elsewhere, place)
-        await asyncio.sleep(0.3)
-        assert it.runner.state is RunnerState.SUSPENDED, "a copy is not the journal that was written"
-        assert it.runner.failure is not None
-        assert "moved away" in it.runner.failure.message
+        await until(lambda: "moved away" in str(it.runner.failure), "a copy is not the journal that was written")
+        assert it.runner.state is RunnerState.SUSPENDED
         shutil.rmtree(place)
         elsewhere.rename(place)
         await resumed(it)
@@ -131,7 +128,7 @@ async def test_a_stop_while_the_journal_fails_ends(small_disk: Path) -> None:
         await it.trading.place(it.buy(1_000, 200, client_order_id="kept"))
         ballast = fill(small_disk)
         await place_until_refused(it, "more", {})
-        await asyncio.wait_for(it.runner.stop(), 20)
+        await asyncio.wait_for(it.runner.stop(), PATIENCE_S)
     ballast.unlink()
     async with house(small_disk, limits=LIMITS) as it:
         assert it.trading.get_order("alice", client_order_id="kept").is_open
@@ -184,9 +181,11 @@ async def test_a_server_on_a_disk_that_fails(tmp_path: Path, faulty_disk: Path, 
             assert why in detail
             assert (await client.get_order(client_order_id="kept")).order_id == kept.order_id
             control.unlink()
-            async with asyncio.timeout(RESUME_TIMEOUT_S):
-                while (await order_service(client))[0] is not ServiceState.SERVING:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+
+            async def is_serving() -> bool:
+                return (await order_service(client))[0] is ServiceState.SERVING
+
+            await until(is_serving, "orders are taken again")
             during = await client.buy("internal:BTC/USDT", "0.001", "100", client_order_id="during")
             assert during.replayed, "it was applied before the failure, so it came first"
             after = await client.buy("internal:BTC/USDT", "0.001", "100", client_order_id="after")

@@ -27,8 +27,9 @@ from server.instruments import Instrument
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from tests.server import feeds_recorded as recorded_messages
 from tests.server.feeds_recorded import Picture, Recording, exact
-from tests.server.feeds_support import NaiveBook, until
+from tests.server.feeds_support import NaiveBook
 from tests.simulation import replay_truth as truth
+from tests.waiting import until
 
 SYMBOLS = {
     "binance": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"),

@@ -14,7 +14,8 @@ from server.feeds.model import BookUpdate, FeedState
 from server.feeds.stream import MarketStream
 from server.feeds.subscription import Ack, Channel, Delivery, Gap, Snapshot, StreamPosition, Update
 from tests.conftest import SOAK_FACTOR
-from tests.server.feeds_support import NaiveBook, Top, book, hub, subscription, until
+from tests.server.feeds_support import NaiveBook, Top, book, hub, subscription
+from tests.waiting import until
 
 DEPTHS = (1, 3, 10, 50)
 

@@ -15,6 +15,7 @@ import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.server.app_support import BUY, LIMIT, MARKET, SELL, Running, order, place, running, settings
+from tests.waiting import until
 from tradewind.v1 import market_data_pb2
 from tradewind.v1 import orders_pb2 as pb
 
@@ -227,9 +228,12 @@ async def test_what_ends_with_its_stream(app: Running, instrument: str) -> None:
     assert placed.status == NEW
     await stream.done_writing()
     ref = pb.OrderRef(account="demo", order_id=placed.order_id)
-    async with asyncio.timeout(10):
-        while (await app.orders.GetOrder(pb.GetOrderRequest(order=ref), metadata=app.admin)).order.status == NEW:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+
+    async def has_ended() -> bool:
+        found = await app.orders.GetOrder(pb.GetOrderRequest(order=ref), metadata=app.admin)
+        return bool(found.order.status == CANCELED)
+
+    await until(has_ended, "the order ends with its stream")
 
 
 @pytest.mark.parametrize("instrument", [OWN, PAPER])

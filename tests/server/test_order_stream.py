@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.server.app_support import Running, order, running, settings
 from tests.server.rpc_support import refused
+from tests.waiting import PATIENCE_S, until
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
@@ -72,7 +73,7 @@ class Stream:
         await self.call.write(pb.StreamOrdersRequest(batch_id=self._sent, commands=commands))
 
     async def message(self) -> pb.StreamOrdersResponse:
-        message = await asyncio.wait_for(self.call.read(), 10)
+        message = await asyncio.wait_for(self.call.read(), PATIENCE_S)
         assert message is not grpc.aio.EOF
         return message
 
@@ -193,9 +194,11 @@ async def test_orders_that_ask_for_it_end_with_the_stream(app: Running) -> None:
     )
     goes.call.cancel()
     other.call.cancel()
-    async with asyncio.timeout(10):
-        while await open_ids(app) != {"other", "stays"}:  # noqa: ASYNC110 what the client sees is what counts
-            await asyncio.sleep(0.02)
+
+    async def have_ended() -> bool:
+        return await open_ids(app) == {"other", "stays"}
+
+    await until(have_ended, "orders end with their stream")
     found = await app.orders.GetOrder(pb.GetOrderRequest(order=ref("goes")), metadata=app.admin)
     assert found.order.cancel_reason == pb.CANCEL_REASON_DISCONNECT
     also = pb.OrderRef(account="maker", client_order_id="also")

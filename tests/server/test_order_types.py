@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.server.app_support import BUY, INSTRUMENT, MARKET, SELL, Running, place, refused_order, running, settings
 from tests.server.rpc_support import refused
+from tests.waiting import until
 from tradewind.v1 import common_pb2, system_pb2
 from tradewind.v1 import orders_pb2 as pb
 
@@ -43,10 +43,13 @@ async def look(app: Running, order: pb.Order) -> pb.Order:
     return found
 
 
-async def until(app: Running, order: pb.Order, status: int) -> None:
-    async with asyncio.timeout(10):
-        while (await look(app, order)).status != status:  # noqa: ASYNC110 the order's stream is tested elsewhere
-            await asyncio.sleep(0.05)
+async def until_status(app: Running, order: pb.Order, status: int) -> None:
+    """For what happens by itself; the order's stream is tested elsewhere."""
+
+    async def is_so() -> bool:
+        return (await look(app, order)).status == status
+
+    await until(is_so, f"status {pb.OrderStatus.Name(status)}")
 
 
 async def amend(app: Running, order: pb.Order, **changes: str) -> pb.Order:
@@ -275,7 +278,7 @@ async def test_good_till_date_expires_by_itself_and_day_at_midnight(app: Running
     day = await place(app, price="50000", time_in_force=pb.TIME_IN_FORCE_DAY)
     assert day.expire_time.seconds % 86_400 == 0
     assert 0 < day.expire_time.seconds - day.create_time.seconds <= 86_400
-    await until(app, order, STATUS.ORDER_STATUS_EXPIRED)
+    await until_status(app, order, STATUS.ORDER_STATUS_EXPIRED)
     assert (await look(app, day)).status == STATUS.ORDER_STATUS_NEW
     past = Timestamp(seconds=soon.seconds - 10)
     late = await place(app, price="50000", time_in_force=pb.TIME_IN_FORCE_GTD, expire_time=past)
@@ -390,7 +393,7 @@ async def test_the_dead_man_timer_cancels_unless_it_is_set_again(app: Running) -
     assert (await timer(60_000)).HasField("expire_time")
     assert not (await timer(0)).HasField("expire_time")
     await timer(1_000)
-    await until(app, order, STATUS.ORDER_STATUS_CANCELED)
+    await until_status(app, order, STATUS.ORDER_STATUS_CANCELED)
     assert (await look(app, order)).cancel_reason == pb.CANCEL_REASON_TIMER
     for wrong in (-1, 1, 999, 86_400_001):
         request = pb.SetCancelTimerRequest(account="demo", timeout_ms=wrong)

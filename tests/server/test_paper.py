@@ -11,7 +11,8 @@ from server.engine.orders import AmendOrder, NewOrder
 from server.feeds.model import FeedState, Level, Quote, Trade
 from server.feeds.subscription import Channel, Delivery, Subscription, Update
 from tests.server.engine_support import BUY, GTC, IOC, SELL
-from tests.server.paper_support import Market, market, until
+from tests.server.paper_support import Market, market
+from tests.waiting import until
 
 FILLED, NEW = int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW)
 STOP, TRAILING = int(OrderType.ORDER_TYPE_STOP), int(OrderType.ORDER_TYPE_TRAILING_STOP)

@@ -17,7 +17,8 @@ from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Trade
 from server.venues.late_market import LateMarket
 from server.venues.queue_watch import Cancellation, QueueWatch
 from tests.server.engine_support import BUY, IOC, SELL
-from tests.server.paper_support import MIRRORED, Market, market, until
+from tests.server.paper_support import MIRRORED, Market, market
+from tests.waiting import until
 
 FILLED, NEW, CANCELED = (
     int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_CANCELED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from server.config import ServerSettings
 from server.rpc.boundary import Call
 from server.tokens import Scope
 from tests.server.rpc_support import Scripted, admin_token, bearer, refused, serving
+from tests.waiting import PATIENCE_S, until
 from tradewind.v1 import orders_pb2 as pb
 from tradewind.v1 import orders_pb2_grpc
 
@@ -176,15 +178,13 @@ async def test_streams_of_a_token_are_bounded(tmp_path: Path) -> None:
         third = await refused(stub(scripted).SubscribeOrders(request, metadata=scripted.admin))
         assert third.reason == "QUOTA_EXCEEDED"
         open_calls[0].cancel()
-        for _ in range(100):
-            again = stub(scripted).SubscribeOrders(request, metadata=scripted.admin)
-            try:
-                assert await again.read()
-                break
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.01)
-        else:
-            pytest.fail("a closed stream still counts")
+
+        async def is_open_again() -> bool:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                return bool(await stub(scripted).SubscribeOrders(request, metadata=scripted.admin).read())
+            return False
+
+        await until(is_open_again, "a closed stream counts no more")
 
 
 async def test_streams_of_all_tokens_are_bounded(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ async def test_a_stream_that_is_being_written_to_is_ended_with_a_status(tmp_path
         await call.read()
         await asyncio.sleep(0.2)
         await scripted.boundary.close(errors.ShuttingDown("the server stops"), refuse_s=0, patience_s=0)
-        answer = await asyncio.wait_for(refused(call), 10)
+        answer = await asyncio.wait_for(refused(call), PATIENCE_S)
     assert answer.code is grpc.StatusCode.UNAVAILABLE
     assert answer.reason == "SHUTTING_DOWN"
 
@@ -235,8 +235,8 @@ async def test_a_reader_that_does_not_read_does_not_hold_up_a_stop(tmp_path: Pat
         await call.read()
         await asyncio.sleep(0.2)
         await scripted.boundary.close(errors.ShuttingDown("the server stops"), refuse_s=0, patience_s=0)
-        await asyncio.wait_for(scripted.server.stop(0.2), 5)
-        answer = await asyncio.wait_for(refused(call), 5)
+        await asyncio.wait_for(scripted.server.stop(0.2), PATIENCE_S)
+        answer = await asyncio.wait_for(refused(call), PATIENCE_S)
     assert answer.code is grpc.StatusCode.UNAVAILABLE
 
 
@@ -245,7 +245,7 @@ async def test_a_stream_ends_when_its_token_expires(tmp_path: Path) -> None:
         end_ns = SystemClock().now_ns() + 300_000_000
         _, secret = scripted.tokens.create(admin_token(scripted.tokens), "short", [Scope.READ], [], end_ns)
         call = stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="demo"), metadata=bearer(secret))
-        answer = await asyncio.wait_for(refused(call), 10)
+        answer = await asyncio.wait_for(refused(call), PATIENCE_S)
     assert answer.code is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -263,13 +263,9 @@ async def test_the_caller_going_away_ends_the_handler(tmp_path: Path) -> None:
         call = stub(scripted).SubscribeOrders(pb.SubscribeOrdersRequest(account="demo"), metadata=scripted.admin)
         await call.read()
         call.cancel()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), PATIENCE_S)
         labels = {"grpc_service": ORDERS.full_name, "grpc_method": "SubscribeOrders", "grpc_type": "server_stream"}
-        for _ in range(100):
-            if sample(scripted, "grpc_server_handled_total", **labels, grpc_code="Cancelled") == 1:
-                break
-            await asyncio.sleep(0.01)
-        assert sample(scripted, "grpc_server_handled_total", **labels, grpc_code="Cancelled") == 1
+        await until(lambda: sample(scripted, "grpc_server_handled_total", **labels, grpc_code="Cancelled") == 1)
 
 
 async def test_metrics_count_every_call_with_its_code(tmp_path: Path) -> None:
@@ -280,14 +276,14 @@ async def test_metrics_count_every_call_with_its_code(tmp_path: Path) -> None:
         await refused(stub(scripted).GetOrder(pb.GetOrderRequest(order=REF), metadata=scripted.admin))
         await refused(stub(scripted).GetOrder(pb.GetOrderRequest(order=REF)))
         await stub(scripted).ListOrders(pb.ListOrdersRequest(account="a"), metadata=scripted.admin)
-        await asyncio.sleep(0.05)
         method = {"grpc_service": ORDERS.full_name, "grpc_method": "GetOrder", "grpc_type": "unary"}
+        listed = method | {"grpc_method": "ListOrders"}
+        # A caller has its answer a moment before the call is counted as handled.
+        await until(lambda: sample(scripted, "grpc_server_handled_total", **listed, grpc_code="OK") == 1)
         assert sample(scripted, "grpc_server_started_total", **method) == 2
         assert sample(scripted, "grpc_server_handled_total", **method, grpc_code="NotFound") == 1
         assert sample(scripted, "grpc_server_handled_total", **method, grpc_code="Unauthenticated") == 1
         assert sample(scripted, "grpc_server_handling_seconds_count", **method) == 2
-        listed = method | {"grpc_method": "ListOrders"}
-        assert sample(scripted, "grpc_server_handled_total", **listed, grpc_code="OK") == 1
 
 
 async def test_an_expired_token_is_refused_at_once(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, reflection_v1
 from server.rpc.server import HEALTH, PUBLIC
 from tests.server.app_support import Running, running, settings
+from tests.waiting import PATIENCE_S
 from tradewind.errors import status_was_lost
 from tradewind.v1 import system_pb2
 
@@ -123,7 +124,7 @@ async def ask(app: Running, name: str, method: MethodDescriptor, raw: bytes) -> 
     else:
         call = app.channel.unary_unary(name)(raw, metadata=app.admin)
     try:
-        async with asyncio.timeout(0.05 if method.server_streaming else 10):
+        async with asyncio.timeout(0.05 if method.server_streaming else PATIENCE_S):
             if method.server_streaming:
                 while await call.read() is not grpc.aio.EOF:
                     pass

@@ -23,6 +23,7 @@ from tests.server.app_support import (
     settings,
 )
 from tests.server.rpc_support import Events, bearer, refused
+from tests.waiting import PATIENCE_S, until
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -250,10 +251,17 @@ async def test_quote_book_and_trades_of_the_internal_book(app: Running) -> None:
     await place(app, account="maker", side=SELL, price="60001", qty="1")
     await place(app, account="maker", side=BUY, price="59999", qty="2")
     await place(app, type=MARKET, qty="0.25")
-    await asyncio.sleep(0.1)
-    quote = (
-        await app.market.GetQuote(market_data_pb2.GetQuoteRequest(instrument=INSTRUMENT), metadata=app.admin)
-    ).quote
+
+    async def quoted() -> market_data_pb2.Quote:
+        request = market_data_pb2.GetQuoteRequest(instrument=INSTRUMENT)
+        answer: market_data_pb2.GetQuoteResponse = await app.market.GetQuote(request, metadata=app.admin)
+        return answer.quote
+
+    async def is_traded() -> bool:
+        return (await quoted()).ask_qty == "0.75"
+
+    await until(is_traded, "market data has followed the orders")
+    quote = await quoted()
     assert (quote.bid_price, quote.bid_qty, quote.ask_price, quote.ask_qty) == ("59999", "2", "60001", "0.75")
     book = (await app.market.GetBook(market_data_pb2.GetBookRequest(instrument=INSTRUMENT), metadata=app.admin)).book
     assert book.state == market_data_pb2.FEED_STATE_LIVE
@@ -287,7 +295,7 @@ async def test_a_market_stream_gives_each_subscription_an_ack_and_a_snapshot(app
     await place(app, account="maker", side=SELL, price="60001", qty="1")
     await place(app, type=MARKET, qty="0.25")
     kinds = set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while kinds != {"quote", "trade", "book"}:
             event = await events.read()
             kinds.add(getattr(event, event.WhichOneof("event")).WhichOneof("data"))

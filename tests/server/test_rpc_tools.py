@@ -27,6 +27,7 @@ from server.rpc.server import bind
 from tests.conftest import absent
 from tests.server.app_support import Running, place, running, settings
 from tests.server.rpc_support import refused
+from tests.waiting import PATIENCE_S
 from tradewind.v1 import system_pb2
 
 BIN = Path(sys.executable).parent
@@ -50,7 +51,7 @@ async def tool(name: str, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         BIN / name, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     return process.returncode or 0, out.decode(), err.decode()
 
 
@@ -82,7 +83,7 @@ async def test_health_goes_down_before_the_server_does(app: Running) -> None:
     watch = health.Watch(health_pb2.HealthCheckRequest(service="tradewind.v1.OrderService"))
     assert (await watch.read()).status == SERVING
     app.stop.set()
-    assert (await asyncio.wait_for(watch.read(), 5)).status == NOT_SERVING
+    assert (await asyncio.wait_for(watch.read(), PATIENCE_S)).status == NOT_SERVING
     answer = await refused(watch)
     assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
 

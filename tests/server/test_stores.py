@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ import redis
 from loadtest.servers import ClickHouseServer, LocalServer, PostgresServer, RedisServer, free_port
 from tests.conftest import SOAK_FACTOR
 from tests.storage.conftest import clickhouse, postgres, postgres_url, redis_server  # noqa: F401
+from tests.waiting import until
 from tradewind import AsyncClient, Side
 from tradewind.errors import TradewindError
 
@@ -117,12 +118,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
     return json.dumps(value)
-
-
-async def until(holds: Callable[[], Any], wait_s: float = WAIT_S) -> None:
-    async with asyncio.timeout(wait_s):
-        while not await holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 async def state_is(server: Server, name: str, wanted: str) -> None:

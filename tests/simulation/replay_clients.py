@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -35,15 +35,6 @@ async def ccxt_client(venue: str, exchange: ReplayExchange, **options: Any) -> A
         yield client
     finally:
         await client.close()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for `condition`, bounded."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + DEADLINE_S
-    while not condition():
-        assert loop.time() < deadline, f"not seen in time: {what}"
-        await asyncio.sleep(0.01)
 
 
 class Wire:

@@ -15,7 +15,8 @@ import grpc
 
 from server.replay import Pace, ReplayConfig, ReplayExchange
 from tests.conftest import SOAK_FACTOR
-from tests.simulation.whole_server import WholeServer, until, until_listed, whole_server
+from tests.simulation.whole_server import WholeServer, until_listed, whole_server
+from tests.waiting import until
 from tradewind import AsyncClient
 from tradewind.v1 import market_data_pb2 as pb
 from tradewind.v1 import market_data_pb2_grpc

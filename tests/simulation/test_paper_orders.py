@@ -13,7 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from server.replay import ReplayConfig, ReplayExchange
-from tests.simulation.whole_server import until, until_listed, whole_server
+from tests.simulation.whole_server import until_listed, whole_server
+from tests.waiting import until
 from tradewind import AsyncClient, Fill
 from tradewind.v1 import market_data_pb2, market_data_pb2_grpc
 

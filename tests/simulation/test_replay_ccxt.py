@@ -16,7 +16,8 @@ import pytest
 from server.replay import Pace, ReplayConfig
 from server.replay.server import SHIPPED_DATA
 from tests.simulation import replay_truth as truth
-from tests.simulation.replay_clients import ccxt_client, replay, until
+from tests.simulation.replay_clients import ccxt_client, replay
+from tests.waiting import until
 
 # ccxt keeps 1,000 (Binance) or as many levels as asked for; the best ones must be exact.
 DEPTH = 50

@@ -20,7 +20,8 @@ from server.clock import ManualClock
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from server.replay.okx import checksum
 from tests.simulation import replay_truth as truth
-from tests.simulation.replay_clients import Wire, get, replay, until, wire
+from tests.simulation.replay_clients import Wire, get, replay, wire
+from tests.waiting import until
 
 SPOT = "/stream.binance.com/ws"
 USDM = "/fstream.binance.com/public/ws"

@@ -24,7 +24,8 @@ from server.replay.server import SHIPPED_DATA
 from server.replay.session import Session
 from tests.conftest import SOAK_FACTOR
 from tests.simulation import replay_truth as truth
-from tests.simulation.whole_server import until, until_listed, whole_server
+from tests.simulation.whole_server import until_listed, whole_server
+from tests.waiting import until
 from tradewind import AsyncClient, Book, Side, Trade
 
 VENUES = {

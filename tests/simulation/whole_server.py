@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import psutil
 
 from server.lifecycle import running_instance
 from server.replay import ReplayExchange
+from tests.waiting import until
 from tradewind import AsyncClient
 
 STOP_LIMIT_S = 30.0
@@ -73,13 +74,6 @@ async def whole_server(
             process.send_signal(signal.SIGTERM)
             code = await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
             assert code == 0, log.read_text()
-
-
-async def until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {timeout_s:g} s: {what}"
-        await asyncio.sleep(0.02)
 
 
 async def until_listed(client: AsyncClient, names: Sequence[str], timeout_s: float = 60.0) -> None:

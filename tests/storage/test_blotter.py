@@ -29,6 +29,7 @@ from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterQuery, Bl
 from server.storage.snapshot_files import SnapshotFiles
 from server.storage.urls import open_blotter
 from tests.server.engine_support import House, house
+from tests.waiting import until
 
 SMALL = EngineLimits(max_orders=50_000, closed_orders=20, fills=20, stream_log_bytes=1 << 20)
 QUICK = BlotterWriterLimits(pause_s=0.001, batch_events=300, retry_s=(0.02, 0.1))
@@ -88,9 +89,7 @@ async def filled(it: House, directory: Path, store: BlotterStore) -> AsyncIterat
 
 
 async def up_to_date(writer: BlotterWriter) -> None:
-    async with asyncio.timeout(30):
-        while writer.status.behind or writer.status.cursor is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: not writer.status.behind and writer.status.cursor is not None, "the blotter is up to date")
 
 
 async def trade(it: House, orders: int, name: str) -> None:
@@ -271,12 +270,12 @@ async def test_a_database_that_goes_away_gets_every_row_once(
                 trading = asyncio.create_task(trade(it, 150, end.__name__))
                 await asyncio.sleep(0.05)
                 await asyncio.to_thread(end)
-                await asyncio.sleep(0.3)
-                assert writer.status.error is not None
-                await asyncio.to_thread(postgres.start)
                 await trading
+                await trade(it, 2, f"{end.__name__}-away")
+                await until(lambda: writer.status.error is not None, "the writer misses the database")
+                await asyncio.to_thread(postgres.start)
             await up_to_date(writer)
-            assert len(await everything(history)) == 300
+            assert len(await everything(history)) == 304
     with psycopg.connect(postgres_url) as database:
-        assert database.execute("SELECT count(*), count(DISTINCT trade_id) FROM fills").fetchone() == (300, 150)
-        assert database.execute("SELECT count(*) FROM orders").fetchone() == (450,)
+        assert database.execute("SELECT count(*), count(DISTINCT trade_id) FROM fills").fetchone() == (304, 152)
+        assert database.execute("SELECT count(*) FROM orders").fetchone() == (456,)

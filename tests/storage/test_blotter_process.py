@@ -18,6 +18,7 @@ from server.storage.blotter_rows import blotter_batch, directory_rows
 from server.storage.ports import BlotterMoved, BlotterQuery, BlotterStore
 from server.storage.urls import open_blotter
 from tests.server.engine_support import house
+from tests.waiting import until
 
 QUICK = BlotterWriterLimits(pause_s=0.001, batch_events=300, retry_s=(0.02, 0.1))
 
@@ -71,9 +72,7 @@ async def test_one_that_is_killed_is_started_again(tmp_path: Path, url: str, sto
         try:
             for batch in range(3):
                 await asyncio.gather(*[it.trading.place(it.buy(100 + n, 1_000)) for n in range(50)])
-                async with asyncio.timeout(30):
-                    while writer.status.behind:  # noqa: ASYNC110
-                        await asyncio.sleep(0.01)
+                await until(lambda: not writer.status.behind, "the blotter is up to date")
                 assert len(store.page("orders", BlotterQuery(account=1, limit=200)).records) == 50 * (batch + 1)
                 assert process.pid is not None
                 os.kill(process.pid, signal.SIGKILL)

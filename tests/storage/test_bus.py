@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import pytest
@@ -17,6 +17,7 @@ from server.storage.bus_inbox import CAPACITY
 from server.storage.ports import Bus, MarketMessage, PrivateMessage, StreamGap
 from server.storage.redis_bus import RedisBus
 from server.storage.urls import open_bus
+from tests.waiting import PATIENCE_S, until
 
 T = TypeVar("T")
 
@@ -33,15 +34,9 @@ async def bus(url: str) -> AsyncIterator[Bus]:
     await opened.close()
 
 
-async def take(messages: AsyncIterator[T], count: int, timeout_s: float = 20) -> list[T]:
-    async with asyncio.timeout(timeout_s):
+async def take(messages: AsyncIterator[T], count: int) -> list[T]:
+    async with asyncio.timeout(PATIENCE_S):
         return [await anext(messages) for _ in range(count)]
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 async def more(*growing: list[Any]) -> None:
@@ -87,9 +82,10 @@ async def test_the_last_message_is_known(bus: Bus) -> None:
 
 
 async def until_last(bus: Bus, expected: MarketMessage) -> None:
-    async with asyncio.timeout(10):
-        while await bus.last(expected.topic) != expected:  # noqa: ASYNC110 the same
-            await asyncio.sleep(0.01)
+    async def is_last() -> bool:
+        return await bus.last(expected.topic) == expected
+
+    await until(is_last)
 
 
 async def test_a_slow_reader_loses_the_oldest_and_sees_the_jump(bus: Bus) -> None:
@@ -149,7 +145,7 @@ async def test_closing_ends_the_readers(url: str) -> None:
     waiting = [asyncio.create_task(anext(reader, None)) for reader in (messages, private)]
     await asyncio.sleep(0.05)
     await bus.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await asyncio.gather(*waiting) == [None, None]
 
 
@@ -160,7 +156,7 @@ async def test_a_subscriber_that_is_cancelled_while_it_connects_ends_and_disturb
     chance = random.Random(3)
     for _ in range(30):
         bus = open_bus(redis_url, first_sequence=1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             cancelled = asyncio.create_task(bus.subscribe(["a:*", "b:*", "c:*"]))
             await asyncio.sleep(chance.random() * 0.01)
             was_done = cancelled.done()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,6 +18,7 @@ from server.instruments import Instrument, InstrumentKind
 from server.storage.bus_market import ForeignGrid, MarketFollower, MarketPublisher, decode, encode
 from server.storage.ports import Bus
 from server.storage.urls import open_bus
+from tests.waiting import until
 
 BTC = Instrument(
     1, "binance:BTC/USDT", "BTC", "USDT", InstrumentKind.SPOT, tick_size=Decimal("0.01"), lot_size=Decimal("0.00001")
@@ -54,12 +55,6 @@ class Joined:
 
 def levels(book: BookUpdate | None) -> tuple[tuple[Level, ...], tuple[Level, ...]] | None:
     return (book.bids, book.asks) if book is not None else None
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -24,6 +24,7 @@ from server.storage.spool import Spool
 from server.storage.tick_store_writer import TickWriter, TickWriterLimits, tick_key
 from server.storage.tick_tables import TABLES, CorruptBatch, pack, unpack
 from server.storage.urls import open_tick_store
+from tests.waiting import until
 
 BTC = Instrument(
     1, "binance:BTC/USDT", "BTC", "USDT", InstrumentKind.SPOT, tick_size=Decimal("0.01"), lot_size=Decimal("0.00001")
@@ -62,12 +63,6 @@ async def recording(
         yield writer
     finally:
         await writer.stop()
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 def stored_ids(store: TickStore) -> list[str]:
