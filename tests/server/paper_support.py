@@ -39,6 +39,8 @@ class Market:
     hub: MarketData
     paper: PaperVenue
     internal: InternalVenue
+    late: LateMarket
+    """The hub as the paper venue hears of it."""
     instrument: Instrument
     sequence: int = 0
 
@@ -82,7 +84,7 @@ async def market(
         paper = PaperVenue(it.engine, late, it.runner.wake)
         it.runner.mirror = paper
         paper.start()
-        yield Market(it, hub, paper, internal, it.trading.registry.instrument("binance:BTC/USDT"))
+        yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"))
         paper.stop()
         late.stop()
         internal.stop()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
 from tests.server.rpc_support import Events, Metadata, bearer, refusal, refused
+from tests.waiting import PATIENCE_S, until
 from tradewind.v1 import common_pb2, market_data_pb2, orders_pb2, orders_pb2_grpc, system_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -187,10 +189,12 @@ async def test_a_journal_that_fails_suspends_orders_and_health_says_so(
         request = market_data_pb2.GetBookRequest(instrument=INSTRUMENT)
         await app.market.GetBook(request, metadata=app.admin)
         monkeypatch.undo()
-        async with asyncio.timeout(20):  # the row is tried again until it is written
-            while answered.status != health_pb2.HealthCheckResponse.SERVING:
-                await asyncio.sleep(0.05)
-                answered = await health.Check(health_pb2.HealthCheckRequest(service="tradewind.v1.OrderService"))
+
+        async def is_serving() -> bool:
+            request = health_pb2.HealthCheckRequest(service="tradewind.v1.OrderService")
+            return bool((await health.Check(request)).status == health_pb2.HealthCheckResponse.SERVING)
+
+        await until(is_serving, "the row is tried again until it is written")
         assert (await app.orders.PlaceOrder(order(client_order_id="lost"), metadata=app.admin)).replayed
     async with running(settings(tmp_path)) as app:
         again = await app.orders.PlaceOrder(order(client_order_id="kept"), metadata=app.admin)
@@ -244,7 +248,7 @@ async def test_streams_end_with_a_notice_and_a_clean_status(tmp_path: Path) -> N
         for stream in streams:
             notice = (await stream.read()).notice
             assert notice.code == common_pb2.StreamNotice.CODE_GOING_AWAY
-            answer = await asyncio.wait_for(refused(stream.call), 30)
+            answer = await asyncio.wait_for(refused(stream.call), PATIENCE_S)
             assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
 
 
@@ -277,7 +281,7 @@ async def test_sigterm_under_load_answers_every_request_and_exits_0(tmp_path: Pa
                 for number in range(1_000_000):
                     request = order(qty="0.001", price="10000.5", client_order_id=f"c{client}-{number}", type=1)
                     try:
-                        placed = (await stub.PlaceOrder(request, metadata=metadata, timeout=20)).order
+                        placed = (await stub.PlaceOrder(request, metadata=metadata, timeout=PATIENCE_S)).order
                     except grpc.aio.AioRpcError as error:
                         codes[error.code().name] += 1
                         if error.code() is grpc.StatusCode.UNAVAILABLE:
@@ -292,8 +296,8 @@ async def test_sigterm_under_load_answers_every_request_and_exits_0(tmp_path: Pa
         clients = [asyncio.create_task(trade(client)) for client in range(12)]
         await asyncio.wait_for(enough.wait(), 60)
         server.process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(asyncio.gather(*clients), 30)
-        assert await asyncio.wait_for(server.process.wait(), 30) == 0, await server.errors()
+        await asyncio.wait_for(asyncio.gather(*clients), PATIENCE_S)
+        assert await asyncio.wait_for(server.process.wait(), PATIENCE_S) == 0, await server.errors()
     assert len(acknowledged) == codes["OK"] >= 300
     assert set(codes) <= {"OK", "UNAVAILABLE"}, "every request is answered, with a clean status"
     async with running(settings(tmp_path)) as app:
@@ -307,26 +311,30 @@ async def test_sigint_stops_gracefully_and_a_second_one_at_once(tmp_path: Path) 
     async with server_process(tmp_path / "graceful") as server:
         await server.address()
         server.process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(server.process.wait(), 30) == 0, await server.errors()
+        assert await asyncio.wait_for(server.process.wait(), PATIENCE_S) == 0, await server.errors()
     async with server_process(tmp_path / "hard", "server.stop_grace_ms=60000") as server:
         address = await server.address()
         async with grpc.aio.insecure_channel(address) as channel:
             request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="tradewind.v1.OrderService")
             reflect: Any = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
-            asking = asyncio.create_task(_ask_and_never_read(reflect(), request.SerializeToString()))
-            await asyncio.sleep(1)
+            asked: list[float] = []
+            asking = asyncio.create_task(_ask_and_never_read(reflect(), request.SerializeToString(), asked))
+            # Nobody reads the answers: before long the server takes no more questions of the call, which then is stuck.
+            await until(lambda: asked and time.monotonic() - asked[-1] > 1.0, "the call is stuck")
             server.process.send_signal(signal.SIGINT)
             await asyncio.sleep(2)
             assert server.process.returncode is None, "the graceful stop waits for the call in progress"
             server.process.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(server.process.wait(), 30) == 130
+            assert await asyncio.wait_for(server.process.wait(), PATIENCE_S) == 130
             asking.cancel()
 
 
-async def _ask_and_never_read(call: Any, message: bytes) -> None:
+async def _ask_and_never_read(call: Any, message: bytes, asked: list[float]) -> None:
+    """Enters into `asked` when each question was sent."""
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
         while True:
             await call.write(message)
+            asked.append(time.monotonic())
 
 
 def test_only_the_exchanges_asked_for_are_loaded() -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from server.cli.admin import tokens
 from server.cli.main import app
+from tests.waiting import PATIENCE_S
 from tradewind import AsyncClient, Client, Level, OrderStatus, OrderUpdate, errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,10 +82,10 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     instance.run("down")
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
+def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
+    deadline = time.monotonic() + within_s
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_s} s"
+        assert time.monotonic() < deadline, f"{what} did not happen in {within_s:g} s"
         time.sleep(0.05)
     return found
 
@@ -171,7 +172,7 @@ async def test_a_watched_book_is_the_book(instance: Instance) -> None:
         for order in placed[::2]:
             await client.cancel_order(order.order_id)
         expected = tuple(Level(Decimal(price), Decimal("0.1")) for price in (109, 107, 105))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for book in books:
                 if book.bids == expected:
                     break
@@ -181,7 +182,7 @@ async def test_a_watched_book_is_the_book(instance: Instance) -> None:
 
 
 async def test_market_data_of_all_venues_flows(instance: Instance) -> None:
-    async with instance.async_client() as client, asyncio.timeout(30):
+    async with instance.async_client() as client, asyncio.timeout(PATIENCE_S):
         seen = set()
         async for book in client.watch_book(*VENUES, depth=5):
             prices = [level.price for level in book.bids], [level.price for level in book.asks]

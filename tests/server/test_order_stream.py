@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
 
+from server.engine.sessions import Session
+from server.rpc.order_lane import StreamBatch
+from server.rpc.order_stream import MAX_WAITING_BATCHES
+from server.storage.ports import JournalRow
+from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import Running, order, running, settings
 from tests.server.rpc_support import refused
 from tests.waiting import PATIENCE_S, until
@@ -168,13 +175,33 @@ async def test_batches_need_not_wait_for_each_other(app: Running) -> None:
     stream.call.cancel()
 
 
-async def test_batches_that_became_durable_together_are_answered_together(app: Running) -> None:
+async def test_batches_that_became_durable_together_are_answered_together(
+    app: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = threading.Event()
+    append = SqliteJournal.append
+
+    def slow(journal: SqliteJournal, row: JournalRow) -> None:
+        assert disk.wait(PATIENCE_S)
+        append(journal, row)
+
+    started: list[StreamBatch] = []
+    start = StreamBatch.start
+
+    def noted(batch: StreamBatch, request_id: str, session: Session) -> None:
+        start(batch, request_id, session)
+        started.append(batch)
+
+    monkeypatch.setattr(SqliteJournal, "append", slow)
+    monkeypatch.setattr(StreamBatch, "start", noted)
     stream = Stream(app)
-    for batch in range(100):
+    for batch in range(MAX_WAITING_BATCHES):
         await stream.send(*[place(client_order_id=f"{batch}-{n}", qty="0.001") for n in range(5)])
-    for _ in range(100):
+    await until(lambda: len(started) == MAX_WAITING_BATCHES, "the server has all of them")
+    disk.set()
+    for _ in range(MAX_WAITING_BATCHES):
         await stream.read()
-    assert stream.messages < 60
+    assert stream.messages <= 2, "those of the first write, and those that waited for it"
     for batch in range(100, 104):
         await stream.send(*[place(client_order_id=f"{batch}-{n}", qty="0.001") for n in range(1_000)])
     stream.messages = 0

@@ -24,6 +24,7 @@ from server.storage.sqlite_journal import SqliteJournal
 from server.storage.sqlite_rows import SqliteJournalReader
 from server.storage.urls import sqlite_url
 from tests.server.engine_support import House, house
+from tests.waiting import until
 
 LIMITS = EngineLimits(max_orders=50_000, max_open_orders=50_000, closed_orders=300, fills=200)
 
@@ -233,12 +234,14 @@ async def order_updates(trading: Trading, position: StreamPosition, count: int) 
 async def test_streams_resume_from_before_what_is_held(tmp_path: Path, with_snapshots: bool) -> None:
     limits = EngineLimits(max_orders=50_000, max_open_orders=50_000, stream_log_bytes=40 * 256)
     seen: list[int] = []
+    names: set[str] = set()
 
     async def follow(it: House) -> None:
         stream = it.trading.subscribe_orders("alice")
         async for item in stream:
             if isinstance(item.event, OrderUpdate):
                 seen.append(item.sequence)
+                names.add(item.event.order.client_order_id)
 
     async with house(tmp_path, limits=limits) as it:
         reader = asyncio.create_task(follow(it))
@@ -247,7 +250,8 @@ async def test_streams_resume_from_before_what_is_held(tmp_path: Path, with_snap
             await trade(it, f"p{n}", 40)
             if with_snapshots:
                 await snapshot(tmp_path, limits, keep=10)
-        await asyncio.sleep(0.05)
+        await it.trading.place(it.buy(1_000, 100, client_order_id="last"))
+        await until(lambda: "last" in names, "the reader has read everything")
         reader.cancel()
         assert it.engine.log.floor > seen[len(seen) // 2], "most is not held any more"
     async with house(tmp_path, limits=limits) as it:

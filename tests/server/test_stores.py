@@ -29,7 +29,6 @@ from tradewind import AsyncClient, Side
 from tradewind.errors import TradewindError
 
 INSTRUMENT = "internal:BTC/USDT"
-WAIT_S = 60.0
 ROUNDS = min(3 * SOAK_FACTOR, 100)
 AWAY = {
     "store/journal": "NOT_SERVING",

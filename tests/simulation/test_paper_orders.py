@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -97,11 +98,12 @@ async def test_paper_orders_take_what_is_displayed_once(tmp_path: Path) -> None:
             await until(lambda: market.history, "the book is LIVE")
             await take_at_random(client, chance)
             replay.freeze("bybit")
-            await asyncio.sleep(SETTLE_S)
+            await settled(market)
             await take_all(client, market.history[-1])
             replay.thaw("bybit")
             await take_at_random(client, chance)
-            await asyncio.sleep(SETTLE_S)
+            over_ns = time.time_ns()
+            await until(lambda: market.history[-1].time_ns > over_ns + BLUR_NS, "the books around the last fill")
             assert not following.done(), following.result()
             following.cancel()
             fills = [fill for name in ACCOUNTS for fill in await client.list_fills(account=name, limit=10_000)]
@@ -111,6 +113,14 @@ async def test_paper_orders_take_what_is_displayed_once(tmp_path: Path) -> None:
     for side in ("BUY", "SELL"):
         check_nothing_came_from_nowhere(market, [fill for fill in fills if fill.side == side])
     print(f"{len(fills)} fills, {len(market.history)} changes of the book")
+
+
+async def settled(market: Market) -> None:
+    """Wait until no more changes come of a venue that stands still."""
+    seen = -1
+    while len(market.history) > seen:
+        seen = len(market.history)
+        await asyncio.sleep(SETTLE_S)
 
 
 async def take_at_random(client: AsyncClient, chance: random.Random) -> None:

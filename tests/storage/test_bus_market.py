@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,15 +16,16 @@ from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
 from server.instruments import Instrument, InstrumentKind
 from server.storage.bus_market import ForeignGrid, MarketFollower, MarketPublisher, decode, encode
-from server.storage.ports import Bus
+from server.storage.ports import Bus, MarketMessage
 from server.storage.urls import open_bus
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 BTC = Instrument(
     1, "binance:BTC/USDT", "BTC", "USDT", InstrumentKind.SPOT, tick_size=Decimal("0.01"), lot_size=Decimal("0.00001")
 )
 WHOLE = 10**6
-PICTURE_S = 0.05
+PICTURE_S = 0.2
+"""Five of them in which the machine has no time for a test make its book STALE."""
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -57,6 +58,19 @@ def levels(book: BookUpdate | None) -> tuple[tuple[Level, ...], tuple[Level, ...
     return (book.bids, book.asks) if book is not None else None
 
 
+class NotingBus:
+    """What a follower needs of a bus, and the moment from which it hears everything."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.subscribed = asyncio.Event()
+
+    async def subscribe(self, patterns: Sequence[str]) -> AsyncIterator[MarketMessage]:
+        messages = await self._bus.subscribe(patterns)
+        self.subscribed.set()
+        return messages
+
+
 @asynccontextmanager
 async def joined(url: str) -> AsyncIterator[Joined]:
     there = open_bus(url, first_sequence=1)
@@ -66,9 +80,10 @@ async def joined(url: str) -> AsyncIterator[Joined]:
     copy.add_listener(received.append)
     publisher = MarketPublisher(there, lambda name: source.book(name, WHOLE), picture_s=PICTURE_S)
     source.add_listener(publisher.publish)
-    follower = MarketFollower(here, {BTC.name: BTC}.get, copy.publish, picture_s=PICTURE_S)
+    noting = NotingBus(here)
+    follower = MarketFollower(noting, {BTC.name: BTC}.get, copy.publish, picture_s=PICTURE_S)  # type: ignore[arg-type]
     tasks = [asyncio.create_task(follower.run()), asyncio.create_task(publisher.run())]
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(noting.subscribed.wait(), PATIENCE_S)
     try:
         yield Joined(source, copy, received, follower, *tasks)
     finally:

@@ -248,7 +248,7 @@ async def test_the_end_of_the_block_ends_the_stream(server: ScriptedServer) -> N
     async with tradewind.AsyncClient(server.address, "t", account="demo") as client:
         async with client.stream_orders() as stream:
             await stream.submit(OrderRequest(BOOK, "BUY", 1, 5))
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_lists_are_sent_as_they_belong_together(driver: Driver, server: ScriptedServer) -> None:
