@@ -226,7 +226,7 @@ async def _start_markets(
     """Connect to venues, and publish what they send if there is a bus; or follow a server that does."""
 
     async def define(instruments: Sequence[Instrument]) -> list[Instrument]:
-        return await trading.define_instruments([config.paper.applied(each) for each in instruments])
+        return await trading.catalogue.define_instruments([config.paper.applied(each) for each in instruments])
 
     if config.feeds.mode == "bus":
         assert bus is not None, "the configuration was checked"

@@ -73,9 +73,9 @@ DEFAULT_SETUP = Setup(
 
 async def apply_setup(trading: Trading, setup: Setup) -> None:
     """Bring about what `setup` says and is not there yet. An asset that an account ever had is not given again."""
-    await trading.define_instruments(setup.instruments)
+    await trading.catalogue.define_instruments(setup.instruments)
     for account in setup.accounts:
-        await trading.create_account(account.name, account.mode)
+        await trading.catalogue.create_account(account.name, account.mode)
         had = {balance.asset.name for balance in trading.list_balances(account.name)}
         for funding in account.funding:
             if funding.asset not in had:

@@ -61,11 +61,6 @@ def encode(snapshot: Snapshot) -> bytes:
     return body + _digest(body)
 
 
-def decode_header(data: bytes) -> SnapshotHeader:
-    """What a snapshot belongs to. Raises SnapshotUnusable: damaged, or of another version."""
-    return _open(data)[0]
-
-
 def decode(data: bytes) -> Snapshot:
     """The whole snapshot. Raises SnapshotUnusable."""
     header, layout, at = _open(data)

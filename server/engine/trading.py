@@ -76,25 +76,26 @@ OrderEvent = OrdersSnapshot | OrderUpdate
 AccountEvent = AccountSnapshot | BalanceView | PositionView
 
 
-class Trading:
-    """The engine's API. Refusals are raised as server.errors; an order that was refused on its merits is returned."""
+class Trading(OrderEntry):
+    """The engine's API. Refusals are raised as server.errors; an order that was refused on its merits is returned.
+
+    gRPC carries orders from bytes to bytes (`carry_out`); `place`, `amend` and `cancel` are for callers that have objects.
+    """
 
     def __init__(self, engine: Engine, runner: Runner, new_id: Callable[[], str]) -> None:
         """`new_id` makes a client_order_id for an order that has none."""
-        self._engine = engine
+        super().__init__(engine, runner.submit, new_id)
         self._runner = runner
-        entry = OrderEntry(engine, runner.submit, new_id)
-        self.place, self.amend, self.cancel = entry.place, entry.amend, entry.cancel
-        self.place_list, self.submit, self.outcomes = entry.place_list, entry.submit, entry.outcomes
-        self.command, self.refusal, self.carry_out = entry.command, entry.refusal, runner.submit
-        self.find_order_event, self.new_id = engine.find_order_event, new_id
-        self.cancel_orders, self.set_cancel_timer = entry.cancel_orders, entry.set_cancel_timer
-        self.order_event, self.order_of = engine.order_event, engine.blotter.view
-        self.held_orders = engine.blotter.tables.orders
         self._sessions = Sessions(runner.submit)
-        self._catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
-        self.define_instruments = self._catalogue.define_instruments
-        self.create_account = self._catalogue.create_account
+        self.catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
+        """Accounts and instruments, as they are defined."""
+        # Orders as packed records: the way past the objects, for compiled code between the wire and the engine.
+        self.carry_out = runner.submit
+        self.new_id = new_id
+        self.held_orders = engine.blotter.tables.orders
+        self.find_order_event = engine.find_order_event
+        self.order_event = engine.order_event
+        self.order_of = engine.blotter.view
 
     @property
     def registry(self) -> Registry:
@@ -128,7 +129,7 @@ class Trading:
     async def close_old_sessions(self) -> None:
         """Cancel orders whose session ended with an earlier process. Before the first session is opened."""
         if self._engine.blotter.any_open(CANCEL_ON_DISCONNECT):
-            await self._runner.submit(commands.session_closed())
+            await self._submit(commands.session_closed())
 
     # -- accounts ------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class Trading:
             raise InvalidRequest.of("amount", "must not be zero")
         numbers = self.registry.account(account).number, self.registry.asset(asset).number
         command = commands.adjust_balance(account=numbers[0], asset=numbers[1], amount=amount, request_id=request_id)
-        for record in _records(await self._runner.submit(command)):
+        for record in _records(await self._submit(command)):
             event = decode(record)
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "request_id", request_id)
@@ -176,7 +177,7 @@ class Trading:
         """Set the TradingStatus of one instrument, or of all. Raises NotFound."""
         number = self.registry.instrument(instrument).number if instrument is not None else 0
         command = commands.set_trading_status(instrument=number, status=status)
-        for record in _records(await self._runner.submit(command)):
+        for record in _records(await self._submit(command)):
             event = decode(record)
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "instrument", instrument or "")
@@ -185,7 +186,7 @@ class Trading:
         """Set the mark and index price of an instrument, in ticks (0: none), until a time. Raises NotFound."""
         number = self.registry.instrument(instrument).number
         command = commands.set_reference_prices(instrument=number, mark=mark, index=index, until_ns=until_ns)
-        for record in _records(await self._runner.submit(command)):
+        for record in _records(await self._submit(command)):
             event = decode(record)
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "valid_for_ms", str(until_ns))
@@ -232,7 +233,6 @@ class Trading:
         await asyncio.sleep(0)
 
     # -- inside --------------------------------------------------------------------------------------------
-
 
     def _order_update(self, record: bytes) -> OrderEvent:
         event = decode(record)

@@ -30,7 +30,7 @@ class AccountService:
         if mode == pb.ACCOUNT_MODE_LIVE:
             fields.wrong("mode", "must be PAPER or SIMULATION: orders are not sent to exchanges yet", "NOT_ALLOWED")
         fields.check()
-        account = await self._trading.create_account(name, mode)
+        account = await self._trading.catalogue.create_account(name, mode)
         return pb.CreateAccountResponse(account=convert.account(account))
 
     async def ListAccounts(self, request: pb.ListAccountsRequest, call: Call) -> pb.ListAccountsResponse:

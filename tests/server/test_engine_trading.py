@@ -186,11 +186,11 @@ async def test_money_moves_once_per_request(tmp_path: Path) -> None:
 
 async def test_accounts_are_made_once(tmp_path: Path) -> None:
     async with house(tmp_path) as it:
-        made = await asyncio.gather(*(it.trading.create_account(f"acc-{n % 5}", PAPER) for n in range(20)))
+        made = await asyncio.gather(*(it.trading.catalogue.create_account(f"acc-{n % 5}", PAPER) for n in range(20)))
         assert len({account.number for account in made}) == 5
         assert all(account.create_ns > 0 for account in made)
         with pytest.raises(AlreadyExists):
-            await it.trading.create_account("acc-1", int(AccountMode.ACCOUNT_MODE_SIMULATION))
+            await it.trading.catalogue.create_account("acc-1", int(AccountMode.ACCOUNT_MODE_SIMULATION))
     async with house(tmp_path) as it:
         assert [it.trading.registry.account(f"acc-{n}") for n in range(5)] == sorted(set(made), key=lambda a: a.name)
 
@@ -212,7 +212,7 @@ def spot(name: str, tick: str, lot: str, fee: str = "10") -> Instrument:
 
 async def test_instruments_keep_their_numbers_and_change_by_rule(tmp_path: Path) -> None:
     async with house(tmp_path, setup=Setup()) as it:
-        define = it.trading.define_instruments
+        define = it.trading.catalogue.define_instruments
         one, two = await define([spot("v:A/USD", "0.1", "0.00000001"), spot("v:B/USD", "0.1", "0.1")])
         assert (one.number, two.number) == (1, 2)
         done = it.trading.command_sequence
@@ -230,7 +230,7 @@ async def test_instruments_keep_their_numbers_and_change_by_rule(tmp_path: Path)
         instruments = list(it.trading.registry.instruments())
     async with house(tmp_path, setup=Setup()) as it:
         assert list(it.trading.registry.instruments()) == instruments
-        (back,) = await it.trading.define_instruments([spot("v:A/USD", "0.1", "0.00000001")])
+        (back,) = await it.trading.catalogue.define_instruments([spot("v:A/USD", "0.1", "0.00000001")])
         assert back.number == 1
         assert it.engine.blotter.trading_status(1) == TradingStatus.TRADING_STATUS_OPEN
 

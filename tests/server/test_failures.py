@@ -30,7 +30,6 @@ from tradewind import AsyncClient, ServiceState
 from tradewind.errors import Unavailable
 
 LIMITS = EngineLimits(max_orders=50_000, journal_retry_s=0.05)
-RESUME_TIMEOUT_S = 30
 
 
 @pytest.fixture

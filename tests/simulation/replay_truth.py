@@ -47,9 +47,6 @@ class Truth:
     def top(self, depth: int) -> tuple[list[list[float]], list[list[float]]]:
         return best(self.bids, self.asks, depth)
 
-    def first_top(self, depth: int) -> tuple[list[list[float]], list[list[float]]]:
-        return best(self.first_bids, self.first_asks, depth)
-
 
 def best(bids: Levels, asks: Levels, depth: int) -> tuple[list[list[float]], list[list[float]]]:
     return (
