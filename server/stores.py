@@ -113,7 +113,7 @@ class Stores:
         if url == OFF:
             return None
         # A file is opened, a spool read: not on the event loop.
-        store = await asyncio.to_thread(open_tick_store, url, retention_days=settings.ticks_days)
+        store = await asyncio.to_thread(open_tick_store, url)
         self._parts.callback(store.close)
         spool = await asyncio.to_thread(Spool, self._data_dir / "ticks.spool")
 

@@ -226,9 +226,9 @@ class Trading(OrderEntry):
             heartbeat_s=self._engine.limits.heartbeat_s,
         )
 
-    async def going_away(self, message: str = "the server is stopping") -> None:
+    async def going_away(self) -> None:
         """End all streams with a notice, and let their readers have it."""
-        self._engine.log.close(message)
+        self._engine.log.close("the server is stopping")
         self._sessions.going_away()
         await asyncio.sleep(0)
 

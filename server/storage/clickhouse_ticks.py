@@ -70,11 +70,10 @@ _BELOW_MINUTES = (
 class ClickHouseTicks:
     """`TickStore` in a ClickHouse database. While the server is away calls raise Unavailable; each tries again."""
 
-    def __init__(self, url: str, *, retention_days: int | None = None, timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
         """`url`: `clickhouse://user:password@host:9000/database`; the database is created on first use.
 
-        `retention_days`: rows older than that are dropped by servers that know TTL. A server that is silent for
-        `timeout_s` is away. Raises ConfigError.
+        A server that is silent for `timeout_s` is away. Raises ConfigError.
         """
         parts = urlsplit(url)
         self._database = parts.path.strip("/")
@@ -84,7 +83,6 @@ class ClickHouseTicks:
             )
         self._url = url
         self._url_without_database = urlunsplit(parts._replace(path=""))
-        self._retention_days = retention_days
         self._timeout_s = timeout_s
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue(_IDLE_CLIENTS)
         self._preparing = threading.Lock()
@@ -206,7 +204,7 @@ class ClickHouseTicks:
                 creator.execute(f"CREATE DATABASE IF NOT EXISTS {self._database}")
                 version = creator.connection.server_info.version_tuple()
                 for table in TABLES:
-                    creator.execute(create_table(table, version, self._retention_days, database=self._database))
+                    creator.execute(create_table(table, version, database=self._database))
             finally:
                 creator.disconnect()
             self._server = version
@@ -249,8 +247,8 @@ def _is_port(parts: SplitResult) -> bool:
         return False
 
 
-def create_table(table: str, version: tuple[int, ...], retention_days: int | None, *, database: str) -> str:
-    """The statement for a server of this version."""
+def create_table(table: str, version: tuple[int, ...], *, database: str) -> str:
+    """The statement for a server of this version. Nothing expires by itself: `prune` knows what to keep of it first."""
     modern = version >= (20, 3)
     ascending = " CODEC(Delta, ZSTD(1))" if modern else ""
     other = " CODEC(ZSTD(1))" if modern else ""
@@ -260,12 +258,9 @@ def create_table(table: str, version: tuple[int, ...], retention_days: int | Non
     )
     unit = _PARTITION_NS.get(table)
     partition = f"PARTITION BY intDiv(time_ns, {unit}) " if unit else ""
-    ttl = ""
-    if modern and retention_days is not None and table in _PARTITION_NS and table != "candles":
-        ttl = f" TTL toDateTime(intDiv(time_ns, 1000000000)) + toIntervalDay({retention_days:d})"
     return (
         f"CREATE TABLE IF NOT EXISTS {database}.{table} ({columns}) ENGINE = MergeTree() {partition}"
-        f"ORDER BY (instrument_id, time_ns, row_id){ttl}"
+        "ORDER BY (instrument_id, time_ns, row_id)"
     )
 
 

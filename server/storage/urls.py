@@ -69,10 +69,9 @@ def open_blotter(url: str, *, epoch: str) -> BlotterStore:
     raise _unknown("blotter", url, "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
-def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: float = 10.0) -> TickStore:
+def open_tick_store(url: str, *, timeout_s: float = 10.0) -> TickStore:
     """`duckdb:///path/ticks.duckdb` or `clickhouse://user:password@host:9000/database`. Blocks.
 
-    `retention_days` lets a ClickHouse that can do so drop old rows by itself; `TickStore.prune` works everywhere.
     A ClickHouse silent for `timeout_s` counts as away.
     Raises ConfigError where the URL is wrong; a ClickHouse that is away is not an error here.
     """
@@ -84,7 +83,7 @@ def open_tick_store(url: str, *, retention_days: int | None = None, timeout_s: f
     if scheme in ("clickhouse", "clickhouses"):
         from server.storage.clickhouse_ticks import ClickHouseTicks
 
-        return ClickHouseTicks(url, retention_days=retention_days, timeout_s=timeout_s)
+        return ClickHouseTicks(url, timeout_s=timeout_s)
     raise _unknown("tick store", url, "duckdb:///PATH or clickhouse://USER:PASSWORD@HOST:PORT/DATABASE")
 
 

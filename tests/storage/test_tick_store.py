@@ -236,12 +236,10 @@ def test_parquet_export(store: TickStore, tmp_path: Path) -> None:
     assert facts["instrument"] == BTC.name
 
 
-def test_newer_servers_get_codecs_and_expiry() -> None:
-    old, new = (create_table("trades", version, 30, database="d") for version in ((18, 16, 1), (24, 8, 0)))
+def test_newer_servers_get_codecs() -> None:
+    old, new = (create_table("trades", version, database="d") for version in ((18, 16, 1), (24, 8, 0)))
     assert "CODEC" not in old
-    assert "TTL" not in old
     assert "time_ns Int64 CODEC(Delta, ZSTD(1))" in new
-    assert "TTL toDateTime(intDiv(time_ns, 1000000000)) + toIntervalDay(30)" in new
 
 
 @pytest.mark.parametrize(
