@@ -12,7 +12,7 @@ from server.feeds.stream import MarketStream
 from server.feeds.subscription import Channel, Delivery, StreamItem, StreamPosition, Subscription
 from server.instruments import Instrument, InstrumentKind
 
-DEADLINE_S = 45.0
+DEADLINE_S = 60.0
 
 Top = tuple[list[Level], list[Level]]
 

@@ -13,7 +13,7 @@ import orjson
 
 from server.replay import ReplayConfig, ReplayExchange, redirect
 
-DEADLINE_S = 45.0
+DEADLINE_S = 60.0
 
 
 @contextlib.asynccontextmanager

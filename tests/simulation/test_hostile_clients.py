@@ -16,7 +16,7 @@ import grpc
 from server.replay import Pace, ReplayConfig, ReplayExchange
 from tests.conftest import SOAK_FACTOR
 from tests.simulation.whole_server import WholeServer, until_listed, whole_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from tradewind import AsyncClient
 from tradewind.v1 import market_data_pb2 as pb
 from tradewind.v1 import market_data_pb2_grpc
@@ -50,7 +50,7 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
                     before = len(served)
                     await one_round(server, client, chance)
                     assert len(served) > before, "nobody else was served"
-                    await until(lambda limit=at_first + 2: server.open_files <= limit, "connections are given back", 30)
+                    await until(lambda limit=at_first + 2: server.open_files <= limit, "connections are given back")
                     sizes.append(server.rss_mb)
                     files.append(server.open_files)
             print(f"RSS by round, MB: {[round(size) for size in sizes]}; open files {files}; {len(served)} served")
@@ -113,7 +113,7 @@ async def too_much(server: WholeServer, client: AsyncClient) -> None:
             call = channel.unary_unary(f"/tradewind.v1.OrderService/{method}")
             for body in bodies:
                 with contextlib.suppress(grpc.aio.AioRpcError):
-                    await call(body, metadata=client.metadata(), timeout=20)
+                    await call(body, metadata=client.metadata(), timeout=PATIENCE_S)
                     raise AssertionError(f"{method} took {body[:10]!r}...")
 
 
@@ -133,7 +133,7 @@ def send_rubbish(address: str, key: bytes) -> None:
         PREFACE + SETTINGS * 5_000,
         PREFACE + SETTINGS + (b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + bytes(8)) * 2_000,
     )
-    with socket.create_connection((host, int(port)), timeout=10) as connection, contextlib.suppress(OSError):
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection, contextlib.suppress(OSError):
         connection.sendall(chance.choice(kinds))
         connection.settimeout(chance.random())
         connection.recv(1 << 16)

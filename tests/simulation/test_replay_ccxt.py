@@ -17,7 +17,7 @@ from server.replay import Pace, ReplayConfig
 from server.replay.server import SHIPPED_DATA
 from tests.simulation import replay_truth as truth
 from tests.simulation.replay_clients import ccxt_client, replay
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 # ccxt keeps 1,000 (Binance) or as many levels as asked for; the best ones must be exact.
 DEPTH = 50
@@ -77,12 +77,12 @@ async def watch(client: Any, this: Case) -> None:
         asyncio.create_task(client.watch_trades(this.symbol)),
         asyncio.create_task(client.watch_order_book(this.symbol, limit)),
     ]
-    await asyncio.wait_for(asyncio.gather(*tasks), 30)
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
 
 
 async def watch_book_for_ever(client: Any, symbol: str) -> None:
     while True:
-        await asyncio.wait_for(client.watch_order_book(symbol), 20)
+        await asyncio.wait_for(client.watch_order_book(symbol), PATIENCE_S)
 
 
 def keyed(trades: list[dict[str, Any]], keys: tuple[str, ...]) -> list[tuple[Any, ...]]:
@@ -151,9 +151,9 @@ async def test_markets_tickers_and_best_quotes(this: Case) -> None:
     async with replay(config) as exchange, ccxt_client(this.venue, exchange) as client:
         markets = await client.load_markets()
         assert markets[this.symbol]["precision"]["price"] > 0
-        ticker = await asyncio.wait_for(client.watch_ticker(this.symbol, {"name": "ticker"}), 20)
+        ticker = await asyncio.wait_for(client.watch_ticker(this.symbol, {"name": "ticker"}), PATIENCE_S)
         assert ticker["last"] > 0
-        quotes = await asyncio.wait_for(client.watch_bids_asks([this.symbol]), 20)
+        quotes = await asyncio.wait_for(client.watch_bids_asks([this.symbol]), PATIENCE_S)
         assert 0 < quotes[this.symbol]["bid"] < quotes[this.symbol]["ask"]
 
 
@@ -168,11 +168,10 @@ async def test_binance_resynchronizes_after_a_gap_by_rest() -> None:
         with pytest.raises(ccxt.ChecksumError):
             await watch_book_for_ever(client, this.symbol)
         book = None
-        for _ in range(5):  # what was on its way when the gap was noticed may not fit either
-            with contextlib.suppress(ccxt.ChecksumError):
-                book = await asyncio.wait_for(client.watch_order_book(this.symbol), 20)
-                break
-        assert book is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while book is None:  # what was on its way when the gap was noticed may not fit either
+                with contextlib.suppress(ccxt.ChecksumError):
+                    book = await client.watch_order_book(this.symbol)
         before = book["nonce"]
         await until(lambda: client.orderbooks[this.symbol]["nonce"] > before, "updates after the gap")
 
@@ -184,7 +183,7 @@ async def test_clients_see_a_broken_connection_and_come_back() -> None:
         exchange.disconnect("bybit")
         with pytest.raises(ccxt.NetworkError):
             await watch_book_for_ever(client, "BTC/USDT")
-        book = await asyncio.wait_for(client.watch_order_book("BTC/USDT"), 20)
+        book = await asyncio.wait_for(client.watch_order_book("BTC/USDT"), PATIENCE_S)
         assert book["bids"][0][0] < book["asks"][0][0]
 
 

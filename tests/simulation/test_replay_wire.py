@@ -21,7 +21,7 @@ from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from server.replay.okx import checksum
 from tests.simulation import replay_truth as truth
 from tests.simulation.replay_clients import Wire, get, replay, wire
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 SPOT = "/stream.binance.com/ws"
 USDM = "/fstream.binance.com/public/ws"
@@ -360,7 +360,7 @@ async def test_freeze_and_thaw() -> None:
         await asyncio.sleep(0.3)
         assert exchange.frames_played("bybit") == at
         exchange.thaw("bybit")
-        await asyncio.wait_for(exchange.wait_finished(), 30)
+        await asyncio.wait_for(exchange.wait_finished(), PATIENCE_S)
 
 
 # -- slow readers ----------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ async def test_a_reader_which_falls_behind_is_cut_off_and_others_are_not(short_d
         async with session.ws_connect(url, max_msg_size=0) as slow, wire(exchange, "binance", USDM) as client:
             await slow.send_json(subscribe)
             await client.send(subscribe)
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(PATIENCE_S):
                 while exchange.sessions("binance") == 2:
                     await client.read()
             for _ in range(100):
@@ -432,7 +432,7 @@ async def test_the_command_serves_and_stops_on_sigterm() -> None:
         stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     )  # fmt: skip
     assert process.stdout is not None
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE_S):
         while b"http://127.0.0.1" not in (line := await process.stdout.readline()):
             assert line, "the command ended before it served"
         url = line.split()[1].decode()

@@ -19,7 +19,7 @@ from server.replay import ReplayExchange
 from tests.waiting import until
 from tradewind import AsyncClient
 
-STOP_LIMIT_S = 30.0
+STOP_LIMIT_S = 60.0
 
 
 @dataclass
