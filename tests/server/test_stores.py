@@ -120,12 +120,22 @@ def _toml(value: Any) -> str:
 
 
 async def state_is(server: Server, name: str, wanted: str) -> None:
-    async def holds() -> bool:
-        with contextlib.suppress(TradewindError):
-            return (await server.states()).get(name, ("",))[0] == wanted
-        return False
+    seen: list[Any] = ["nothing"]
 
-    await until(holds)
+    async def holds() -> bool:
+        assert server.process is not None
+        assert server.process.returncode is None, (server.directory / "log").read_text()[-2000:]
+        try:
+            seen[0] = (await server.states()).get(name, ("absent", ""))
+        except TradewindError as error:
+            seen[0] = error
+            return False
+        return bool(seen[0][0] == wanted)
+
+    try:
+        await until(holds)
+    except AssertionError as error:
+        raise AssertionError(f"{name} is to be {wanted}; last seen: {seen[0]!r}") from error
 
 
 class Load:
