@@ -150,7 +150,7 @@ class Stores:
                     self._board.set("store/bus", ServiceState.DEGRADED, error.message)
                 await asyncio.sleep(_WATCH_S)
 
-        self._run(probe())
+        self._run("store/bus", probe())
         return bus
 
     def _watch(self, name: str, look: Callable[[], tuple[str, str | None]]) -> None:
@@ -162,10 +162,18 @@ class Stores:
                 self._board.set(name, ServiceState.SERVING if error is None else ServiceState.DEGRADED, error or detail)
                 await asyncio.sleep(_WATCH_S)
 
-        self._run(watch())
+        self._run(name, watch())
 
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+    def _run(self, name: str, watch: Coroutine[None, None, None]) -> None:
+        """Should the watch itself fail, the board does not go on saying what was true before."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("the watch of a store failed", store=name, exc_info=error)
+                self._board.set(name, ServiceState.DEGRADED, "nobody watches it any more; the log says why")
+
+        task = asyncio.create_task(watch)
+        task.add_done_callback(ended)
         self._parts.callback(task.cancel)
 
 

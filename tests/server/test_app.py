@@ -24,6 +24,7 @@ from server.app import run
 from server.clock import ManualClock
 from server.errors import ConfigError, JournalFailed
 from server.lifecycle import InstanceLock, ServiceState, ServiceStatus, StatusBoard, running_instance
+from server.storage.bus_memory import MemoryBus
 from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
@@ -250,6 +251,29 @@ async def test_streams_end_with_a_notice_and_a_clean_status(tmp_path: Path) -> N
             assert notice.code == common_pb2.StreamNotice.CODE_GOING_AWAY
             answer = await asyncio.wait_for(refused(stream.call), PATIENCE_S)
             assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+
+
+async def test_a_store_that_nobody_watches_any_more_is_not_shown_as_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings(tmp_path, storage={"bus_url": "memory:"})) as app:
+
+        async def state() -> int:
+            listed = await app.system.ListServices(system_pb2.ListServicesRequest(), metadata=app.admin)
+            return next(int(each.state) for each in listed.services if each.name == "store/bus")
+
+        async def is_serving() -> bool:
+            return await state() == system_pb2.SERVICE_STATE_SERVING
+
+        async def is_degraded() -> bool:
+            return await state() == system_pb2.SERVICE_STATE_DEGRADED
+
+        async def broken(bus: MemoryBus, topic: str) -> None:
+            raise RuntimeError("a bug")
+
+        await until(is_serving, "the bus is there")
+        monkeypatch.setattr(MemoryBus, "last", broken)
+        await until(is_degraded, "what nobody watches is not shown as serving")
 
 
 async def test_a_stop_during_the_start_ends_it(tmp_path: Path) -> None:
