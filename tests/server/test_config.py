@@ -117,9 +117,10 @@ def test_mistyped_environment_variables_are_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_variables_of_clients_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_config().model_dump()
     for variable in ("TRADEWIND_TOKEN", "TRADEWIND_ADDRESS", "TRADEWIND_SOAK"):
         monkeypatch.setenv(variable, "x")
-    load_config()
+    assert load_config().model_dump() == before
 
 
 @pytest.mark.parametrize(

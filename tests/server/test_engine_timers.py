@@ -146,10 +146,16 @@ async def test_a_session_that_cannot_be_closed_now_is_closed_later(
     assert submitted == [commands.session_closed(account=7, session=1)] * 3
 
 
-async def test_a_session_is_left_to_the_next_start_when_the_server_stopped() -> None:
+async def test_a_session_is_left_to_the_next_start_when_the_server_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.engine.sessions.RETRY_S", 0.001)
+    submitted: list[bytes] = []
+
     def submit(command: bytes) -> asyncio.Future[bytes]:
+        submitted.append(command)
         raise ShuttingDown("stopping")
 
     session = Sessions(submit).open()
     session.covers(7)
     session.close()
+    await asyncio.sleep(0.02)
+    assert len(submitted) == 1, "it is not tried again"
