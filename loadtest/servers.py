@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 START_TIMEOUT_S = 30.0
 HOW_TO_INSTALL = "run tests/install-servers as root (Debian packages), or install it by other means"
 
@@ -97,8 +99,14 @@ class LocalServer(abc.ABC):
         self._end(self.stop_signal)
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """End it at once, as a power cut would, with its children: PostgreSQL's would go on answering for a moment."""
+        is_running = self.process is not None and self.process.poll() is None
+        children = psutil.Process(self.process.pid).children(recursive=True) if self.process and is_running else []
         self._end(signal.SIGKILL)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=20)
 
     def freeze(self) -> None:
         """Keep its connections open and answer nothing, until `thaw`."""

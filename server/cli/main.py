@@ -68,6 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
         fail(_explained(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except RuntimeError as error:
+        if not _was_interrupted(error):
+            raise
+        sys.exit(130)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
         sys.exit(0)
@@ -75,6 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:  # refused by the SDK before anything was sent
         fail(str(error))
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether it came of a Ctrl-C: one that meets grpc at a lock comes out as an error of that lock."""
+    origin = error.__context__
+    return origin is not None and (isinstance(origin, KeyboardInterrupt) or _was_interrupted(origin))
 
 
 def _explained(error: TradewindError) -> str:

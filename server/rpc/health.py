@@ -47,11 +47,12 @@ class Health:
         try:
             while True:
                 changed.clear()
+                stopping = self._board.stopping  # before the state: one that came while a message went out is told, too
                 status = self._serving(request.service)
                 if status != told:
                     told = status
                     yield pb.HealthCheckResponse(status=status)
-                if self._board.stopping:
+                if stopping:
                     raise ShuttingDown("the server is stopping")
                 await changed.wait()
         finally:

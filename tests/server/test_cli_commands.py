@@ -466,3 +466,22 @@ def test_lists_of_a_time_and_a_state(server: ScriptedServer, run: Any) -> None:
     assert run("fills", "--since", "2026-01-31").status == 0
     asked = server.calls["ListFills"][0].request
     assert (asked.start_time.ToJsonString(), asked.HasField("end_time")) == ("2026-01-31T00:00:00Z", False)
+
+
+def test_an_interrupt_that_meets_grpc_at_a_lock_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(arguments: list[str] | None) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("cannot release un-acquired lock")
+
+    def broken(arguments: list[str] | None) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sys.modules["server.cli.main"], "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 130
+    monkeypatch.setattr(sys.modules["server.cli.main"], "app", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main([])

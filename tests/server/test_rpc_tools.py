@@ -20,8 +20,12 @@ from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.clock import SystemClock
 from server.config import ServerSettings
-from server.errors import ConfigError
+from server.errors import ConfigError, ShuttingDown
+from server.lifecycle import ServiceState, StatusBoard
+from server.rpc.boundary import Call
+from server.rpc.health import Health
 from server.rpc.operator import reflection_v1
 from server.rpc.server import bind
 from tests.conftest import absent
@@ -86,6 +90,17 @@ async def test_health_goes_down_before_the_server_does(app: Running) -> None:
     assert (await asyncio.wait_for(watch.read(), PATIENCE_S)).status == NOT_SERVING
     answer = await refused(watch)
     assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+
+
+async def test_a_stop_while_a_health_message_goes_out_is_told_before_the_end() -> None:
+    board = StatusBoard(SystemClock())
+    board.set("engine", ServiceState.SERVING)
+    watch = Health(board, ("engine",)).Watch(health_pb2.HealthCheckRequest(service="engine"), Call("", ""))
+    assert (await anext(watch)).status == SERVING
+    board.stop("the server is stopping")  # before the watch goes on
+    assert (await anext(watch)).status == NOT_SERVING
+    with pytest.raises(ShuttingDown):
+        await anext(watch)
 
 
 # -- tools -------------------------------------------------------------------------------------------------------
