@@ -33,11 +33,12 @@ cdef inline bint same_group(const order_record_t* one, const order_record_t* oth
     """Linked orders that trade with each other follow when all is done."""
     return one.link_id != 0 and one.link_id == other.link_id and one.account == other.account
 
-# What `order`, going to market as `taker`, would trade; as matching.match_fillable().
+# What `order`, going to market as `taker`, would trade; as matching.match_fillable(). Perhaps less, where more than MAX_GUARDS
+# positions and groups take part: what is certain.
 cdef qty_t guarded_fillable(const state_t* state, const instrument_t* instrument, const order_record_t* order,
                             const taker_t* taker) noexcept nogil
 
-# matching.match_cost() of `order`.
+# matching.match_cost() of `order`. An upper bound, where more than MAX_GUARDS take part.
 cdef bint guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,
                        price_t limit, qty_t qty, qty_t* found, int64_t* cost, price_t* worst) noexcept nogil
 

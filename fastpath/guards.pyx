@@ -19,7 +19,7 @@ cdef extern from *:
     bint __builtin_mul_overflow(int64_t, int64_t, int64_t*) nogil
 
 cdef enum:
-    MAX_GUARDS = 64               # positions and groups that one walk can tell apart; orders of further ones do not count
+    MAX_GUARDS = 64               # positions and groups that one walk can tell apart, and icebergs it can refill at a price
     POSITION = 0x100000000        # keys of positions; those of groups are below
 
 cdef struct guard_t:
@@ -36,10 +36,19 @@ cdef struct walk_t:
     bint     overflow             # of the cost
     qty_t    left                 # of the taker
     qty_t    found
+    bint     is_certain           # all was told apart so far. From then on what it finds may be less, and dearer, than what there is
+    qty_t    certain              # found until then
     int64_t  cost
+    price_t  best
     price_t  worst
     uint32_t count
     guard_t  guards[MAX_GUARDS]
+
+
+cdef inline void lose_count(walk_t* walk) noexcept nogil:
+    if walk.is_certain:
+        walk.is_certain = False
+        walk.certain = walk.found
 
 
 cdef guard_t* guard_of(walk_t* walk, int64_t key) noexcept nogil:
@@ -49,6 +58,7 @@ cdef guard_t* guard_of(walk_t* walk, int64_t key) noexcept nogil:
         if walk.guards[i].key == key:
             return &walk.guards[i]
     if walk.count == MAX_GUARDS:
+        lose_count(walk)
         return NULL
     walk.guards[walk.count].key = key
     walk.guards[walk.count].taken = 0
@@ -115,6 +125,8 @@ cdef bint meet(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
                                   or walk.stp_mode == SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL)
     take(walk, order, leaves, step)
     walk.worst = order_price(walk.pool, slot)
+    if walk.found == 0:
+        walk.best = walk.worst
     walk.left -= step
     walk.found += step
     if __builtin_mul_overflow(step, walk.worst, &product) or __builtin_add_overflow(walk.cost, product, &walk.cost):
@@ -136,7 +148,9 @@ cdef bint meet_level(walk_t* walk, uint32_t handle) noexcept nogil:
         is_iceberg = walk.pool.levels[handle].home & LEVEL_ICEBERG != 0 and walk.pool.icebergs[slot].reserve > 0
         if not meet(walk, slot, order_leaves(walk.pool, slot) if is_own else walk.pool.orders[slot].qty):
             return False
-        if is_iceberg and not is_own and count < MAX_GUARDS:
+        if is_iceberg and not is_own and count == MAX_GUARDS:
+            lose_count(walk)
+        elif is_iceberg and not is_own:
             icebergs[count] = slot
             reserves[count] = walk.pool.icebergs[slot].reserve
             count += 1
@@ -162,7 +176,7 @@ cdef void go(walk_t* walk, const state_t* state, const instrument_t* instrument,
     cdef uint32_t hidden = instrument.book.ladders[LADDER_HIDDEN_BID + ladder].best
     cdef uint32_t handle
     walk.state, walk.pool, walk.taker, walk.count = state, instrument.book.pool, order, 0
-    walk.left, walk.found, walk.cost, walk.overflow = qty, 0, 0, False
+    walk.left, walk.found, walk.cost, walk.overflow, walk.is_certain = qty, 0, 0, False, True
     while walk.left > 0:
         handle = next_level(instrument.book, ladder, &shown, &hidden)
         if (handle == NIL or walk.pool.levels[handle].key > limit ^ ladder_mask(ladder)
@@ -176,7 +190,7 @@ cdef qty_t guarded_fillable(const state_t* state, const instrument_t* instrument
     walk.own = taker.owner if taker.stp_mode > SELF_TRADE_PREVENTION_NONE else 0
     walk.stp_mode = taker.stp_mode
     go(&walk, state, instrument, order, taker.price, taker.qty)
-    return walk.found
+    return walk.found if walk.is_certain else walk.certain
 
 
 cdef bint guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,
@@ -186,6 +200,9 @@ cdef bint guarded_cost(const state_t* state, const instrument_t* instrument, con
     walk.worst = worst[0]
     go(&walk, state, instrument, order, limit, qty)
     found[0], cost[0], worst[0] = walk.found, walk.cost, walk.worst
+    if walk.found > 0 and not walk.is_certain:      # no more than this, whatever there is: the taker goes no further than the worst
+        found[0] = qty
+        walk.overflow = __builtin_mul_overflow(qty, walk.worst if order.side == SIDE_BUY else walk.best, cost)
     return not walk.overflow
 
 

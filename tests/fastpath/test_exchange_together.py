@@ -12,7 +12,7 @@ from fastpath.exchange import Exchange
 from fastpath.model import CommandKind, EventKind, Liquidity, OrderFlag, OrderType, TimeInForce
 from tests.conftest import SOAK_FACTOR
 from tests.reference.exchange_pair import Pair
-from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef
+from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
 
 SEEDS, COMMANDS = 20, 400
 BUY, SELL = 1, 2
@@ -157,3 +157,79 @@ def test_crowds_of_dependent_orders_agree_with_the_twin(seed: int) -> None:
     replayed = Exchange(max_orders=100_000, max_open_orders=10_000, max_instruments=16, max_accounts=16, max_assets=16)
     replayed.apply(pair.journal)
     assert replayed.state_hash() == pair.core.state_hash()
+
+
+class Hall:
+    """One own book and more holders of positions than a walk can tell apart; a trader with little money comes in last."""
+
+    HOLDERS = 120
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng, self.watch, self.seq, self.trader = rng, Watch(), 0, self.HOLDERS + 2
+        self.core = Exchange(max_orders=5_000, max_open_orders=2_000, max_instruments=4, max_accounts=256, max_assets=4)
+        for asset in (1, 2):
+            self.apply(AssetDef(asset=asset, name=b"asset-%d" % asset))
+        self.apply(InstrumentDef(instrument=OWN, base_asset=1, quote_asset=2, taker_fee_ppm=1_000, name=b"instrument"))
+        for account in range(1, self.trader + 1):
+            self.apply(AccountDef(account=account, mode=2, name=b"account-%d" % account))
+            money = rng.randint(15_000, 60_000) if account == self.trader else 1_000_000
+            for asset in (1, 2):
+                kind = int(CommandKind.COMMAND_ADJUST_BALANCE)
+                self.apply(Command(kind=kind, account=account, asset=asset, amount=money))
+        for account in range(1, self.HOLDERS + 1):
+            self.hold(account)
+
+    def apply(self, command: AnyCommand) -> list[Event]:
+        self.seq += 1
+        events = decode_events(self.core.apply(command._replace(seq=self.seq, ts_ns=self.seq).pack()))
+        self.watch.see(command, events)
+        self.core.validate()
+        return events
+
+    def place(self, account: int, side: int, qty: int, **fields: int) -> list[Event]:
+        plain = {"order_type": LIMIT, "time_in_force": 1} | fields
+        kind, name = int(CommandKind.COMMAND_PLACE), b"order-%d" % self.seq
+        return self.apply(
+            Command(kind=kind, account=account, instrument=OWN, client_order_id=name, side=side, qty=qty, **plain)
+        )
+
+    def hold(self, account: int) -> None:
+        """A position, and orders over it that cannot all be filled."""
+        rng, qty = self.rng, self.rng.randint(1, 5)
+        self.place(self.HOLDERS + 1, SELL, qty, price=90)
+        self.place(account, BUY, qty, price=90)
+        match rng.randrange(4):
+            case 0 | 1:
+                for _ in range(2):
+                    self.place(account, SELL, qty, price=rng.randint(100, 104), flags=REDUCE_ONLY)
+            case 2:
+                for _ in range(2):
+                    price = rng.randint(100, 104)
+                    self.place(account, SELL, qty, price=price, link_type=1, link_id=account, link_size=2)
+            case 3:
+                self.place(account, SELL, 2 * qty, price=rng.randint(100, 104), order_type=ICEBERG, display_qty=1)
+
+
+@pytest.mark.parametrize("seed", range(3 * SEEDS * SOAK_FACTOR))
+def test_a_taker_that_meets_more_of_them_than_can_be_told_apart(seed: int) -> None:
+    """It spends no more than it has, and FOK, MIN_QTY and amounts are kept."""
+    rng = random.Random(seed)
+    qty, fill_or_kill = rng.randint(100, 700), int(TimeInForce.TIME_IN_FORCE_FOK)
+    orders: tuple[dict[str, int], ...] = (
+        {"qty": qty, "order_type": MARKET, "time_in_force": 2},
+        {"qty": 0, "order_type": MARKET, "amount": 100 * qty, "flags": int(OrderFlag.ORDER_FLAG_QUOTE_QTY)},
+        {"qty": qty, "price": 104, "time_in_force": fill_or_kill},
+        {"qty": qty, "price": 104, "min_qty": rng.randint(1, qty)},
+    )
+    for order in orders:
+        hall = Hall(random.Random(seed))
+        fills = [
+            event for event in hall.place(hall.trader, BUY, **order)
+            if event.kind == EventKind.EVENT_ORDER_FILLED and event.account == hall.trader
+        ]  # fmt: skip
+        filled = sum(event.last_qty for event in fills)
+        if order.get("time_in_force") == fill_or_kill:
+            assert filled in (0, qty)
+        assert filled == 0 or filled >= order.get("min_qty", 0)
+        if "amount" in order:
+            assert sum(event.last_qty * event.last_price for event in fills) <= order["amount"]
