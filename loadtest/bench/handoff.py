@@ -6,8 +6,8 @@ A compiled program (`_handoff.pyx`, built on the way) calls the C-level entry fo
 `loadtest.bench.matching`; a second thread reads every word of every report from a ring. The time runs until the last
 report has been read. What the reader read must add up to what the batch interface reports: exits 1 otherwise. Each round
 is driven twice more: with nobody reading, what the engine takes by itself; and with reports that no engine makes, what
-the way from core to core takes by itself, which is half the truth on a machine that is shared. Needs two cores that are
-free. Writes var/bench/handoff.json.
+the way from core to core takes by itself. A shared machine changes both. Needs two cores that are free. Writes
+var/bench/handoff.json.
 """
 
 from __future__ import annotations
