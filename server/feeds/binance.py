@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from server.feeds.dialect import Dialect, Message
-from server.feeds.frames import BUY, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, ns
+from server.feeds.frames import BUY, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, read
+from server.feeds.numbers import ns, sequence, trade_id
 from server.feeds.specs import Rules
 
 _SNAPSHOT_DEPTH = 1_000
@@ -45,15 +46,14 @@ class Binance(Dialect):
         if "stream" in message:
             message = message["data"]
         event = message.get("e")
+        market = f"{product}:{message.get('s')}"
         if event == "depthUpdate":
-            return (_depth(message, product),)
+            return (read("book", market, _depth, message),)
         if event == "trade":
             # Futures also report what is no trade of the market, such as insurance fund transfers.
-            return (_trade(message, product),) if message.get("X", "MARKET") == "MARKET" else ()
+            return (read("trade", market, _trade, message),) if message.get("X", "MARKET") == "MARKET" else ()
         if event == "bookTicker" or (event is None and "B" in message and "A" in message):
-            venue_time_ns = ns(message["T"]) if "T" in message else None
-            bid, ask = (message["b"], message["B"]), (message["a"], message["A"])
-            return (QuoteFrame(f"{product}:{message['s']}", bid, ask, venue_time_ns),)
+            return (read("quote", market, _quote, message),)
         return None
 
     async def fetch_snapshot(self, exchange: Any, market: dict[str, Any]) -> DepthFrame:
@@ -61,26 +61,31 @@ class Binance(Dialect):
         endpoint = exchange.fapiPublicGetDepth if market["contract"] else exchange.publicGetDepth
         book = await endpoint({"symbol": market["id"], "limit": _SNAPSHOT_DEPTH})
         venue_time_ns = ns(book["T"]) if "T" in book else None
-        last = int(book["lastUpdateId"])
+        last = sequence(book["lastUpdateId"])
         return DepthFrame(self.key(market), True, book["bids"], book["asks"], last, last, venue_time_ns)
 
 
-def _depth(message: Message, product: str) -> DepthFrame:
+def _depth(market: str, message: Message) -> DepthFrame:
     return DepthFrame(
-        market=f"{product}:{message['s']}",
+        market=market,
         is_snapshot=False,
         bids=message["b"],
         asks=message["a"],
-        prev_sequence=message["pu"] if "pu" in message else message["U"] - 1,
-        sequence=message["u"],
+        prev_sequence=sequence(message["pu"]) if "pu" in message else sequence(message["U"]) - 1,
+        sequence=sequence(message["u"]),
         venue_time_ns=ns(message.get("T") or message["E"]),
     )
 
 
-def _trade(message: Message, product: str) -> TradeFrame:
+def _quote(market: str, message: Message) -> QuoteFrame:
+    venue_time_ns = ns(message["T"]) if "T" in message else None
+    return QuoteFrame(market, (message["b"], message["B"]), (message["a"], message["A"]), venue_time_ns)
+
+
+def _trade(market: str, message: Message) -> TradeFrame:
     return TradeFrame(
-        market=f"{product}:{message['s']}",
-        trade_id=str(message["t"]),
+        market=market,
+        trade_id=trade_id(message["t"]),
         price=message["p"],
         qty=message["q"],
         aggressor_side=SELL if message["m"] else BUY,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from server.feeds.dialect import Dialect, Message
-from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, ns
+from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, read
+from server.feeds.numbers import ns, sequence, trade_id
 from server.feeds.specs import Rules
 
 _DEPTH = 200
@@ -47,11 +48,11 @@ class Bybit(Dialect):
         channel, _, symbol = topic.rpartition(".")
         market = f"{product}:{symbol}"
         if channel == "orderbook.1":
-            return (_quote(market, message),)
+            return (read("quote", market, _quote, message),)
         if channel.startswith("orderbook."):
-            return (_depth(market, message),)
+            return (read("book", market, _depth, message),)
         if channel == "publicTrade":
-            return [_trade(market, trade) for trade in message["data"]]
+            return [read("trade", market, _trade, trade) for trade in message["data"]]
         return ()
 
     def book_params(self) -> dict[str, Any]:
@@ -70,13 +71,14 @@ def _category(symbol: str) -> str:
 
 def _depth(market: str, message: Message) -> DepthFrame:
     book = message["data"]
+    update_id = sequence(book["u"])
     return DepthFrame(
         market=market,
-        is_snapshot=message["type"] == "snapshot" or book["u"] == 1,
+        is_snapshot=message["type"] == "snapshot" or update_id == 1,
         bids=book["b"],
         asks=book["a"],
-        prev_sequence=book["u"] - 1,
-        sequence=book["u"],
+        prev_sequence=update_id - 1,
+        sequence=update_id,
         venue_time_ns=ns(message.get("cts") or message["ts"]),
     )
 
@@ -90,4 +92,4 @@ def _quote(market: str, message: Message) -> QuoteFrame:
 
 def _trade(market: str, trade: Message) -> TradeFrame:
     side = BUY if trade["S"] == "Buy" else SELL
-    return TradeFrame(market, trade["i"], trade["p"], trade["v"], side, ns(trade["T"]))
+    return TradeFrame(market, trade_id(trade["i"]), trade["p"], trade["v"], side, ns(trade["T"]))

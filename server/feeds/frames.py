@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Concatenate, Literal, NamedTuple, ParamSpec
 
 Rows = Sequence[Sequence[str]]
 """Levels as sent: price, quantity, and whatever else the venue adds."""
@@ -46,13 +46,31 @@ class TradeFrame(NamedTuple):
     venue_time_ns: int | None
 
 
-Frame = DepthFrame | QuoteFrame | TradeFrame
+Channel = Literal["book", "quote", "trade"]
+
+
+class BadFrame(NamedTuple):
+    """What a venue sent for one market and cannot be read; `problem` says why."""
+
+    market: str
+    channel: Channel
+    problem: str
+
+
+Frame = DepthFrame | QuoteFrame | TradeFrame | BadFrame
 
 BUY = 1
 SELL = 2
 EMPTY_SIDE = ("0", "0")
 
+P = ParamSpec("P")
 
-def ns(milliseconds: int | str) -> int:
-    """Nanoseconds of a venue's milliseconds."""
-    return int(milliseconds) * 1_000_000
+
+def read(
+    channel: Channel, market: str, make: Callable[Concatenate[str, P], Frame], *args: P.args, **kwargs: P.kwargs
+) -> Frame:
+    """The frame that `make` reads for one market; a BadFrame if it cannot, so that nothing else of the message is lost."""
+    try:
+        return make(market, *args, **kwargs)
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        return BadFrame(market, channel, f"{type(error).__name__}: {error}"[:200])

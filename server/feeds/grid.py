@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from server.instruments import OffGrid, to_units
+from server.feeds.numbers import MAX_TEXT, MAX_UNITS
+from server.instruments import OffGrid, OutOfRange, to_units
 
 _CACHE_LIMIT = 65_536
 # Prices and quantities are never negative. Some venues write very small ones with an exponent.
@@ -30,19 +31,24 @@ class Grid:
         self._cache: dict[str, int] = {}
 
     def units(self, text: str) -> int:
-        """Raises OffGrid if `text` is no multiple of the step, ValueError if it is no decimal number."""
+        """Raises OffGrid if `text` is no multiple of the step, OutOfRange beyond MAX_UNITS, ValueError if it is no
+        decimal number."""
         units = self._cache.get(text)
         if units is None:
             units = self._parse(text)
+            if units > MAX_UNITS:
+                raise OutOfRange(f"{text[:40]} is too large: at most {MAX_UNITS} times {self.step}")
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
             self._cache[text] = units
         return units
 
     def _parse(self, text: str) -> int:
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
+            raise ValueError(f"{str(text)[:40]!r} is not the text of a decimal number of at most {MAX_TEXT} characters")
         number = _NUMBER.fullmatch(text)
         if number is None:
-            raise ValueError(f"{text[:40]!r} is not a decimal number")
+            raise ValueError(f"{text!r} is not a decimal number")
         if number["exponent"]:
             return to_units(Decimal(text), self.step)
         fraction = number["fraction"] or ""

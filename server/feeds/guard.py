@@ -87,6 +87,11 @@ class BookGuard:
         """
         return self._take_snapshot(frame, receive_time_ns) if self._buffer else None
 
+    def unreadable(self, problem: str, receive_time_ns: int) -> BookUpdate | None:
+        """A frame of this book came that cannot be read: what it said is missing."""
+        self._buffer.clear()
+        return self._distrust(FeedState.GAP, f"a message cannot be read: {problem}", receive_time_ns)
+
     def disconnected(self, reason: str, now_ns: int) -> BookUpdate | None:
         """The connection is gone: the next one starts from a snapshot."""
         self._has_book = False
@@ -152,9 +157,12 @@ class BookGuard:
     def _levels(self, rows: Rows) -> Levels:
         price, qty = self._price.units, self._qty.units
         try:
-            return tuple([(price(row[0]), qty(row[1])) for row in rows])
-        except (ValueError, IndexError, ArithmeticError) as error:
+            levels = tuple([(price(row[0]), qty(row[1])) for row in rows])
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise _BadFrame(f"a level cannot be read: {error}") from None
+        if any(not level[0] for level in levels):
+            raise _BadFrame("a level has the price 0")
+        return levels
 
     def _trust(self, venue_time_ns: int | None, receive_time_ns: int) -> BookUpdate:
         self.state = FeedState.LIVE

@@ -42,6 +42,10 @@ class Market:
         """Take a snapshot that was fetched. True if the state of the book changed."""
         return self._publish(self.guard.snapshot(frame, receive_time_ns))
 
+    def unreadable(self, problem: str, receive_time_ns: int) -> bool:
+        """A depth frame cannot be read. True if the state of the book changed."""
+        return self._publish(self.guard.unreadable(problem, receive_time_ns))
+
     def disconnected(self, reason: str, now_ns: int) -> bool:
         """Nothing connects to the book any more. True if its state changed."""
         return self._publish(self.guard.disconnected(reason, now_ns))

@@ -25,7 +25,7 @@ class FeedMetrics:
             ("venue",), registry=registry,
         )  # fmt: skip
         self.refused = Counter(
-            "tradewind_feed_refused", "Quotes and trades left out because they are off the instrument's tick or lot.",
+            "tradewind_feed_refused", "Messages, quotes and trades left out: unreadable, out of range, off the grid.",
             ("venue",), registry=registry,
         )  # fmt: skip
         self.reconnects = Counter(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from server.feeds.dialect import Dialect, Message
-from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, ns
+from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, read
+from server.feeds.numbers import integer, ns, sequence, trade_id
 from server.feeds.specs import Rules
 
 
@@ -35,12 +36,12 @@ class Okx(Dialect):
             return None
         channel, market = message["arg"]["channel"], message["arg"]["instId"]
         if channel == "books":
-            is_snapshot = message["action"] == "snapshot"
-            return [_depth(market, book, is_snapshot=is_snapshot) for book in message["data"]]
+            is_snapshot = message.get("action") == "snapshot"
+            return [read("book", market, _depth, book, is_snapshot=is_snapshot) for book in message["data"]]
         if channel == "trades":
-            return [_trade(market, trade) for trade in message["data"]]
+            return [read("trade", market, _trade, trade) for trade in message["data"]]
         if channel == "bbo-tbt":
-            return [_quote(market, top) for top in message["data"]]
+            return [read("quote", market, _quote, top) for top in message["data"]]
         return ()
 
 
@@ -57,16 +58,16 @@ def _depth(market: str, book: Message, *, is_snapshot: bool) -> DepthFrame:
         is_snapshot=is_snapshot,
         bids=book["bids"],
         asks=book["asks"],
-        prev_sequence=book.get("prevSeqId", 0),
-        sequence=book.get("seqId", 0),
+        prev_sequence=sequence(book.get("prevSeqId", 0)),
+        sequence=sequence(book.get("seqId", 0)),
         venue_time_ns=ns(book["ts"]),
-        checksum=book.get("checksum"),
+        checksum=integer(book["checksum"], -(2**31), 2**31 - 1, "the checksum") if "checksum" in book else None,
     )
 
 
 def _trade(market: str, trade: Message) -> TradeFrame:
     side = BUY if trade["side"] == "buy" else SELL
-    return TradeFrame(market, trade["tradeId"], trade["px"], trade["sz"], side, ns(trade["ts"]))
+    return TradeFrame(market, trade_id(trade["tradeId"]), trade["px"], trade["sz"], side, ns(trade["ts"]))
 
 
 def _quote(market: str, top: Message) -> QuoteFrame:

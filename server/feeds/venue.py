@@ -13,7 +13,7 @@ from server.errors import ConfigError, Unavailable
 from server.feeds.backoff import Backoff
 from server.feeds.ccxt_import import ccxt
 from server.feeds.exchange import close, drop, tapped_exchange
-from server.feeds.frames import DepthFrame, QuoteFrame
+from server.feeds.frames import BadFrame, DepthFrame, Frame, QuoteFrame
 from server.feeds.hub import MarketData
 from server.feeds.market import Market
 from server.feeds.metrics import FeedMetrics
@@ -59,7 +59,7 @@ class VenueFeed:
         """By WebSocket URL."""
         self._tasks: list[asyncio.Task[None]] = []
         self._resyncs: dict[Market, asyncio.Task[None]] = {}
-        self._refusing: set[Market] = set()
+        self._refusing: set[Market | None] = set()
         self._snapshots = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
         self._metrics = metrics
         self._message_counters = {
@@ -223,7 +223,12 @@ class VenueFeed:
         product = self._products.get(client.url)
         if product is None:
             product = self._products[client.url] = self._dialect.product(client.url)
-        frames = self._dialect.parse(message, product)
+        try:
+            frames = self._dialect.parse(message, product)
+        except Exception as error:
+            # What market it is of cannot be told: if it was of a book, the next one shows that it is missing.
+            self._refused(None, f"a message cannot be read: {_text(error)}")
+            return True
         if frames is None:
             return False
         if self._exchange.clients.get(client.url) is not client:
@@ -233,37 +238,56 @@ class VenueFeed:
         status.last_message_ns = receive_time_ns
         for frame in frames:
             market = self._markets.get(frame.market)
-            if market is None:
-                continue
+            if market is not None:
+                self._take(market, frame, client, receive_time_ns)
+        return True
+
+    def _take(self, market: Market, frame: Frame, client: Any, receive_time_ns: int) -> None:
+        """Take one frame over. What is wrong with it concerns its market alone; never raises."""
+        try:
+            if isinstance(frame, BadFrame):
+                self._bad(market, frame, receive_time_ns)
+                return
             if frame.venue_time_ns is not None:
                 self._lag.observe((receive_time_ns - frame.venue_time_ns) / 1e9)
             if isinstance(frame, DepthFrame):
                 self._message_counters["book"].inc()
                 market.book_client = client
                 market.last_depth_s = self._last_depth[client] = asyncio.get_running_loop().time()
-                changed = market.depth(frame, receive_time_ns)
-                if changed:
-                    _log_state(market)
-                if changed or market.guard.needs_snapshot:
-                    self._book_changed(market)
-                continue
-            try:
-                if isinstance(frame, QuoteFrame):
-                    self._message_counters["quote"].inc()
-                    market.quote(frame, receive_time_ns)
-                else:
-                    self._message_counters["trade"].inc()
-                    market.trade(frame, receive_time_ns)
-            except (ValueError, ArithmeticError) as error:
-                self._refused(market, error)
-        return True
+                self._depth_taken(market, changed=market.depth(frame, receive_time_ns))
+            elif isinstance(frame, QuoteFrame):
+                self._message_counters["quote"].inc()
+                market.quote(frame, receive_time_ns)
+            else:
+                self._message_counters["trade"].inc()
+                market.trade(frame, receive_time_ns)
+        except (ValueError, ArithmeticError) as error:
+            self._refused(market, _text(error))
+        except Exception as error:
+            _log.exception("%s: a frame could not be handled", market.instrument.name)
+            self._depth_taken(market, changed=market.unreadable(_text(error), receive_time_ns))
 
-    def _refused(self, market: Market, error: Exception) -> None:
-        """A price or quantity is off the instrument's grid. Never rounded: it is left out, and said once a market."""
+    def _bad(self, market: Market, frame: BadFrame, receive_time_ns: int) -> None:
+        self._message_counters[frame.channel].inc()
+        if frame.channel == "book":
+            self._depth_taken(market, changed=market.unreadable(frame.problem, receive_time_ns))
+        else:
+            self._refused(market, f"a {frame.channel} cannot be read: {frame.problem}")
+
+    def _depth_taken(self, market: Market, *, changed: bool) -> None:
+        if changed:
+            _log_state(market)
+        if changed or market.guard.needs_snapshot:
+            self._book_changed(market)
+
+    def _refused(self, market: Market | None, problem: str) -> None:
+        """A message, quote or trade is out of range or off the grid. Never rounded: it is left out, and said once a
+        market."""
         self._metrics.refused.labels(self._config.venue).inc()
         if market not in self._refusing:
             self._refusing.add(market)
-            _log.error("%s: %s; has the venue changed its tick or lot size?", market.instrument.name, error)
+            name = market.instrument.name if market is not None else self._config.venue
+            _log.error("%s: %s; further ones are only counted (tradewind_feed_refused)", name, problem)
 
     # -- books ---------------------------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from server.feeds.backoff import Backoff
 from server.feeds.binance import Binance
 from server.feeds.book import MAX_LEVELS, Book, BookSide
 from server.feeds.bybit import Bybit
-from server.feeds.frames import QuoteFrame, TradeFrame
+from server.feeds.frames import BadFrame, DepthFrame, QuoteFrame, TradeFrame
 from server.feeds.grid import Grid
+from server.feeds.numbers import MAX_UNITS
 from server.feeds.okx import Okx
 from server.feeds.specs import Rules, describe
 from server.instruments import InstrumentKind, OffGrid, from_units
@@ -22,7 +23,7 @@ from server.instruments import InstrumentKind, OffGrid, from_units
 STEPS = ("0.01", "0.1", "1", "5", "0.00000001", "0.025", "10", "1E-11")
 
 
-@given(st.sampled_from(STEPS), st.integers(0, 2**62), st.integers(0, 4))
+@given(st.sampled_from(STEPS), st.integers(0, MAX_UNITS), st.integers(0, 4))
 def test_grid_is_exact(step: str, units: int, zeros: int) -> None:
     grid = Grid(Decimal(step))
     text = from_units(units, Decimal(step))
@@ -121,6 +122,43 @@ def test_what_is_no_market_data_is_left_to_ccxt() -> None:
 def test_an_empty_side_has_no_price() -> None:
     top = {"arg": {"channel": "bbo-tbt", "instId": "X"}, "data": [{"bids": [], "asks": [["5", "1"]], "ts": "2"}]}
     assert Okx().parse(top, "") == [QuoteFrame("X", ("0", "0"), ["5", "1"], 2_000_000)]
+
+
+def test_a_grid_takes_no_more_than_the_engine_can_count() -> None:
+    grid = Grid(Decimal("0.001"))
+    most = from_units(MAX_UNITS, Decimal("0.001"))
+    assert grid.units(most) == MAX_UNITS
+    for text in (from_units(MAX_UNITS + 1, Decimal("0.001")), "1" + "0" * 25, "10000000000000000000", "1e30"):
+        with pytest.raises(ValueError, match="too large"):
+            grid.units(text)
+    for odd in ("1" * 65, 5, 5.0, None, ["1"]):
+        with pytest.raises((ValueError, TypeError)):
+            grid.units(odd)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", [1e20, 2**63, -2, "9" * 30, True, None, "1.0", [1]])
+def test_an_absurd_sequence_id_makes_its_own_frame_bad_and_no_other(odd: object) -> None:
+    depth = {"e": "depthUpdate", "s": "X", "U": 5, "u": odd, "b": [], "a": [], "E": 1}
+    assert isinstance(Binance().parse(depth, "spot")[0], BadFrame)  # type: ignore[index]
+    book = {"topic": "orderbook.200.X", "type": "delta", "ts": 1, "data": {"u": odd, "b": [], "a": []}}
+    assert isinstance(Bybit().parse(book, "spot")[0], BadFrame)  # type: ignore[index]
+    good = {"bids": [], "asks": [], "ts": "1", "seqId": 2**63 - 1, "prevSeqId": -1}
+    books = {"arg": {"channel": "books", "instId": "X"}, "action": "update", "data": [good | {"seqId": odd}, good]}
+    bad, read = Okx().parse(books, "")  # type: ignore[misc]
+    assert isinstance(bad, BadFrame)
+    assert bad.market == "X"
+    assert isinstance(read, DepthFrame)
+    assert read.sequence == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    "damage", [{"T": 10**20}, {"T": 1e19}, {"T": "x"}, {"i": "x" * 65}, {"i": "\ud800"}, {"i": ""}, {"i": None}]
+)
+def test_an_absurd_trade_leaves_the_others_of_its_message(damage: dict[str, object]) -> None:
+    good = {"T": 1, "S": "Buy", "v": "1", "p": "1", "i": "a"}
+    frames = Bybit().parse({"topic": "publicTrade.X", "data": [good, good | damage, good | {"i": "b"}]}, "spot")
+    assert frames is not None
+    assert [type(frame) for frame in frames] == [TradeFrame, BadFrame, TradeFrame]
 
 
 def test_backoff_doubles_up_to_its_limit_and_starts_again() -> None:
