@@ -127,8 +127,9 @@ class InstanceLock:
 
     def announce(self, address: str) -> None:
         """Write where the server listens into the file."""
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n{address}\n".encode(), 0)
+        text = f"{os.getpid()}\n{address}\n".encode()
+        os.pwrite(self._fd, text, 0)  # first, so that who reads meanwhile finds the first two lines whole
+        os.ftruncate(self._fd, len(text))
 
     def release(self) -> None:
         # Emptied, not removed: removing a locked file lets two processes lock two files of the same name.
@@ -165,8 +166,8 @@ def _take(fd: int) -> bool:
 
 
 def _read(path: Path) -> RunningInstance | None:
-    pid, _, rest = path.read_text().partition("\n")
-    return RunningInstance(int(pid), rest.strip()) if pid.isdigit() else None
+    pid, address, *_ = [*path.read_text().split("\n"), ""]
+    return RunningInstance(int(pid), address) if pid.isdigit() else None
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import BinaryIO
 
+from server.child import module_command
 from server.engine.events import EVENT, EVENT_SIZE
 from server.engine.limits import EngineLimits
 from server.engine.recovery import command_batches
@@ -43,7 +44,7 @@ def events_from_journal(
 
     async def events_after(sequence: int) -> AsyncGenerator[bytes, None]:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "server.past_events", stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+            *module_command("server.past_events"), stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from fastpath import records
 from fastpath.exchange import Exchange
+from server.child import module_command
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.events import EVENT_SIZE
 from server.engine.limits import EngineLimits
@@ -103,7 +104,7 @@ class Replica:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "server.replica"],
+        module_command("server.replica"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "fastpath": (),
     "tradewind": (),
     "server.errors": (),
+    "server.child": (),
     "server.clock": (),
     "server.instruments": ("server.errors", "fastpath.model"),
     "server.engine": (
@@ -30,8 +31,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.storage.blotter_rows",
     ),
     "server.storage": (
-        "server.errors", "server.clock", "server.instruments", "server.engine.commands", "server.engine.events",
-        "server.feeds.model", "fastpath",
+        "server.child", "server.errors", "server.clock", "server.instruments", "server.engine.commands",
+        "server.engine.events", "server.feeds.model", "fastpath",
     ),
     "server.feeds": (
         "server.errors",
@@ -82,7 +83,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.replay",
     ),
     "server.failpoints": ("server.errors",),
-    "server.replica": ("fastpath", "server.engine", "server.errors", "server.failpoints", "server.storage"),
+    "server.replica": ("fastpath", "server.child", "server.engine", "server.errors", "server.failpoints", "server.storage"),
     "server.snapshots": (
         "server.config",
         "server.engine",
@@ -91,7 +92,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.replica",
         "server.storage",
     ),
-    "server.past_events": ("fastpath", "server.engine", "server.errors", "server.replica", "server.storage"),
+    "server.past_events": ("fastpath", "server.child", "server.engine", "server.errors", "server.replica", "server.storage"),
     "server.pauses": (),
     "server.rotating_file": (),
     "server.market_bus": (
@@ -116,7 +117,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "server.app": ("server", "fastpath", "tradewind.v1"),
     # The command line is a client, and the one that starts the server.
-    "server.cli": ("tradewind", "server.app", "server.config", "server.errors", "server.lifecycle"),
+    "server.cli": ("tradewind", "server.app", "server.child", "server.config", "server.errors", "server.lifecycle"),
     # Works on the files of a server, whether it runs or not.
     "server.cli.journal": (
         "fastpath",
@@ -232,6 +233,12 @@ def test_time_and_chance_come_as_arguments(what: str, pattern: re.Pattern[str]) 
     assert not broken, f"{what} used directly; take a server.clock.Clock or a source as an argument:\n" + "\n".join(
         broken
     )
+
+
+@pytest.mark.once
+def test_a_process_of_the_server_imports_nothing_of_the_current_folder() -> None:
+    makers = [str(path.relative_to(ROOT)) for path in sources("server") if "sys.executable" in path.read_text()]
+    assert makers == ["server/child.py"], "run a module by server.child.module_command"
 
 
 @pytest.mark.once

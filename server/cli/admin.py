@@ -168,7 +168,7 @@ def show_secret(context: typer.Context, json: JsonFlag = False) -> None:
     Example:
       export TRADEWIND_TOKEN=$(tradewind token show)
     """
-    path = session_of(context).data_dir / ADMIN_TOKEN
+    path = session_of(context).local_data_dir() / ADMIN_TOKEN
     try:
         secret = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:

@@ -40,7 +40,9 @@ def rebuild(context: typer.Context, config: ConfigOption = None, json: JsonFlag 
     from server.engine.limits import EngineLimits
     from server.stores import blotter_url, journal_url
 
-    overrides: dict[str, Any] = {"data_dir": session_of(context).given_data_dir}
+    session = session_of(context)
+    session.refuse_server_options()
+    overrides: dict[str, Any] = {"data_dir": session.given_data_dir if config else session.local_data_dir()}
     settings = load_config(config, overrides)
 
     def progress(done: int, total: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from server.child import module_command
 from server.cli.render import fail
 from server.cli.startup import StartReport, WhatNow
 
@@ -30,7 +31,7 @@ def start(data_dir: Path, log_file: Path | None, arguments: list[str], wait_s: f
     log_file = log_file or (data_dir / LOG_FILE).resolve()
     with start_file.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "server.cli", "up", "--json", *arguments],
+            module_command("server.cli", "up", "--json", *arguments),
             env=os.environ | {"TRADEWIND_LOGGING__FILE": str(log_file)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 def _url(session: Session, given: str | None) -> str:
     from server.storage.urls import sqlite_url
 
-    return given or sqlite_url((session.data_dir / "journal.db").absolute())
+    return given or sqlite_url((session.local_data_dir() / "journal.db").absolute())
 
 
 @journal.command()
@@ -197,7 +197,7 @@ def restore(
     from server.storage.journal_backup import restore as restore_journal
 
     session = session_of(context)
-    directory = session.data_dir
+    directory = session.local_data_dir()
     if (running := running_instance(directory)) is not None:
         fail(f"a server runs on {directory} (process {running.pid}): stop it first, tradewind down")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

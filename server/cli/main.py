@@ -51,7 +51,11 @@ def connect(
     ] = None,
 ) -> None:
     """What all commands share. Nothing is connected yet."""
-    context.obj = Session(address, token_file, data_dir, ca_file)
+    names = ("address", "token_file", "data_dir", "ca_file")
+    sources = {name: context.get_parameter_source(name) for name in names}
+    typed = (name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+    options = frozenset(f"--{name.replace('_', '-')}" for name in typed)
+    context.obj = Session(address, token_file, data_dir, ca_file, options)
 
 
 for module in (up, market, place, lists, trade, admin, journal, blotter):

@@ -11,7 +11,7 @@ import typer
 
 from server.lifecycle import running_instance
 from tradewind import Client
-from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV
+from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV, is_local, with_port
 
 DEFAULT_DATA_DIR = Path("var")
 ADMIN_TOKEN = "admin.token"
@@ -30,36 +30,113 @@ DEFAULT_ACCOUNT = "demo"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The global options. What was not given is found: the server by its data directory, its token there too."""
+    """The global options. What was named is used, or it is an error; what was not is found: the server by its data
+    directory, its token there too. The command line counts more than the environment, that more than the settings file.
+    """
 
     address: str | None
     token_file: Path | None
     given_data_dir: Path | None
     ca_file: Path | None
+    typed: frozenset[str] = frozenset()
+    """The options that stand on the command line."""
 
     @property
     def data_dir(self) -> Path:
         """The data directory that was given, or that of the settings file, or `var`. Raises ConfigError."""
+        return self._named_data_dir() or DEFAULT_DATA_DIR
+
+    def local_data_dir(self, given: Path | None = None) -> Path:
+        """The data directory for a command that works on one, `given` to it or to all. Raises typer.BadParameter where
+        an option names a server instead: the command would work on another than that."""
+        self.refuse_server_options()
+        if given is not None:
+            return given
+        if self.given_data_dir is None and self.address is not None:
+            raise typer.BadParameter(
+                "this command works on a data directory, not on the server it names: give --data-dir",
+                param_hint="TRADEWIND_ADDRESS",
+            )
+        return self.data_dir
+
+    def refuse_server_options(self) -> None:
+        """Raises typer.BadParameter for options of a client: the command would not use them."""
+        for option in ("--address", "--token-file", "--ca-file"):
+            if option in self.typed:
+                raise typer.BadParameter("this command works on a data directory of this machine", param_hint=option)
+
+    def client(self, account: str | None = None) -> Client:
+        """A connection; raises ValueError or OSError when the options make no sense or no server is where they say."""
+        address = self._where()
+        return Client(address, account=account, token_file=self._token_file(address), ca_file=self.ca_file)
+
+    def _named_data_dir(self) -> Path | None:
         if self.given_data_dir is not None:
             return self.given_data_dir
         if not SETTINGS_FILE.is_file():
-            return DEFAULT_DATA_DIR
+            return None
         from server.config import load_config  # only where there are settings, because it takes a moment
 
-        return load_config().data_dir
+        settings = load_config()
+        return settings.data_dir if "data_dir" in settings.model_fields_set else None
 
-    def client(self, account: str | None = None) -> Client:
-        """A connection; raises ValueError or OSError when the options make no sense."""
-        address = self.address
-        if address is None and (running := running_instance(self.data_dir)) is not None:
-            address = running.address or None
-        return Client(address, account=account, token_file=self._token_file(), ca_file=self.ca_file)
+    def _address_counts(self) -> bool:
+        """Whether the address decides, not the data directory: unless only the latter stands on the command line."""
+        return self.address is not None and ("--address" in self.typed or "--data-dir" not in self.typed)
 
-    def _token_file(self) -> Path | None:
+    def _directory_counts(self) -> bool:
+        """Whether the data directory, if one is named, is not overruled by the address."""
+        if not self._address_counts():
+            return True
+        return self.given_data_dir is not None and ("--data-dir" in self.typed) == ("--address" in self.typed)
+
+    def _where(self) -> str | None:
+        """The address to connect to; None: the SDK's default."""
+        directory = self._named_data_dir()
+        if self._address_counts():
+            assert self.address is not None
+            if directory is not None and self._directory_counts():
+                _check_same_server(self.address, directory)
+            return self.address
+        running = running_instance(directory or DEFAULT_DATA_DIR)
+        if running is not None:
+            if not running.address:
+                raise ValueError(f"the server on {directory} (process {running.pid}) is still starting: try again soon")
+            return running.address
+        if directory is None:
+            return None
+        raise ValueError(
+            f"no server runs on the data directory {directory}. Start one with: tradewind up --data-dir {directory};"
+            " or name another server by --data-dir or --address"
+        )
+
+    def _token_file(self, address: str | None) -> Path | None:
         if self.token_file is not None or any(map(os.environ.get, (TOKEN_ENV, TOKEN_FILE_ENV))):
             return self.token_file  # None: the SDK takes what the environment says
-        admin = self.data_dir / ADMIN_TOKEN
-        return admin if admin.is_file() else None
+        directory = self._named_data_dir()
+        admin = (directory or DEFAULT_DATA_DIR) / ADMIN_TOKEN
+        here = address is None or is_local(with_port(address))
+        if admin.is_file() and (here or self._directory_counts()):
+            return admin
+        if directory is None and here:
+            return None  # the first start is to come: whether a server answers at all is said first
+        raise ValueError(
+            f"no token for {address or directory}: {admin} "
+            + ("does not exist" if here or self._directory_counts() else "is for a server of this machine")
+            + f"; name one by --token-file, {TOKEN_ENV} or {TOKEN_FILE_ENV}"
+        )
+
+
+def _check_same_server(address: str, directory: Path) -> None:
+    """Raises ValueError if the server that runs on `directory` listens on another port than `address` says."""
+    running = running_instance(directory)
+    if running is None or not running.address:
+        return
+    if running.address.rpartition(":")[2] != with_port(address).rpartition(":")[2]:
+        raise ValueError(
+            f"two servers are named: {address}, and the one on {directory}, which listens on {running.address};"
+            " give --address or --data-dir"
+        )
 
 
 def session_of(context: typer.Context) -> Session:

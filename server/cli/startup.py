@@ -121,7 +121,7 @@ def _command() -> str:
     found = shutil.which("tradewind")
     if found and Path(found).resolve() == called.resolve():
         return "tradewind"
-    return "python -m server.cli" if called.name == "__main__.py" else sys.argv[0]
+    return "python -P -m server.cli" if called.name == "__main__.py" else sys.argv[0]
 
 
 def _json(value: object) -> object:

@@ -65,6 +65,7 @@ def up(
     """
     began_s = time.monotonic()
     session = session_of(context)
+    session.refuse_server_options()
     overrides: dict[str, Any] = {
         "data_dir": data_dir or session.given_data_dir,
         "server": {"port": port},
@@ -136,7 +137,7 @@ def down(
     Example:
       tradewind down --data-dir /srv/tradewind
     """
-    directory = data_dir or session_of(context).data_dir
+    directory = session_of(context).local_data_dir(data_dir)
     running = running_instance(directory)
     if running is None:
         _say(json, f"Nothing runs on {directory}.", stopped=None)

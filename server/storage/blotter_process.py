@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import BinaryIO
 
+from server.child import module_command
 from server.errors import TradewindError, Unavailable
 from server.storage.blotter_rows import blotter_batch
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
@@ -82,7 +83,7 @@ class BlotterProcess:
 
     def _ask(self, parts: list[bytes]) -> bytes:
         if self._process is None:
-            command = [sys.executable, "-m", "server.storage.blotter_process"]
+            command = module_command("server.storage.blotter_process")
             self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, start_new_session=True)
             parts = [self._blotter, *parts]
         assert self._process.stdin is not None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import pytest
@@ -19,28 +17,17 @@ from google.rpc import error_details_pb2
 from clients.python.tests.scripted import Call, ScriptedServer
 from server.cli import main
 from server.cli.main import app
+from tests.server.command_line import nothing_named, runner
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
 
 NAME = "binance:BTC/USDT"
 NOW = timestamp_pb2.Timestamp(seconds=1_700_000_000)
 
 
-class Ran(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedServer]:
     """A server, and an environment in which the commands find it."""
-    for name in [name for name in os.environ if name.startswith("TRADEWIND_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    nothing_named(monkeypatch, tmp_path)
     scripted = ScriptedServer()
     monkeypatch.setenv("TRADEWIND_ADDRESS", scripted.address)
     monkeypatch.setenv("TRADEWIND_TOKEN", "a-token")
@@ -51,19 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Scripted
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs a command line in this process."""
-
-    def run(*arguments: str) -> Ran:
-        capsys.readouterr()
-        try:
-            main(list(arguments))
-            status: object = 0
-        except SystemExit as end:
-            status = end.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return Ran(int(status or 0), out, err)  # type: ignore[call-overload]
-
-    return run
+    return runner(capsys)
 
 
 def order(status: int = orders_pb2.ORDER_STATUS_NEW, **fields: Any) -> orders_pb2.Order:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import grpc
 
-DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_PORT = 50051
+DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 DEFAULT_TOKEN_FILE = Path("var/admin.token")
 ADDRESS_ENV, TOKEN_ENV, TOKEN_FILE_ENV = "TRADEWIND_ADDRESS", "TRADEWIND_TOKEN", "TRADEWIND_TOKEN_FILE"
 
@@ -85,17 +86,23 @@ class Connection:
         tls: bool = False,
         ca_file: str | Path | None = None,
     ) -> Connection:
-        """Fill in what was not given.
+        """Fill in what was not given. What is given is used, or it is an error.
 
-        The address from TRADEWIND_ADDRESS or 127.0.0.1:50051. The token from TRADEWIND_TOKEN, or the file `token_file`,
-        TRADEWIND_TOKEN_FILE or `var/admin.token` if there is one; else calls are made without. `ca_file` (PEM) turns
-        TLS on and trusts that authority alone. Raises ValueError when a token would leave this machine unencrypted, and
-        OSError for a file that was named and cannot be read.
+        The address from TRADEWIND_ADDRESS or 127.0.0.1:50051; without a port it is 50051. The token from
+        TRADEWIND_TOKEN, or the file TRADEWIND_TOKEN_FILE; for a server on this machine `var/admin.token` if there is
+        one; else calls are made without. `ca_file` (PEM) turns TLS on and trusts that authority alone. Raises
+        ValueError for an address or token that is empty or malformed, and when a token would leave this machine
+        unencrypted; OSError for a file that was named and cannot be read.
         """
-        address = address or os.environ.get(ADDRESS_ENV) or DEFAULT_ADDRESS
+        for name, value in (("address", address), ("token", token), ("token_file", token_file), ("ca_file", ca_file)):
+            if value is not None and not str(value).strip():
+                raise ValueError(f"{name} is empty: give one, or leave it out")
+        if token is not None and token_file is not None:
+            raise ValueError("token and token_file are both given: give one")
+        address = with_port(address or os.environ.get(ADDRESS_ENV) or DEFAULT_ADDRESS)
         tls = tls or ca_file is not None
-        token = token or _find_token(token_file)
-        if token and not tls and not _is_local(address):
+        token = token or _find_token(token_file, here=is_local(address))
+        if token and not tls and not is_local(address):
             raise ValueError(f"{address} is not this machine: use TLS, or the token would travel in clear")
         return cls(address, token, Path(ca_file).read_bytes() if ca_file else None, tls)
 
@@ -122,16 +129,52 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def _find_token(token_file: str | Path | None) -> str:
+def _find_token(token_file: str | Path | None, here: bool) -> str:
+    """The token that was named; of a server on this machine (`here`), else the one it keeps in `var`."""
     named = token_file or (None if os.environ.get(TOKEN_ENV) else os.environ.get(TOKEN_FILE_ENV))
     if named:
-        return Path(named).read_text(encoding="ascii").strip()
+        return _token_in(Path(named))
     if token := os.environ.get(TOKEN_ENV):
         return token.strip()
-    return DEFAULT_TOKEN_FILE.read_text(encoding="ascii").strip() if DEFAULT_TOKEN_FILE.is_file() else ""
+    return _token_in(DEFAULT_TOKEN_FILE) if here and DEFAULT_TOKEN_FILE.is_file() else ""
 
 
-def _is_local(address: str) -> bool:
+def _token_in(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token:
+        raise ValueError(f"{file} holds no token")
+    return token
+
+
+_GRPC_SCHEMES = ("unix:", "unix-abstract:", "dns:", "ipv4:", "ipv6:")
+
+
+def with_port(address: str) -> str:
+    """`address` with the default port where it has none. Raises ValueError unless it is host, host:port, or a name of
+    gRPC's own such as unix:/path."""
+    if address.startswith(_GRPC_SCHEMES):
+        return address
+    host, colon, port = address.rpartition(":")
+    if not colon or "]" in port:
+        return _checked(address, address, DEFAULT_PORT)
+    if ":" in host and not host.startswith("["):  # an IPv6 address as it is
+        return _checked(address, f"[{address}]", DEFAULT_PORT)
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise ValueError(f"address {address}: the port is no number from 1 to 65535; write host:port")
+    return _checked(address, host, int(port))
+
+
+def _checked(address: str, host: str, port: int) -> str:
+    if not host.strip("[]") or any(sign in host for sign in "/ @"):
+        raise ValueError(f"address {address}: write host:port, such as {DEFAULT_ADDRESS}")
+    return f"{host}:{port}"
+
+
+def is_local(address: str) -> bool:
+    """Whether `address`, with its port, is this machine."""
     if address.startswith(("unix:", "unix-abstract:")):
         return True
     host = address.rpartition(":")[0].strip("[]") or address
