@@ -19,7 +19,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
 
 from server.errors import ConfigError, Unavailable
-from server.instruments import parse_decimal
+from server.instruments import INT64_MAX, parse_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
 from server.storage.tick_tables import (
     CANDLE_COLUMNS,
@@ -42,11 +42,20 @@ _SETTLE_S = 10.0
 """How long a retry waits for the server to be done with the attempt before."""
 _IDLE_CLIENTS = 8
 
+
+
+def _sum(column: str, condition: str = "") -> str:
+    """The sum, at most what 64 bits hold: there it would wrap around."""
+    total = f"sumIf({column}, {condition})" if condition else f"sum({column})"
+    return f"if({total.replace(column, f'toFloat64({column})', 1)} >= 9.2e18, toInt64({INT64_MAX}), {total})"
+
+
 # An alias hides the column of the same name everywhere in the query: inner names are single letters.
-_FROM_TRADES = """
-SELECT intDiv(time_ns, {unit}) * {unit} AS t, argMin(price, (time_ns, row_id)) AS o, max(price) AS h, min(price) AS l,
-       argMax(price, (time_ns, row_id)) AS c, sum(qty) AS q, sumIf(qty, aggressor_side = 1) AS b, toInt64(count()) AS n
-FROM trades WHERE instrument_id = {id} AND time_ns >= {start} AND time_ns < {until}
+_FROM_TRADES = f"""
+SELECT intDiv(time_ns, {{unit}}) * {{unit}} AS t, argMin(price, (time_ns, row_id)) AS o, max(price) AS h, min(price) AS l,
+       argMax(price, (time_ns, row_id)) AS c, {_sum("qty")} AS q, {_sum("qty", "aggressor_side = 1")} AS b,
+       toInt64(count()) AS n
+FROM trades WHERE instrument_id = {{id}} AND time_ns >= {{start}} AND time_ns < {{until}}
 """
 _STORED_RANGE = "FROM candles WHERE instrument_id = {id} AND time_ns >= {start} AND time_ns < {until}"
 _STORED = (
@@ -56,7 +65,7 @@ _STORED = (
 )
 _FROM_MINUTES = (
     "SELECT intDiv(t, {interval}) * {interval} AS time_ns, argMin(o, t) AS open, max(h) AS high, min(l) AS low,"
-    " argMax(c, t) AS close, sum(q) AS qty, sum(b) AS buy_qty, sum(n) AS trades"
+    f" argMax(c, t) AS close, {_sum('q')} AS qty, {_sum('b')} AS buy_qty, sum(n) AS trades"
     f" FROM ({_STORED} UNION ALL {_FROM_TRADES}"
     f" AND intDiv(time_ns, {{unit}}) * {{unit}} NOT IN (SELECT time_ns {_STORED_RANGE})"
     " GROUP BY t) GROUP BY time_ns"

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 
 from server.errors import ConfigError, Unavailable
-from server.instruments import parse_decimal
+from server.instruments import INT64_MAX, parse_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
 from server.storage.tick_tables import (
     CANDLE_COLUMNS,
@@ -116,7 +116,8 @@ class DuckDBTicks:
         if by_minutes:
             values["interval"] = interval_ns
         query = _FROM_MINUTES if by_minutes else _FROM_TRADES
-        names = ", ".join(f"CAST({name} AS BIGINT) AS {name}" for name in CANDLE_COLUMNS)
+        # Sums of 64-bit integers are 128 bits wide here; what is beyond 64 is told as the most there is.
+        names = ", ".join(f"CAST(least({name}, {INT64_MAX}) AS BIGINT) AS {name}" for name in CANDLE_COLUMNS)
         kinds = dict.fromkeys(CANDLE_COLUMNS, INTEGER)
         return self._query(kinds, f"SELECT {names} FROM ({query}) ORDER BY time_ns LIMIT $limit", values)
 

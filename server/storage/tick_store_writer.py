@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from server.storage.tick_tables import INTEGER, TABLES, instrument_id
 
 Row = tuple[object, ...]
 DAY_NS = 86_400_000_000_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +207,23 @@ class TickWriter:
             self._send_now.set()
 
     def _spool_rows(self, table: str, rows: list[Row]) -> None:
-        for start in range(0, len(rows), self._limits.batch_rows):
-            part = rows[start : start + self._limits.batch_rows]
+        parts = [rows[at : at + self._limits.batch_rows] for at in range(0, len(rows), self._limits.batch_rows)]
+        while parts:
+            part = parts.pop(0)
             try:
                 self._spool.put(TickBatch(table, _columns(table, part)))
                 self._disk_error = None
-            except (OSError, OverflowError) as error:
+            except OSError as error:
                 self._dropped += len(part)
                 self._disk_error = f"cannot write to the spool: {error}"
+            except Exception as error:
+                # A row that does not fit its columns: it is left out, and no other with it.
+                if len(part) > 1:
+                    half = len(part) // 2
+                    parts[:0] = [part[:half], part[half:]]
+                else:
+                    self._dropped += 1
+                    _log.error("a row of %s cannot be stored: %s: %s", table, type(error).__name__, str(error)[:200])
 
     async def _keep_sending(self) -> None:
         first, longest = self._limits.retry_s

@@ -140,6 +140,19 @@ def test_candles_are_those_of_a_plain_loop(store: TickStore, interval_s: int) ->
     assert candle_rows(store.candles(BTC, interval_ns, START - interval_ns, END, limit=2)) == expected[:2]
 
 
+def test_an_absurd_quantity_does_not_hide_the_candles_of_its_hour(store: TickStore) -> None:
+    """A venue may send up to 2**60 data lots a trade: the sum of a candle stops at what 64 bits hold."""
+    batch = trades(BTC, 1, 20)
+    most = 2**60
+    store.write(TickBatch("trades", dict(batch.columns) | {"qty": np.full(20, most)}))
+    found = as_lists(store.candles(BTC, 3_600_000_000_000, START - 3_600_000_000_000, END))
+    assert sum(found["trades"]) == 20
+    assert max(found["qty"]) == 2**63 - 1
+    assert min(found["qty"]) > 0
+    minutes = as_lists(store.candles(BTC, 1_000_000_000, START, END))
+    assert set(minutes["qty"]) <= {most * count if count < 8 else 2**63 - 1 for count in minutes["trades"]}
+
+
 def test_stored_minutes_stand_in_for_trades(store: TickStore) -> None:
     store.write(trades(BTC, 1, 1_000))
     rows = as_lists(store.rows("trades", BTC, START, END))

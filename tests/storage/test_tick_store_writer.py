@@ -282,6 +282,23 @@ async def test_an_unusable_spool_is_reported(store: TickStore, tmp_path: Path) -
     assert stored_ids(store) == ["t1"]
 
 
+async def test_a_row_that_does_not_fit_is_left_out_alone(store: TickStore, tmp_path: Path) -> None:
+    absurd = [
+        replace(trade(7), qty=10**25), replace(trade(8), venue_time_ns=10**26), replace(trade(9), price=-(2**64)),
+        replace(trade(10), trade_id="\ud800"), replace(trade(11), qty=None),
+    ]  # fmt: skip
+    limits = replace(QUICK, flush_s=60.0)
+    async with recording(store, tmp_path / "spool", limits) as writer:
+        for number in range(300):
+            writer.record(trade(number + 100))
+            writer.record(quote(number))
+            if number % 60 == 30:
+                writer.record(absurd[number // 60])  # type: ignore[arg-type]
+    assert (writer.status.rows_dropped, writer.status.error) == (5, None)
+    assert stored_ids(store) == [f"t{number + 100}" for number in range(300)]
+    assert len(store.rows("quotes", tick_key(BTC), 0, END)["row_id"]) == 300
+
+
 def test_packed_batches_are_read_back_and_damage_is_found() -> None:
     columns = {
         name: {"integer": np.array([1, -(2**63)]), "text": ["", "é\0"], "integers": [[], [1, 2]]}[kind]
