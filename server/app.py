@@ -276,7 +276,9 @@ async def _start_engine(
     engine.log.history = replica.history
     runner = Runner(engine, journal, clock, reached)
     snapshots = Snapshots(engine, runner, replica, config.snapshots, board, last_sequence=recovery.snapshot)
-    metrics = EngineMetrics(registry, lambda: runner.queued, engine.exchange.unbalanced_assets)
+    metrics = EngineMetrics(
+        registry, lambda: runner.queued, engine.exchange.unbalanced_assets, lambda: runner.stats.mirror_failures
+    )
     runner.observe_sync = metrics.observe_sync
     runner.on_failure = lambda failure: _engine_failed(board, failure)
     runner.on_resume = lambda: _engine_resumed(board)
@@ -324,9 +326,7 @@ def _instrument_to_try(feeds: FeedSettings, board: StatusBoard) -> str:
     return "internal:BTC/USDT"
 
 
-async def _tell_when_ready(
-    board: StatusBoard, ready: Callable[[], Ready], on_ready: Callable[[Ready], None]
-) -> None:
+async def _tell_when_ready(board: StatusBoard, ready: Callable[[], Ready], on_ready: Callable[[Ready], None]) -> None:
     changed = asyncio.Event()
     stop_listening = board.listen(lambda status: changed.set())
     while board.starting:

@@ -120,9 +120,19 @@ class EngineMetrics:
     """Of the engine: what waits, how long making it durable takes, and whether its ledger is right."""
 
     def __init__(
-        self, registry: CollectorRegistry, queued: Callable[[], float], unbalanced_assets: Callable[[], int]
+        self,
+        registry: CollectorRegistry,
+        queued: Callable[[], float],
+        unbalanced_assets: Callable[[], int],
+        mirror_failures: Callable[[], float] = lambda: 0,
     ) -> None:
-        """`queued` says how many commands wait now, `unbalanced_assets` of how many the balances do not sum to zero."""
+        """`queued` says how many commands wait now, `unbalanced_assets` of how many the balances do not sum to zero,
+        `mirror_failures` how often the books of venues could not be had."""
+        mirror = Gauge(
+            "tradewind_mirror_failures", "Commits without the books of venues, which could not be had: a fault unless 0.",
+            registry=registry,
+        )  # fmt: skip
+        mirror.set_function(mirror_failures)
         queue = Gauge("tradewind_engine_queue_commands", "Commands that wait for the journal.", registry=registry)
         queue.set_function(queued)
         self._commands = Counter("tradewind_engine_commands", "Commands made durable, carried out.", registry=registry)

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from fastpath import codec, records
 from server.clock import Clock
-from server.engine.commands import COMMAND_SIZE, arrivals, timer
+from server.engine.commands import COMMAND_SIZE, arrivals, mirror_stale, timer
 from server.engine.engine import Engine
 from server.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
 from server.storage.ports import Journal, JournalRow
@@ -49,6 +49,10 @@ class MirrorSource(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """What was taken is void: the engine was told that the books of all venues are stale."""
+        ...
+
 
 class RunnerState(enum.Enum):
     IDLE = "idle"
@@ -68,6 +72,8 @@ class RunnerStats:
     commands: int = 0
     sync_s: float = 0.0
     last_sync_s: float = 0.0
+    mirror_failures: int = 0
+    """Commits whose mirror commands were lost because their source failed."""
 
 
 class _Submission:
@@ -108,6 +114,7 @@ class Runner:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._mirror_lost = False
 
     @property
     def queued(self) -> int:
@@ -225,11 +232,27 @@ class Runner:
         if self.mirror is not None:
             entered = records.entered_instruments(commands) | dict.fromkeys(exchange.arriving(ts_ns), True)
             commands[:0] = self._arrivals(ts_ns)
-            commands[:0] = self.mirror.take(entered)
+            commands[:0] = self._mirror_commands(self.mirror, entered)
         due_ns = exchange.next_timer_ns
         if due_ns is not None and due_ns <= ts_ns:
             commands[:0] = timer()
         return commands
+
+    def _mirror_commands(self, mirror: MirrorSource, entered: Mapping[int, bool]) -> bytes:
+        """What the source has. If it fails, the books of all venues are stale until it works again: nothing else stops."""
+        try:
+            taken = mirror.take(entered)
+            self._mirror_lost = False
+        except Exception:
+            self.stats.mirror_failures += 1
+            if self._mirror_lost:
+                return b""
+            _log.exception("the books of venues cannot be read; they are stale until they can")
+            self._mirror_lost = True
+            mirror.forget()
+            instruments = self._engine.registry.numbered_instruments()
+            return b"".join(mirror_stale(each.number) for each in instruments if each.mirrored)
+        return taken
 
     def _arrivals(self, ts_ns: int) -> bytes:
         due_ns = self._engine.exchange.next_arrival_ns

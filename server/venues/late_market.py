@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from server.feeds.model import BookUpdate, MarketUpdate, Trade
 
 MAX_HELD = 100_000
 """Updates held back at the same time. Beyond, the oldest come early."""
+
+_log = logging.getLogger(__name__)
 
 
 class LateMarket:
@@ -85,4 +88,7 @@ class LateMarket:
 
     def _tell(self, update: MarketUpdate) -> None:
         for listener in self._listeners:
-            listener(update)
+            try:
+                listener(update)
+            except Exception:  # the failure of one reader must not hold up what comes later
+                _log.exception("a listener failed on %s", update.instrument.name)

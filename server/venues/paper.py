@@ -10,15 +10,17 @@ the engine then refuses orders on it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from fastpath.model import PaperModel, Side
 from server.engine.blotter import Changes
 from server.engine.commands import mirror_canceled, mirror_picture, mirror_stale, mirror_trade
 from server.engine.engine import Engine
 from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
+from server.instruments import Instrument
+from server.venues.interest import NO_INTEREST, NOTHING, Interest, Range, Touches, best_prices
 from server.venues.late_market import LateMarket
 from server.venues.queue_watch import Place, QueueWatch
 
@@ -27,7 +29,7 @@ PICTURE_LEVELS = 50
 WATCHED_LEVELS = 20
 """Levels a side, the best with paper orders, where cancellations at the venue are looked for."""
 MARK_INTERVAL_S = 0.05
-"""How often the market is looked at for resting orders."""
+"""How often the engine is told of the market for orders that wait."""
 MAX_PENDING_TRADES = 10_000
 """Prints that wait for the engine. Beyond, the oldest are left out: a resting order then fills later than it could."""
 
@@ -35,48 +37,11 @@ _BUY, _SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 
 MAX_QTY = 2**63 - 1
 
-
-class _Range(NamedTuple):
-    """Prices that can change an order: `low` and below, `high` and above."""
-
-    low: int
-    high: int
-
-    def reached(self, price: int) -> bool:
-        return price <= self.low or price >= self.high
+_log = logging.getLogger(__name__)
 
 
 QUEUING = frozenset({int(PaperModel.PAPER_MODEL_UNSPECIFIED), int(PaperModel.PAPER_MODEL_QUEUE)})
 """The models in which an order has a place in a queue."""
-
-NOTHING = _Range(-(2**63), 2**63 - 1)
-
-
-class _Interest(NamedTuple):
-    """What of an instrument's market can change its orders."""
-
-    resting: _Range
-    """`low` is the highest resting buy, `high` the lowest resting sell."""
-    last: _Range
-    bid: _Range
-    ask: _Range
-    middle: _Range
-    """These four as triggers watch them."""
-
-    def in_top(self, bid: int, ask: int) -> bool:
-        """Whether best prices (0: none) reach a resting order."""
-        return 0 < ask <= self.resting.low or bid >= self.resting.high
-
-    def in_triggers(self, bid: int, ask: int) -> bool:
-        """Whether best prices (0: none) reach a trigger."""
-        return (
-            (bid > 0 and self.bid.reached(bid))
-            or (ask > 0 and self.ask.reached(ask))
-            or (bid > 0 and ask > 0 and self.middle.reached((bid + ask) // 2))
-        )
-
-
-NO_INTEREST = _Interest(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
 
 
 class _Shown:
@@ -91,6 +56,10 @@ class _Shown:
         """Best bid and ask, 0 for none."""
         self.taken = taken
         """Lots that paper orders took, by level. The engine gives such quantity back when it sees it gone."""
+
+    @property
+    def live(self) -> bool:
+        return self.version is not None
 
     def is_outdated(self, update: BookUpdate) -> bool:
         """Whether less is displayed somewhere than was taken."""
@@ -113,13 +82,17 @@ class PaperVenue:
         self._engine = engine
         self._market = market
         self._wake = wake
-        self._interest: dict[int, _Interest] = {}
+        self._interest: dict[int, Interest] = {}
         """By instrument with open orders."""
         self._shown: dict[int, _Shown] = {}
         """By instrument; those that the engine was shown nothing of since the start are missing."""
         self._last_price: dict[int, int] = {}
         """By instrument: what the engine was last told, since its book is LIVE."""
         self._due: set[int] = set()
+        self._touches: dict[int, Touches] = {}
+        """By instrument that is due."""
+        self._failed: set[int] = set()
+        """Instruments whose commands could not be made; told once."""
         self._queues: dict[int, QueueWatch] = {}
         """By instrument in which orders have a place in a queue."""
         self._canceled: list[bytes] = []
@@ -143,35 +116,71 @@ class PaperVenue:
         self._queues.clear()
         self._trades.clear()
         self._due.clear()
+        self._touches.clear()
         if self._timer is not None:
             self._timer.cancel()
 
     def take(self, entered: Mapping[int, bool]) -> bytes:
         """Commands that are due, and what brings the mirrors of `entered` up to date. See runner.MirrorSource.
 
-        Books come first: an order that a print triggers trades with the book as it is now.
+        Books come first, as they were one after the other: an order that a print triggers trades with the book as it is now.
         """
         books = self._due.union(entered)
         if 0 in books:
             books |= self._interest.keys()
         prices = [number for number in sorted(books) if entered.get(number) or self._watches_last(number)]
-        pictures = [self._picture(number) for number in sorted(books)]
-        commands = [*pictures, *self._trades, *self._canceled, *map(self._newest_price, prices)]
+        pictures = [self._guarded(self._picture, number) for number in sorted(books)]
+        newest = [self._guarded(self._newest_price, number) for number in prices]
+        commands = [*pictures, *self._trades, *self._canceled, *newest]
         self._trades.clear()
         self._canceled.clear()
         self._due.clear()
+        self._touches.clear()
         return b"".join(commands)
+
+    def forget(self) -> None:
+        """See runner.MirrorSource."""
+        self._last_price.clear()
+        for number in self._shown:
+            self._shown[number] = _Shown(None, (0, 0), {})
+        for number in self._interest:
+            self._is_due(number)
 
     # -- inside --------------------------------------------------------------------------------------------
 
+    def _guarded(self, make: Callable[[int], bytes], number: int) -> bytes:
+        """Commands about one instrument; if they cannot be made its book is stale, and no other."""
+        try:
+            commands = make(number)
+        except Exception:
+            if number not in self._failed:
+                self._failed.add(number)
+                _log.exception("%s: its market cannot be told to the engine", self._name(number))
+            return self._stale(number)
+        return commands
+
+    def _name(self, number: int) -> str:
+        instrument = self._engine.registry.find_instrument_by_number(number)
+        return instrument.name if instrument is not None else f"instrument {number}"
+
     def _picture(self, number: int) -> bytes:
-        """What the engine has to be shown of an instrument now; nothing if it knows."""
+        """What the engine has to be shown of an instrument: the book when it touched orders, and now; nothing if it
+        knows."""
         instrument = self._engine.registry.find_instrument_by_number(number)
         if instrument is None or not instrument.mirrored:
             return b""
+        touches = self._touches.get(number)
+        seen = touches.pictures if touches is not None else []
+        commands = [self._show(instrument, each) for each in seen if each.instrument.same_units(instrument)]
         book = self._market.book(instrument.name, PICTURE_LEVELS)
         if book is None or book.state is not FeedState.LIVE or not book.instrument.same_units(instrument):
-            return self._stale(number)
+            commands.append(self._stale(number))
+        else:
+            commands.append(self._show(instrument, book))
+        return b"".join(commands)
+
+    def _show(self, instrument: Instrument, book: BookUpdate) -> bytes:
+        number = instrument.number
         version = book.venue_sequence, book.receive_time_ns
         known = self._shown.get(number)
         if known is not None and known.version == version:
@@ -180,7 +189,7 @@ class PaperVenue:
         bids, asks = _whole_lots(book.bids, per_lot), _whole_lots(book.asks, per_lot)
         displayed = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
         taken = {place: min(lots, displayed.get(place, 0)) for place, lots in self._taken(number).items()}
-        self._shown[number] = _Shown(version, _top(book), {place: lots for place, lots in taken.items() if lots})
+        self._shown[number] = _Shown(version, best_prices(book), {place: lots for place, lots in taken.items() if lots})
         return mirror_picture(number, bids, asks)
 
     def _taken(self, number: int) -> dict[Place, int]:
@@ -188,7 +197,7 @@ class PaperVenue:
 
     def _stale(self, number: int) -> bytes:
         known = self._shown.get(number)
-        if known is not None and known.version is None:
+        if known is not None and not known.live:
             return b""
         self._shown[number] = _Shown(None, (0, 0), {})
         self._last_price.pop(number, None)
@@ -200,15 +209,13 @@ class PaperVenue:
     def _newest_price(self, number: int) -> bytes:
         """The last price, for triggers; nothing if the engine knows it, or would not trust it."""
         shown = self._shown.get(number)
-        if shown is None or shown.version is None:
+        if shown is None or not shown.live:
             return b""
         newest = self._market.trades(self._engine.registry.instrument_by_number(number).name, 1)
         if not newest or newest[0].price == self._last_price.get(number):
             return b""
         self._last_price[number] = newest[0].price
-        return mirror_trade(
-            instrument=number, aggressor_side=newest[0].aggressor_side, price=newest[0].price, qty=0
-        )
+        return mirror_trade(instrument=number, aggressor_side=newest[0].aggressor_side, price=newest[0].price, qty=0)
 
     def _engine_changed(self, changes: Changes) -> None:
         for number in changes.instruments & self._shown.keys():
@@ -217,19 +224,22 @@ class PaperVenue:
 
     def _orders_changed(self, numbers: Iterable[int]) -> None:
         """Called when the exchange is exactly what is durable."""
-        engine = self._engine
         for number in numbers:
-            if not engine.registry.instrument_by_number(number).mirrored:
-                continue
-            buys, sells = engine.exchange.depth(number, WATCHED_LEVELS)
-            self._watch_queues(number, {(_BUY, price) for price, *_ in buys} | {(_SELL, price) for price, *_ in sells})
-            resting = _Range(buys[0][0] if buys else NOTHING.low, sells[0][0] if sells else NOTHING.high)
-            last, bid, ask, middle, _mark, _index = (_Range(*each) for each in engine.exchange.watched(number))
-            interest = _Interest(resting, last, bid, ask, middle)
-            if interest == NO_INTEREST:
-                self._interest.pop(number, None)
-            else:
-                self._interest[number] = interest
+            if self._engine.registry.instrument_by_number(number).mirrored:
+                self._follow(number)
+
+    def _follow(self, number: int) -> None:
+        """Look for what can change the orders of an instrument from now on."""
+        engine = self._engine
+        buys, sells = engine.exchange.depth(number, WATCHED_LEVELS)
+        self._watch_queues(number, {(_BUY, price) for price, *_ in buys} | {(_SELL, price) for price, *_ in sells})
+        resting = Range(buys[0][0] if buys else NOTHING.low, sells[0][0] if sells else NOTHING.high)
+        last, bid, ask, middle, _mark, _index = (Range(*each) for each in engine.exchange.watched(number))
+        interest = Interest(resting, last, bid, ask, middle)
+        if interest == NO_INTEREST:
+            self._interest.pop(number, None)
+        else:
+            self._interest[number] = interest
 
     def _watch_queues(self, number: int, places: set[Place]) -> None:
         instrument = self._engine.registry.instrument_by_number(number)
@@ -255,31 +265,47 @@ class PaperVenue:
         if queue is not None and not isinstance(update, Quote):
             self._queue_changed(queue, update)
         if isinstance(update, BookUpdate):
-            if number not in self._due and self._is_news(update, interest):
-                self._is_due(number)
+            self._book_changed(update, interest)
         elif isinstance(update, Trade):
             self._printed(update, interest)
         elif interest.in_top(update.bid_price, update.ask_price):
             self._is_due(number)
 
-    def _is_news(self, update: BookUpdate, interest: _Interest) -> bool:
-        """Whether a change of a book can change something in the engine."""
+    def _book_changed(self, update: BookUpdate, interest: Interest) -> None:
         number = update.instrument.number
-        shown = self._shown.get(number)
-        shown_live = shown is not None and shown.version is not None
+        if update.state is FeedState.LIVE and interest is not NO_INTEREST:
+            self._look(number, update.instrument.name, interest)
+        if number not in self._due and self._is_news(update, interest):
+            self._is_due(number)
+
+    def _look(self, number: int, name: str, interest: Interest) -> None:
+        """Keep the book as it is now if its best prices reach an order."""
+        book = self._market.book(name, 1)
+        if book is None:
+            return
+        top, shown = best_prices(book), self._shown.get(number)
+        known = shown.top if shown is not None and shown.live else None
+        touches = self._touches.get(number)
+        if touches is None and not interest.in_top(*top) and (top == known or not interest.in_triggers(*top)):
+            return
+        picture = self._market.book(name, PICTURE_LEVELS)
+        if picture is not None:
+            if touches is None:
+                touches = self._touches[number] = Touches(known)
+            touches.add(picture)
+            self._is_due(number)
+
+    def _is_news(self, update: BookUpdate, interest: Interest) -> bool:
+        """Whether a change of a book, whatever its best prices, can change something in the engine."""
+        shown = self._shown.get(update.instrument.number)
+        shown_live = shown is not None and shown.live
         if update.state is not FeedState.LIVE:
             return shown_live
         if shown is not None and shown.taken and shown.is_outdated(update):
             return True
-        if interest is NO_INTEREST:
-            return False
-        if shown is None or not shown_live:
-            return True
-        book = self._market.book(update.instrument.name, 1)
-        top = _top(book) if book is not None else (0, 0)
-        return interest.in_top(*top) or (top != shown.top and interest.in_triggers(*top))
+        return interest is not NO_INTEREST and not shown_live
 
-    def _printed(self, trade: Trade, interest: _Interest) -> None:
+    def _printed(self, trade: Trade, interest: Interest) -> None:
         number, lots = trade.instrument.number, trade.qty // trade.instrument.data_lots_per_lot
         fills = lots > 0 and interest.resting.reached(trade.price)
         triggers = interest.last.reached(trade.price) and trade.price != self._last_price.get(number)
@@ -316,11 +342,6 @@ class PaperVenue:
         if any(queue.unsettled for queue in self._queues.values()):
             self._schedule()
         self._wake()
-
-
-def _top(book: BookUpdate) -> tuple[int, int]:
-    """Best bid and ask, 0 for none."""
-    return book.bids[0][0] if book.bids else 0, book.asks[0][0] if book.asks else 0
 
 
 def _whole_lots(levels: tuple[Level, ...], data_lots_per_lot: int) -> tuple[Level, ...]:

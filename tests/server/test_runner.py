@@ -63,6 +63,8 @@ async def test_mirror_commands_stand_in_front_of_the_orders_they_are_for(tmp_pat
             asked.append(set(instruments))
             return commands.mirror_stale(1) if instruments else b""
 
+        def forget(self) -> None: ...
+
     async with house(tmp_path) as it:
         it.runner.mirror = Source()
         first = it.trading.command_sequence + 1
