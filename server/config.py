@@ -280,7 +280,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     except SettingsError as error:
         raise ConfigError(f"{error}: lists and tables in environment variables are written as JSON") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error))) from None
+        raise ConfigError("; ".join(_explain(error))) from None
     _check_server(config.server)
     if config.feeds.mode == "bus" and config.storage.bus_url is None:
         raise ConfigError("feeds.mode bus needs storage.bus_url: the Redis to which another server publishes")

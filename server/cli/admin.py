@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -11,6 +9,7 @@ import typer
 
 from server.cli.render import Columns, console, fail, print_json, print_line, show, table
 from server.cli.session import ADMIN_TOKEN, DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
+from server.cli.times import check_moment, moment_ahead
 from server.cli.trade import BALANCE_COLUMNS
 from tradewind import Account, Token, TradingStatus
 
@@ -37,9 +36,6 @@ class GrantedScope(StrEnum):
     RISK_ADMIN = "risk-admin"
     ADMIN = "admin"
 
-
-_LIFETIME = re.compile(r"(\d+)([mhd])")
-_LIFETIME_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 InstrumentOption = Annotated[str, typer.Option(help="venue:SYMBOL; without it, everything.")]
 
@@ -137,7 +133,9 @@ def reference(
     seconds: Annotated[float, typer.Option("--for", min=0.001, max=86_400, help="Seconds they hold.")] = 60,
     json: JsonFlag = False,
 ) -> None:
-    """Tell the mark and index price of an instrument, for the triggers that watch them. Nothing trades at them.
+    """Tell the mark and index price of an instrument.
+
+    They are for the triggers that watch them. Nothing trades at them.
 
     \b
     Example:
@@ -190,7 +188,8 @@ def create(
         list[str] | None, typer.Option("--account", "-a", help="Only this account; may be given several times.")
     ] = None,
     expires: Annotated[
-        str | None, typer.Option(help="Lifetime, such as 12h or 30d. Default: until your own token ends.")
+        str | None,
+        typer.Option(metavar="TIME", help="In 12h, 30d, or at 2026-12-31T23:00 (UTC). Default: when your own token ends."),
     ] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -200,9 +199,9 @@ def create(
     Example:
       tradewind token create --scope trade --account demo --expires 30d --description "my bot"
     """
-    lifetime = None if expires is None else _lifetime(expires)
+    check_moment(expires, "--expires")
     with session_of(context).client() as client:
-        expire_time = None if lifetime is None else client.get_info().server_time + lifetime
+        expire_time = moment_ahead(expires, "--expires", client)
         scopes = [one.name for one in scope]
         made = client.create_token(description, scopes, accounts=account or [], expire_time=expire_time)
     if json:
@@ -210,13 +209,6 @@ def create(
     else:
         console().print(table([made.token], TOKEN_COLUMNS))
         print(made.secret)
-
-
-def _lifetime(text: str) -> timedelta:
-    match = _LIFETIME.fullmatch(text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r}: give a number and m, h or d, such as 30d", param_hint="--expires")
-    return timedelta(**{_LIFETIME_UNITS[match[2]]: int(match[1])})
 
 
 @tokens.command("list")

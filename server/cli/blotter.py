@@ -12,7 +12,7 @@ from server.cli.session import JsonFlag, session_of
 from server.cli.up import ConfigOption
 
 blotter = typer.Typer(
-    help="The blotter: history of orders, fills and balances, made from the journal.",
+    help="The blotter: history of orders, fills and balances.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -29,7 +29,9 @@ def _group() -> None:
 
 @blotter.command()
 def rebuild(context: typer.Context, config: ConfigOption = None, json: JsonFlag = False) -> None:
-    """Empty the blotter and fill it again from the journal. The server may run meanwhile.
+    """Empty the blotter and fill it again from the journal.
+
+    The server may run meanwhile.
 
     \b
     Example:

@@ -23,7 +23,7 @@ JournalOption = Annotated[
 ]
 
 journal = typer.Typer(
-    help="The journal: every command, in order, of which all else is made.",
+    help="The journal: every command, in order.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -43,7 +43,9 @@ def _url(session: Session, given: str | None) -> str:
 
 @journal.command()
 def verify(context: typer.Context, journal_url: JournalOption = None, json: JsonFlag = False) -> None:
-    """Read every row and snapshot, and check every checksum. Exits 1 at the first row that is not as it was written.
+    """Read every row and snapshot; check every checksum.
+
+    Exits 1 at the first row that is not as it was written.
 
     \b
     Example:
@@ -84,7 +86,9 @@ def export(
     to_seq: Annotated[int | None, typer.Option("--to", min=1, help="Last command. Default: the newest.")] = None,
     journal_url: JournalOption = None,
 ) -> None:
-    """Print commands, a JSON object a line: the fields that are not zero, in engine units (ticks, lots, numbers).
+    """Print commands, a JSON object a line.
+
+    The fields that are not zero, in engine units (ticks, lots, numbers).
 
     \b
     Example:
@@ -129,9 +133,10 @@ def _text(value: int | bytes) -> int | str:
 
 @journal.command()
 def replay(context: typer.Context, journal_url: JournalOption = None, json: JsonFlag = False) -> None:
-    """Carry out the whole journal in a new engine, without snapshots, and print the hash of the state it comes to.
+    """Carry out the whole journal; print the hash of the state.
 
-    The same journal always comes to the same hash; a server shows its own in `tradewind status`.
+    In a new engine, without snapshots. The same journal always comes to the same hash; a server shows its own in
+    `tradewind status --json`.
 
     \b
     Example:
@@ -168,8 +173,9 @@ def backup(
     journal_url: JournalOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Copy the journal into a file, also while the server runs, and verify the copy. It holds everything but tokens
-    and recorded market data.
+    """Copy the journal into a file and verify the copy.
+
+    Also while the server runs. It holds everything but tokens and recorded market data.
 
     \b
     Example:
@@ -187,8 +193,10 @@ def restore(
     journal_url: JournalOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make a journal from a backup: that of a data directory that has none, or of an empty schema in PostgreSQL. Streams
-    of clients begin anew, with a gap.
+    """Make a journal from a backup.
+
+    It is made in a data directory that has none, or in an empty schema of PostgreSQL. Streams of clients begin anew,
+    with a gap.
 
     \b
     Example:

@@ -8,15 +8,16 @@ import typer
 
 from server.cli.render import fail, print_json, show
 from server.cli.session import DEFAULT_ACCOUNT, AccountOption, InstrumentArgument, JsonFlag, session_of
-from server.cli.trade import ORDER_COLUMNS
+from server.cli.trade import ORDER_COLUMNS, tell_what_was_canceled
 from tradewind import OrderList, OrderRequest, OrderType
 from tradewind.connection import new_id
+from tradewind.orders import linked_id
 
 SideArgument = Annotated[Literal["buy", "sell"], typer.Argument(case_sensitive=False, help="buy or sell.")]
 QtyArgument = Annotated[str, typer.Argument(metavar="QTY", help="Quantity, a multiple of the instrument's lot size.")]
 ListIdOption = Annotated[
     str | None,
-    typer.Option("--id", help="Your id, at most 33 characters: the same command again then places nothing twice."),
+    typer.Option("--id", help="Your id, at most 36 characters: the same command again then places nothing twice."),
 ]
 
 
@@ -37,7 +38,9 @@ def bracket(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
-    """An entry, and the two exits that follow it: take-profit and stop-loss, of which one cancels the other.
+    """An entry with its take-profit and its stop-loss.
+
+    What the entry fills, the exits may close; what one of them fills is taken off the other.
 
     \b
     Example:
@@ -60,7 +63,9 @@ def oco(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
-    """A limit order and a stop for the same quantity: what one fills is taken off the other.
+    """A limit order and a stop: one cancels the other.
+
+    Both are for the same quantity; what one fills is taken off the other.
 
     \b
     Example:
@@ -70,7 +75,7 @@ def oco(
     limit = OrderRequest(instrument, side, qty, price, client_order_id=key)
     kind = OrderType.STOP if stop_price is None else OrderType.STOP_LIMIT
     stopping = OrderRequest(
-        instrument, side, qty, stop_price, type=kind, trigger_price=stop, client_order_id=f"{key}-sl"
+        instrument, side, qty, stop_price, type=kind, trigger_price=stop, client_order_id=linked_id(key, "-sl")
     )
     with session_of(context).client(account) as client:
         _show(client.oco(limit, stopping), json)
@@ -91,7 +96,9 @@ def oto(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
-    """One triggers the other: each fill of the first order releases as much of a limit order on the other side.
+    """An order whose fills release a limit order.
+
+    Each fill of the first order releases as much of the second, which is on the other side.
 
     \b
     Example:
@@ -99,7 +106,7 @@ def oto(
     """
     key = list_id or new_id()
     first = OrderRequest(instrument, side, qty, price, client_order_id=key)
-    second = OrderRequest(instrument, "sell" if side == "buy" else "buy", qty, then, client_order_id=f"{key}-2")
+    second = OrderRequest(instrument, "sell" if side == "buy" else "buy", qty, then, client_order_id=linked_id(key, "-2"))
     with session_of(context).client(account) as client:
         _show(client.oto(first, second), json)
 
@@ -111,3 +118,4 @@ def _show(placed: OrderList, json: bool) -> None:
         show(placed.orders, ORDER_COLUMNS, as_json=False, empty="")
     if placed.is_refused:
         fail(f"refused: {', '.join(order.reject_reason for order in placed.orders if order.reject_reason)}")
+    tell_what_was_canceled(placed.orders)

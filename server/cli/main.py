@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from server.cli import admin, blotter, journal, lists, market, place, trade, up
+from server.cli.command import use_everywhere
 from server.cli.render import fail
 from server.cli.session import Session
 from server.errors import TradewindError as ServerError
@@ -60,6 +61,7 @@ def connect(
 
 for module in (up, market, place, lists, trade, admin, journal, blotter):
     module.register(app)
+use_everywhere(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from server.cli.render import Columns, Follower, book_table, cells, console, print_json, print_line, show, table
+from server.cli.render import (
+    Columns,
+    Follower,
+    book_table,
+    cells,
+    console,
+    print_json,
+    print_line,
+    say_on_screen,
+    show,
+    table,
+)
 from server.cli.session import InstrumentArgument, JsonFlag, WatchFlag, session_of
 from server.cli.times import length_of
 from tradewind import Book, Candle, Client, Instrument, Quote, Trade
@@ -80,7 +91,7 @@ def instruments(
 def quote(
     context: typer.Context,
     instruments: Annotated[
-        list[str], typer.Argument(metavar="INSTRUMENT...", help="venue:SYMBOL, such as binance:BTC/USDT.")
+        list[str], typer.Argument(metavar="INSTRUMENT", help="venue:SYMBOL, such as binance:BTC/USDT.")
     ],
     watch: WatchFlag = False,
     json: JsonFlag = False,
@@ -105,7 +116,7 @@ def quote(
 
 def _watch_quotes(client: Client, instruments: list[str], json: bool) -> None:
     latest: dict[str, Quote] = {}
-    with Follower(json) as follower:
+    with Follower(json, f"a quote of {', '.join(instruments)}") as follower:
         for one in client.watch_quotes(*instruments, interval_ms=REDRAW_MS):
             latest[one.instrument] = one
             follower.show(one, cells(one, QUOTE_COLUMNS), table(latest.values(), QUOTE_COLUMNS))
@@ -137,7 +148,7 @@ def book(
 
 
 def _watch_book(client: Client, instrument: str, depth: int, json: bool) -> None:
-    with Follower(json) as follower:
+    with Follower(json, f"the book of {instrument}") as follower:
         for now in client.watch_book(instrument, depth=depth, interval_ms=REDRAW_MS):
             follower.show(now, _summary(now), book_table(now))
 
@@ -168,11 +179,13 @@ def trades(
         if not watch:
             show(client.list_trades(instrument, limit), TRADE_COLUMNS, as_json=json, empty="No trades yet.")
             return
-        for trade in client.watch_trades(instrument):
-            if json:
-                print_json(trade)
-            else:
-                print_line(cells(trade, TRADE_COLUMNS))
+        with client.watch_trades(instrument) as happening:
+            say_on_screen(f"Trades of {instrument} from now on. Ctrl-C ends.", json)
+            for trade in happening:
+                if json:
+                    print_json(trade)
+                else:
+                    print_line(cells(trade, TRADE_COLUMNS))
 
 
 def candles(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import typer
@@ -15,8 +16,9 @@ from server.cli.session import (
     JsonFlag,
     session_of,
 )
-from server.cli.trade import show_order
-from tradewind import OrderRequest, OrderStatus, OrderType, TimeInForce
+from server.cli.times import check_moment, moment_ahead
+from server.cli.trade import NOT_ALL_FILLED, show_order, tell_what_was_canceled
+from tradewind import Order, OrderRequest, OrderStatus, OrderType, Side, TimeInForce
 from tradewind.connection import new_id
 
 QtyArgument = Annotated[
@@ -55,8 +57,8 @@ TifOption = Annotated[
     typer.Option("--tif", case_sensitive=False, help="GTC until canceled, IOC now, FOK all or nothing."),
 ]
 GtdOption = Annotated[
-    datetime | None,
-    typer.Option("--gtd", formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="Good till this time, UTC."),
+    str | None,
+    typer.Option("--gtd", metavar="TIME", help="Good till then: in 30m, 1h, 2d, or 2026-12-31T23:00 (UTC, or Z, +01:00)."),
 ]
 DayFlag = Annotated[bool, typer.Option("--day", help="Good till the end of the day, UTC.")]
 PostOnlyFlag = Annotated[bool, typer.Option("--post-only", help="Refuse rather than take liquidity.")]
@@ -77,7 +79,10 @@ ClientIdOption = Annotated[
 ]
 
 
-_HELP = """Place an order to {side}. A refused one is shown with its reason, and the exit code is 1.
+_LOTS_LEFT = 2
+"""Money for less than this is what rounding to the lot size and the last price may leave."""
+
+_HELP = """Place an order to {side}. Exit code 1: refused, 3: the rest was canceled.
 
 \b
 Examples:
@@ -125,6 +130,7 @@ def place(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
+    check_moment(gtd, "--gtd")
     waits = _given(("--stop", stop), ("--take-profit", take_profit), ("--trail", trail), ("--trail-bps", trail_bps))
     _one_of(*waits, *_given(("--iceberg", iceberg), ("--hidden", hidden)))
     _one_of(*_given(("--tif", tif), ("--gtd", gtd), ("--day", day)))
@@ -137,12 +143,8 @@ def place(
         raise typer.BadParameter("its price comes with the trigger; see --limit-offset", param_hint="--trail")
     if not waits and market == (price is not None):
         raise typer.BadParameter("give either --price or --market", param_hint="--price")
-    if trails:
-        kind = OrderType.TRAILING_STOP if limit_offset is None else OrderType.TRAILING_STOP_LIMIT
-    elif stop is not None:
-        kind = OrderType.STOP if price is None else OrderType.STOP_LIMIT
-    elif take_profit is not None:
-        kind = OrderType.TAKE_PROFIT if price is None else OrderType.TAKE_PROFIT_LIMIT
+    if waits:
+        kind = _WAITING[waits[0]][limit_offset is not None if trails else price is not None]
     elif market:
         kind = OrderType.MARKET_TO_LIMIT if to_limit else OrderType.MARKET
     else:
@@ -154,7 +156,6 @@ def place(
         price,
         type=kind,
         time_in_force=TimeInForce.GTD if gtd is not None else TimeInForce.DAY if day else tif,
-        expire_time=gtd.replace(tzinfo=UTC) if gtd is not None else None,
         post_only=post_only or slide,
         post_only_slide=slide,
         reduce_only=reduce_only,
@@ -173,10 +174,32 @@ def place(
         client_order_id=client_id if client_id is not None else new_id(),
     )
     with session_of(context).client(account) as client:
-        order = client.place(request)
+        order = client.place(replace(request, expire_time=moment_ahead(gtd, "--gtd", client)))
+        lot = client.get_instrument(instrument).lot_size if quote_qty is not None and order.cum_qty else None
     show_order(order, json)
     if order.status is OrderStatus.REJECTED:
         fail(f"{order.reject_message or 'rejected'} [{order.reject_reason}]")
+    tell_what_was_canceled([order])
+    if lot is not None:
+        _tell_what_was_not_spent(order, Decimal(quote_qty or 0), lot)
+
+
+_WAITING = {
+    "--stop": (OrderType.STOP, OrderType.STOP_LIMIT),
+    "--take-profit": (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT),
+    "--trail": (OrderType.TRAILING_STOP, OrderType.TRAILING_STOP_LIMIT),
+    "--trail-bps": (OrderType.TRAILING_STOP, OrderType.TRAILING_STOP_LIMIT),
+}
+"""Type of an order that waits for a price: then at market, or as a limit order."""
+
+
+def _tell_what_was_not_spent(order: Order, money: Decimal, lot: Decimal) -> None:
+    """Exit 3 if a market order for an amount of money is far from it: the market offered no more."""
+    fee = order.cum_fee if order.side is Side.BUY else Decimal(0)
+    left = money - order.cum_notional - fee
+    if not order.is_open and order.avg_price is not None and left > _LOTS_LEFT * lot * order.avg_price:
+        done = "spent" if order.side is Side.BUY else "raised"
+        fail(f"{done} {money - left:f} of {money:f}: the market offered no more", NOT_ALL_FILLED)
 
 
 def _given(*options: tuple[str, object]) -> list[str]:

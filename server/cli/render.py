@@ -15,7 +15,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from server.cli.tables import NOTHING, Column, Rows
 from tradewind import Book
 
 T = TypeVar("T")
@@ -65,15 +67,26 @@ def cells(row: T, columns: Columns[T]) -> list[Any]:
     return [get(row) for get in columns.values()]
 
 
-def table(rows: Iterable[T], columns: Columns[T]) -> Table:
+def table(rows: Iterable[T], columns: Columns[T]) -> Rows:
     filled = [cells(row, columns) for row in rows]
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn = []
     for position, title in enumerate(columns):
-        numeric = any(isinstance(row[position], Decimal | int) for row in filled)
-        drawn.add_column(title, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
-    for row in filled:
-        drawn.add_row(*(escape(text(cell)) for cell in row))
-    return drawn
+        values = [row[position] for row in filled]
+        numeric = any(isinstance(value, Decimal | int) for value in values)
+        drawn.append(Column(title, list(map(text, values)), numeric))
+    return Rows(drawn)
+
+
+_AVERAGE_DIGITS = 8
+
+
+def average(value: Decimal | None) -> Decimal | None:
+    """An average price for people: to 8 digits, never less than whole numbers. JSON has it to 18 decimals."""
+    if value is None:
+        return None
+    decimals = max(_AVERAGE_DIGITS - 1 - value.adjusted(), 0)
+    rounded = round(value, decimals)
+    return rounded.normalize() if rounded != rounded.to_integral_value() else rounded.quantize(Decimal(1))
 
 
 def show(rows: Sequence[T], columns: Columns[T], *, as_json: bool, empty: str) -> None:
@@ -89,7 +102,7 @@ def show(rows: Sequence[T], columns: Columns[T], *, as_json: bool, empty: str) -
 def text(value: Any) -> str:
     """One cell."""
     if value is None or value == "":
-        return "-"
+        return NOTHING
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, Decimal):
@@ -116,13 +129,16 @@ def book_table(book: Book) -> Table:
 class Follower:
     """Shows what is being watched: redrawn in place on a screen, a line each elsewhere, a JSON line each if asked."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, waits_for: str) -> None:
+        """`waits_for` is told on a screen until the first of it has come."""
         self._as_json = as_json
-        self._live = Live(console=console(), auto_refresh=False) if sys.stdout.isatty() and not as_json else None
+        picture = Text(f"Waiting for {waits_for}. Ctrl-C ends.")
+        on_screen = sys.stdout.isatty() and not as_json
+        self._live = Live(picture, console=console(), auto_refresh=False) if on_screen else None
 
     def __enter__(self) -> Follower:
         if self._live is not None:
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,6 +153,12 @@ class Follower:
             self._live.update(picture, refresh=True)
         else:
             print_line(line)
+
+
+def say_on_screen(text: str, as_json: bool) -> None:
+    """What a watch shows before the first news, so that a screen is not blank. Nothing in a file or pipe."""
+    if sys.stdout.isatty() and not as_json:
+        print(text, flush=True)
 
 
 def print_line(cells: Iterable[Any]) -> None:

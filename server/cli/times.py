@@ -27,17 +27,37 @@ def length_of(text: str, option: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def check_moment(text: str | None, option: str) -> None:
+    """Raises typer.BadParameter about `option` unless it is a length, a date or a time; before anything is connected."""
+    if text and not _LENGTH.fullmatch(text):
+        _parsed(text, option)
+
+
 def moment_of(text: str, option: str, client: Client) -> datetime | None:
     """A date, a time, or a length before the server's time; None of "". Raises typer.BadParameter."""
     if not text:
         return None
     if _LENGTH.fullmatch(text):
         return client.get_info().server_time - length_of(text, option)
+    return _parsed(text, option)
+
+
+def moment_ahead(text: str | None, option: str, client: Client) -> datetime | None:
+    """A date, a time, or a length from the server's time on; None of None. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    if _LENGTH.fullmatch(text):
+        return client.get_info().server_time + length_of(text, option)
+    return _parsed(text, option)
+
+
+def _parsed(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"{text}: write a length back such as 4h, a date such as 2026-01-31 or a time such as 2026-01-31T14:30",
+            f"{text}: write a length such as 4h, a date such as 2026-01-31, or a time such as 2026-01-31T14:30 (UTC)"
+            " or 2026-01-31T14:30:00+01:00",
             param_hint=option,
         ) from None
     return moment.replace(tzinfo=moment.tzinfo or UTC)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import typer
 
-from server.cli.render import Columns, cells, console, print_json, print_line, show, table
+from server.cli.render import Columns, average, cells, console, fail, print_json, print_line, say_on_screen, show, table
 from server.cli.session import (
     DEFAULT_ACCOUNT,
     AccountOption,
@@ -20,7 +21,8 @@ from tradewind import Balance, Fill, LedgerEntry, Order, OrderStatus, Position
 
 
 def _status(order: Order) -> str:
-    said = " waiting" if order.waiting else f" {order.reject_reason}" if order.reject_reason else ""
+    why = order.reject_reason or order.cancel_reason
+    said = " waiting" if order.waiting else f" {why}" if why else ""
     return order.status + said + (" change pending" if order.change_pending else "")
 
 
@@ -40,13 +42,21 @@ ORDER_COLUMNS: Columns[Order] = {
     "type": lambda o: f"{o.type} {o.time_in_force}" + (" post-only" if o.post_only else ""),
     "qty": lambda o: o.qty,
     "price": lambda o: o.price,
-    "trigger": lambda o: _trigger(o),
     "filled": lambda o: o.cum_qty,
-    "average": lambda o: o.avg_price,
+    "average": lambda o: average(o.avg_price),
     "status": lambda o: _status(o),
+    "trigger": lambda o: _trigger(o),
+    "expires": lambda o: o.expire_time,
     "client id": lambda o: o.client_order_id,
     "updated": lambda o: o.update_time,
 }
+CHANGE_COLUMNS: Columns[Order] = {
+    title: ORDER_COLUMNS[title]
+    for title in (
+        "updated", "order", "instrument", "side", "type", "qty", "price", "trigger", "filled", "status", "client id",
+    )
+}
+"""Of a change in one line: the short ones first, so that what a narrow screen wraps is the client id."""
 FILL_COLUMNS: Columns[Fill] = {
     "time": lambda f: f.time,
     "instrument": lambda f: f.instrument,
@@ -62,7 +72,7 @@ FILL_COLUMNS: Columns[Fill] = {
 POSITION_COLUMNS: Columns[Position] = {
     "instrument": lambda p: p.instrument,
     "qty": lambda p: p.qty,
-    "average": lambda p: p.avg_price,
+    "average": lambda p: average(p.avg_price),
     "cost": lambda p: p.cost,
     "realized": lambda p: p.realized_pnl,
 }
@@ -94,6 +104,30 @@ def show_order(order: Order, json: bool) -> None:
         print_json(order)
     else:
         console().print(table([order], ORDER_COLUMNS))
+
+
+NOT_ALL_FILLED = 3
+"""Exit code of a command that placed an order of which the rest was canceled at once."""
+
+_WHY_CANCELED = {
+    "MARKET_REMAINDER": "the market offered no more within the limits of the order",
+    "IOC_REMAINDER": "the market offered no more at its price at once",
+    "SELF_TRADE": "it met an order of the same owner",
+    "REDUCE_ONLY": "there was no position left to reduce",
+    "INSUFFICIENT_BALANCE": "the balance no longer covered it",
+}
+
+
+def tell_what_was_canceled(orders: Iterable[Order]) -> None:
+    """Exit 3 if one of the orders just placed is over without all of it filled, and say why. In a list, orders that
+    end because another was filled are as they should be."""
+    for order in orders:
+        if order.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED) and order.cancel_reason != "LINKED_ORDER":
+            reason = order.reject_reason or order.cancel_reason or str(order.status)
+            why = _WHY_CANCELED.get(reason, reason.lower().replace("_", " "))
+            fail(
+                f"filled {order.cum_qty:f} of {order.qty:f}, the rest was canceled: {why} [{reason}]", NOT_ALL_FILLED
+            )
 
 
 def amend(
@@ -161,7 +195,9 @@ def cancel_timer(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
-    """Dead-man timer: cancel all orders of the account then, unless this is called again before.
+    """Dead-man timer: cancel all orders unless called again.
+
+    All orders of the account are canceled then, unless this is called again before.
 
     \b
     Example:
@@ -212,13 +248,15 @@ def orders(
             )
             show(found, ORDER_COLUMNS, as_json=json, empty="No orders.")
             return
-        for update in client.watch_orders():
-            if instrument and update.order.instrument != instrument:
-                continue
-            if json:
-                print_json(update)
-            else:
-                print_line(cells(update.order, ORDER_COLUMNS))
+        with client.watch_orders() as updates:
+            say_on_screen(f"Open orders of {account}, then every change as it happens. Ctrl-C ends.", json)
+            for update in updates:
+                if instrument and update.order.instrument != instrument:
+                    continue
+                if json:
+                    print_json(update)
+                else:
+                    print_line(cells(update.order, CHANGE_COLUMNS))
 
 
 def _statuses(names: list[str]) -> list[OrderStatus]:
@@ -290,7 +328,9 @@ def ledger(
     account: AccountOption = DEFAULT_ACCOUNT,
     json: JsonFlag = False,
 ) -> None:
-    """Every change of a balance, newest first, with the balance after it.
+    """Every change of a balance, newest first.
+
+    With the balance after it.
 
     \b
     Example:

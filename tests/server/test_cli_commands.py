@@ -63,6 +63,13 @@ def order(status: int = orders_pb2.ORDER_STATUS_NEW, **fields: Any) -> orders_pb
     )
 
 
+def instrument() -> market_data_pb2.Instrument:
+    return market_data_pb2.Instrument(
+        name=NAME, tick_size="0.01", lot_size="0.00001", min_qty="0.00001", max_qty="9000", min_notional="10",
+        maker_fee_bps="10", taker_fee_bps="10", contract_size="1", tradable=True,
+    )  # fmt: skip
+
+
 def quote() -> market_data_pb2.Quote:
     return market_data_pb2.Quote(
         instrument=NAME, bid_price="100.5", bid_qty="1", ask_price="101", receive_time=NOW, publish_time=NOW
@@ -103,6 +110,116 @@ def test_a_rejected_order_is_shown_and_is_a_failure(server: ScriptedServer, run:
     assert ran.status == 1
     assert ran.document["reject_reason"] == "INSUFFICIENT_BALANCE"
     assert ran.err == "error: not enough USDT [INSUFFICIENT_BALANCE]\n"
+
+
+def closed(reason: str, **fields: Any) -> orders_pb2.Order:
+    """An order that took what there was."""
+    made = order(orders_pb2.ORDER_STATUS_CANCELED, cancel_reason=f"CANCEL_REASON_{reason}", **fields)
+    made.cum_qty, made.leaves_qty, made.avg_price = "0.04", "0", "60000.123456789012345678"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [("MARKET_REMAINDER", "the market offered no more within"), ("IOC_REMAINDER", "the market offered no more at its"),
+     ("SELF_TRADE", "it met an order of the same owner"), ("TIMER", "timer")],
+)  # fmt: skip
+def test_an_order_of_which_the_rest_was_canceled_says_so_and_exits_3(
+    server: ScriptedServer, run: Any, reason: str, why: str
+) -> None:
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=closed(reason)))
+    ran = run("buy", NAME, "0.1", "--market")
+    assert ran.status == 3
+    assert ran.err.startswith(f"error: filled 0.04 of 0.1, the rest was canceled: {why}")
+    assert ran.err.endswith(f"[{reason}]\n")
+    assert f"CANCELED {reason}" in ran.out
+    assert run("buy", NAME, "0.1", "--market", "--json").document["cancel_reason"] == reason
+
+
+def test_the_entry_of_a_list_that_was_filled_in_part_exits_3(server: ScriptedServer, run: Any) -> None:
+    filled, other = order(orders_pb2.ORDER_STATUS_FILLED), closed("LINKED_ORDER")
+    server.on(
+        "PlaceOrderList",
+        lambda call: orders_pb2.PlaceOrderListResponse(orders=[closed("MARKET_REMAINDER"), order(), order()]),
+        lambda call: orders_pb2.PlaceOrderListResponse(orders=[filled, other]),
+    )
+    assert run("bracket", "buy", NAME, "1", "--take-profit", "120", "--stop-loss", "90").status == 3
+    assert run("oco", "sell", NAME, "1", "-p", "120", "--stop", "90").status == 0  # one canceled the other
+
+
+@pytest.mark.parametrize(("money", "status"), [("5000", 3), ("2400", 0)])
+def test_money_that_could_not_be_spent_is_told(server: ScriptedServer, run: Any, money: str, status: int) -> None:
+    done = order(orders_pb2.ORDER_STATUS_FILLED, avg_price="60000")
+    done.qty, done.cum_qty, done.cum_notional, done.cum_fee = "0.03999", "0.03999", "2399.4", "0.1"
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=done))
+    server.on("GetInstrument", lambda call: market_data_pb2.GetInstrumentResponse(instrument=instrument()))
+    ran = run("buy", NAME, "--market", "--quote-qty", money)
+    assert ran.status == status
+    if status:
+        assert ran.err == "error: spent 2399.5 of 5000: the market offered no more\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("buy", NAME, "-0.1", "--market"), "-0.1 is below zero: give a positive number"),
+        (("buy", NAME, "-.5", "--market"), "-.5 is below zero"),
+        (("deposit", "USDT", "-100"), "-100 is below zero: give a positive number; use --withdraw"),
+        (("cancel-timer", "-1"), "-1 is below zero"),
+        (("amend", "-7", "--qty", "1"), "-7 is below zero"),
+        (("buy", NAME, "1", "-x"), "No such option: -x"),
+    ],
+)
+def test_a_number_below_zero_is_not_taken_for_an_option(
+    server: ScriptedServer, run: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    ran = run(*arguments)
+    assert (ran.status, said in ran.err) == (2, True)
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    ("text", "expires"),
+    [
+        ("2030-01-02T03:04:05Z", "2030-01-02T03:04:05Z"),
+        ("2030-01-02T03:04:05.250Z", "2030-01-02T03:04:05.250Z"),
+        ("2030-01-02T03:04", "2030-01-02T03:04:00Z"),
+        ("2030-01-02 03:04:05", "2030-01-02T03:04:05Z"),  # as tables print it
+        ("2030-01-02T03:04:05+01:00", "2030-01-02T02:04:05Z"),
+        ("2030-01-02", "2030-01-02T00:00:00Z"),
+        ("1h", "2023-11-14T23:13:20Z"),  # of the server's clock
+    ],
+)
+def test_the_end_of_an_order_is_taken_as_outputs_print_it(
+    server: ScriptedServer, run: Any, text: str, expires: str
+) -> None:
+    server.on("GetInfo", lambda call: system_pb2.GetInfoResponse(server_time=NOW))
+    server.on("PlaceOrder", lambda call: orders_pb2.PlaceOrderResponse(order=order()))
+    assert run("buy", NAME, "1", "-p", "5", "--gtd", text).status == 0
+    assert server.calls["PlaceOrder"][0].request.expire_time.ToJsonString() == expires
+    made = system_pb2.CreateTokenResponse(token=system_pb2.Token(token_id="t1"), secret="s")
+    server.on("CreateToken", lambda call: made)
+    assert run("token", "create", "--scope", "read", "--expires", text).status == 0
+    assert server.calls["CreateToken"][0].request.expire_time.ToJsonString() == expires
+
+
+def test_lists_take_an_id_of_any_length_an_order_takes(server: ScriptedServer, run: Any) -> None:
+    server.on("PlaceOrderList", lambda call: orders_pb2.PlaceOrderListResponse(list_id="1"))
+    key = "123e4567-e89b-12d3-a456-426614174000"
+    for command in (
+        ("bracket", "buy", NAME, "1", "--take-profit", "120", "--stop-loss", "90"),
+        ("oco", "sell", NAME, "1", "-p", "120", "--stop", "90"),
+        ("oto", "buy", NAME, "1", "--then", "90"),
+    ):
+        assert run(*command, "--id", key).status == 0
+        assert run(*command, "--id", key).status == 0
+        once, again = (
+            [each.client_order_id for each in call.request.orders] for call in server.calls["PlaceOrderList"][-2:]
+        )
+        assert once == again
+        assert len(set(once)) == len(once)
+        assert once[0] == key
+        assert all(len(each) <= 36 for each in once)
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,11 @@ def test_every_setting_is_documented_with_its_default() -> None:
         if isinstance(default, bool | int | float | str):
             shown = str(default).lower() if isinstance(default, bool) else str(default)
             assert shown.replace("_", "") in rows[0].replace("_", "").replace(",", ""), f"{name}: default {shown}"
+
+
+def test_two_errors_are_two_sentences(clean: Path) -> None:
+    (clean / "tradewind.toml").write_text('[server]\nport = -1\n[feeds]\nmode = "some"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config()
+    first, second = caught.value.message.split("; ")
+    assert (first.partition(":")[0], second.partition(":")[0]) == ("server.port", "feeds.mode")

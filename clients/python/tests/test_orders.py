@@ -16,6 +16,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 import tradewind
 from clients.python.tests.scripted import Call, Driver, ScriptedServer
 from tradewind import AmendRequest, CancelRequest, OrderRequest, errors
+from tradewind.orders import bracket_of
 from tradewind.v1 import common_pb2, orders_pb2
 
 BOOK = "internal:BTC/USDT"
@@ -273,3 +274,13 @@ async def test_lists_are_sent_as_they_belong_together(driver: Driver, server: Sc
     assert (loss.type, loss.side, loss.trigger_price) == (orders_pb2.ORDER_TYPE_STOP, common_pb2.SIDE_SELL, "58000.5")
     assert [order.client_order_id for order in bracket.orders] == ["mine", "mine-tp", "mine-sl"]
     assert all((each.account, each.qty, each.reduce_only) == ("x", "0.5", True) for each in (profit, loss))
+
+
+@pytest.mark.parametrize("length", [1, 33, 34, 35, 36])
+def test_an_id_of_any_length_an_order_takes_is_taken_for_a_bracket(length: int) -> None:
+    entry = OrderRequest(BOOK, "BUY", "1", "100", client_order_id="123e4567-e89b-12d3-a456-426614174000"[:length])
+    ids = [order.client_order_id for order in bracket_of(entry, 110, 90)]
+    assert ids == [order.client_order_id for order in bracket_of(entry, 110, 90)]
+    assert (ids[0], len(set(ids)), max(map(len, ids)) <= 36) == (entry.client_order_id, 3, True)
+    if length <= 33:
+        assert ids[1:] == [f"{ids[0]}-tp", f"{ids[0]}-sl"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypedDict, TypeVar
@@ -119,6 +120,19 @@ class OrderRequest:
         )
 
 
+MAX_CLIENT_ORDER_ID = 36
+"""Characters of a client order id."""
+_LONGEST_SUFFIX = 3
+
+
+def linked_id(key: str, suffix: str) -> str:
+    """The client order id of an order that goes with the one whose id is `key`: the same for the same, and no longer
+    than an id may be. `suffix` has at most 3 characters; ids too long to take one are shortened to a digest."""
+    if len(key) > MAX_CLIENT_ORDER_ID - _LONGEST_SUFFIX:
+        key = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return key + suffix
+
+
 def bracket_of(entry: OrderRequest, take_profit: Number, stop_loss: Number) -> tuple[OrderRequest, ...]:
     """The entry, a limit order that takes the profit and a stop that ends the loss."""
     side = Side.SELL if Side(entry.side.upper()) is Side.BUY else Side.BUY
@@ -130,9 +144,9 @@ def bracket_of(entry: OrderRequest, take_profit: Number, stop_loss: Number) -> t
         take_profit,
         account=entry.account,
         reduce_only=True,
-        client_order_id=f"{key}-tp",
+        client_order_id=linked_id(key, "-tp"),
     )
-    loss = replace(profit, price=None, type=OrderType.STOP, trigger_price=stop_loss, client_order_id=f"{key}-sl")
+    loss = replace(profit, price=None, type=OrderType.STOP, trigger_price=stop_loss, client_order_id=linked_id(key, "-sl"))
     return entry, profit, loss
 
 

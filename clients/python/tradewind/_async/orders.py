@@ -98,7 +98,8 @@ class AsyncOrderCalls(AsyncCalls):
     async def bracket(self, entry: OrderRequest, *, take_profit: Number, stop_loss: Number) -> OrderList:
         """An entry with its exits: a limit order at `take_profit` and a stop at `stop_loss`, for what the entry fills.
 
-        The exits get the entry's client_order_id with `-tp` and `-sl` after it, so the same entry is the same bracket.
+        The exits get the entry's client_order_id with `-tp` and `-sl` after it, or after a digest of it if it is longer
+        than 33 characters, so the same entry is the same bracket.
         """
         return await self.place_order_list(OrderListType.BRACKET, bracket_of(entry, take_profit, stop_loss))
 
