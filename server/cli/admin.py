@@ -197,7 +197,7 @@ def create(
 
     \b
     Example:
-      tradewind token create --scope trade --account demo --expires 30d --description "my bot"
+      tradewind token create --scope trade --account demo --expires 30d -d bot
     """
     check_moment(expires, "--expires")
     with session_of(context).client() as client:

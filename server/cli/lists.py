@@ -44,7 +44,8 @@ def bracket(
 
     \b
     Example:
-      tradewind bracket buy internal:BTC/USDT 0.1 -p 60000 --take-profit 63000 --stop-loss 58500
+      tradewind bracket buy internal:BTC/USDT 0.1 -p 60000 \\
+        --take-profit 63000 --stop-loss 58500
     """
     entry = OrderRequest(instrument, side, qty, price, client_order_id=list_id or new_id())
     with session_of(context).client(account) as client:
