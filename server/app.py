@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from server import pauses
 from server.clock import Clock, SystemClock
+from server.clock_watch import ClockWatch
 from server.config import Config, FeedSettings
 from server.engine.engine import Engine
 from server.engine.history import History
@@ -44,6 +45,7 @@ from server.observability import (
     measure_loop_lag,
     new_registry,
     serve_metrics,
+    watch_clock,
 )
 from server.replica import Replica
 from server.rpc.accounts import AccountService
@@ -119,10 +121,11 @@ async def run(
     on_state: StatusListener = lambda status: None,
     on_ready: Callable[[Ready], None] = lambda ready: None,
     stop: asyncio.Event | None = None,
+    clock: SystemClock | None = None,
 ) -> int:
     """As `serve`, on the running loop. With `stop`, setting it stops the server and signals are left alone."""
     configure_logging(config.logging)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     board = StatusBoard(clock)
     board.listen(on_state)
     async with contextlib.AsyncExitStack() as parts:
@@ -150,7 +153,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 async def _start(
-    config: Config, clock: Clock, board: StatusBoard, parts: contextlib.AsyncExitStack
+    config: Config, clock: SystemClock, board: StatusBoard, parts: contextlib.AsyncExitStack
 ) -> Callable[[], Ready]:
     """Start all parts; `parts` stops them in the opposite order. What comes back tells what there is when all are up."""
     start_ns = clock.now_ns()
@@ -167,6 +170,10 @@ async def _start(
 
     stores = Stores(config, board, clock, StoreMetrics(registry), parts)
     engine, runner, history = await _start_engine(config, stores, clock, board, registry, parts)
+    watch_clock(registry, lambda: clock.difference_ns)
+    watch = ClockWatch(clock, board)
+    watch.start()
+    parts.callback(watch.stop)
     trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
     await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
     await trading.close_old_sessions()
@@ -175,13 +182,13 @@ async def _start(
     registry.register(HubMetrics(hub))
     ticks = TickHistory(await stores.start_ticks(hub, trading.registry.instruments))
     parts.callback(ticks.close)
-    internal = InternalVenue(engine, hub, runner)
+    internal = InternalVenue(engine, hub, runner, clock)
     internal.start()
     parts.callback(internal.stop)
-    late = LateMarket(hub)
+    late = LateMarket(hub, clock)
     late.start()
     parts.callback(late.stop)
-    paper = PaperVenue(engine, late, runner.wake)
+    paper = PaperVenue(engine, late, runner.wake, clock)
     runner.mirror = paper
     paper.start()
     parts.callback(paper.stop)
@@ -235,7 +242,7 @@ async def _start_markets(
         await followed.start()
         return
     if bus is not None:
-        publisher = BusPublisher(bus, hub, trading.registry)
+        publisher = BusPublisher(bus, hub, trading.registry, board)
         parts.push_async_callback(publisher.stop)
         publisher.start()
     if config.feeds.mode == "off":
@@ -251,7 +258,7 @@ async def _start_markets(
 async def _start_engine(
     config: Config,
     stores: Stores,
-    clock: Clock,
+    clock: SystemClock,
     board: StatusBoard,
     registry: CollectorRegistry,
     parts: contextlib.AsyncExitStack,
@@ -272,6 +279,7 @@ async def _start_engine(
     except BaseException:
         journal.close()
         raise
+    clock.not_before(engine.time_ns)
     replica = Replica.of(stores.journal_url, files.directory, files.keep, limits)
     engine.log.history = replica.history
     runner = Runner(engine, journal, clock, reached)

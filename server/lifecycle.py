@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import enum
 import fcntl
+import logging
 import os
 import signal
 import time
 from asyncio import AbstractEventLoop, Event
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from server.background import Trouble
 from server.clock import Clock
 from server.errors import ConfigError
 
 PID_FILE = "tradewind.pid"
 _LOCK_TRIES = 5
 _LOCK_PAUSE_S = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 class ServiceState(enum.IntEnum):
@@ -53,22 +57,54 @@ class StatusBoard:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._statuses: dict[str, ServiceStatus] = {}
+        """As they are shown."""
+        self._said: dict[str, ServiceStatus] = {}
+        """As their parts said."""
+        self._troubles: dict[str, dict[object, str]] = {}
+        """By part: why background work of it has ended."""
         self._listeners: list[StatusListener] = []
         self.stopping = False
         """Whether the whole server is about to stop: nothing comes back to SERVING."""
 
     def set(self, name: str, state: ServiceState, detail: str = "", *, progress: tuple[int, int] | None = None) -> None:
-        """Record how `name` is and tell the listeners, unless nothing changed."""
+        """Record how `name` is and tell the listeners, unless nothing changed. Never raises: that somebody could not
+        take note of it is no reason to stop what is told of."""
         if self.stopping and state is not ServiceState.NOT_SERVING:
             return
-        old = self._statuses.get(name)
-        since_ns = old.since_ns if old is not None and old.state is state else self._clock.now_ns()
-        new = ServiceStatus(name, state, detail, since_ns, progress)
+        self._said[name] = ServiceStatus(name, state, detail, 0, progress)
+        self._show(name)
+
+    def trouble_of(self, name: str) -> Trouble:
+        """For background work of the part `name`: while it has ended, the part is NOT_SERVING, whatever else is said."""
+        work = object()
+
+        def tell(reason: str | None) -> None:
+            troubles = self._troubles.setdefault(name, {})
+            if reason is None:
+                if troubles.pop(work, None) is None:
+                    return
+            else:
+                troubles[work] = reason
+            self._said.setdefault(name, ServiceStatus(name, ServiceState.SERVING, "", 0))
+            if not self.stopping:
+                self._show(name)
+
+        return tell
+
+    def _show(self, name: str) -> None:
+        new, old = self._said[name], self._statuses.get(name)
+        if not self.stopping and (trouble := next(iter(self._troubles.get(name, {}).values()), None)) is not None:
+            new = replace(new, state=ServiceState.NOT_SERVING, detail=trouble, progress=None)
+        since_ns = old.since_ns if old is not None and old.state is new.state else self._clock.now_ns()
+        new = replace(new, since_ns=since_ns)
         if new == old:
             return
         self._statuses[name] = new
         for listener in tuple(self._listeners):
-            listener(new)
+            try:
+                listener(new)
+            except Exception:
+                _log.exception("a listener of the status board failed")
 
     def stop(self, detail: str) -> None:
         """Every part is NOT_SERVING from now on."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import structlog
 
+from server.background import keep_running
 from server.errors import TradewindError, Unavailable
 from server.feeds.hub import MarketData
 from server.feeds.model import MarketUpdate
@@ -32,15 +33,19 @@ log = structlog.get_logger("bus")
 class BusPublisher:
     """Publishes the hub's updates, our own books apart: those belong to the accounts of this server."""
 
-    def __init__(self, bus: Bus, hub: MarketData, registry: Registry) -> None:
+    def __init__(self, bus: Bus, hub: MarketData, registry: Registry, board: StatusBoard) -> None:
         self._bus = bus
         self._registry = registry
+        self._board = board
         self._publisher = MarketPublisher(bus, hub.book)
         self._tasks: list[asyncio.Task[None]] = []
         hub.add_listener(self._publish)
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._publisher.run()), asyncio.create_task(self._announce())]
+        self._tasks = [
+            keep_running("publishing to the bus", self._publisher.run, self._board.trouble_of("store/bus")),
+            keep_running("announcing instruments", self._announce, self._board.trouble_of("store/bus")),
+        ]
 
     async def stop(self) -> None:
         await _cancel(self._tasks)
@@ -78,7 +83,10 @@ class BusMarkets:
     async def start(self) -> None:
         """Begin to follow; returns before there is anything."""
         self._board.set(_SERVICE, ServiceState.STARTING, "waits for another server's market data")
-        self._tasks = [asyncio.create_task(self._follower.run()), asyncio.create_task(self._watch())]
+        self._tasks = [
+            keep_running("following the bus", self._follower.run, self._board.trouble_of(_SERVICE)),
+            keep_running("watch of the bus", self._watch, self._board.trouble_of(_SERVICE)),
+        ]
 
     async def stop(self) -> None:
         await _cancel(self._tasks)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
+from server.background import keep_running
 from server.clock import Clock
 from server.config import FeedSettings
 from server.errors import ConfigError, TradewindError
@@ -59,11 +61,18 @@ class Markets:
             self._replay_url = self._replay.url
         for venue, symbols in self._settings.venues.items():
             feed = VenueFeed(
-                self._venue_config(venue, symbols), self._hub, self._clock, self._chance, self._metrics, self._changed
+                self._venue_config(venue, symbols),
+                self._hub,
+                self._clock,
+                self._chance,
+                self._metrics,
+                self._changed,
+                partial(self._board.trouble_of, _name(venue)),
             )
             self._feeds.append(feed)
             self._board.set(_name(venue), ServiceState.STARTING, "asking the venue for its markets")
-            self._loading.append(asyncio.create_task(self._load(venue, feed)))
+            trouble = self._board.trouble_of(_name(venue))
+            self._loading.append(keep_running(f"loading {venue}", partial(self._load, venue, feed), trouble))
 
     async def stop(self) -> None:
         """Close all connections."""

@@ -26,6 +26,7 @@ from prometheus_client import (
 )
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from server.background import keep_running
 from server.config import LogSettings, MetricsSettings
 from server.errors import ConfigError
 from server.rotating_file import RotatingFile
@@ -157,6 +158,14 @@ class EngineMetrics:
             self._unbalanced.set(self._unbalanced_assets())
 
 
+def watch_clock(registry: CollectorRegistry, difference_ns: Callable[[], int]) -> None:
+    """Tell by how much the machine's clock is ahead of the server's time."""
+    difference = Gauge(
+        "tradewind_clock_difference_seconds", "The machine's clock minus the server's time.", registry=registry
+    )
+    difference.set_function(lambda: difference_ns() / 1e9)
+
+
 class StoreMetrics:
     """Of the stores: how far behind they are, and what they could not take."""
 
@@ -195,7 +204,7 @@ async def measure_loop_lag(registry: CollectorRegistry) -> AsyncIterator[None]:
             lag.set(late_s)
             total.inc(late_s)
 
-    task = asyncio.create_task(measure())
+    task = keep_running("measuring the event loop", measure)
     try:
         yield
     finally:

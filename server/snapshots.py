@@ -7,6 +7,7 @@ import contextlib
 
 import structlog
 
+from server.background import keep_running
 from server.config import SnapshotSettings
 from server.engine.engine import Engine
 from server.engine.runner import Runner, RunnerState
@@ -41,7 +42,7 @@ class Snapshots:
 
     def start(self) -> None:
         self._board.set(SERVICE, ServiceState.SERVING, f"newest at command {self._last_sequence}")
-        self._task = asyncio.create_task(self._run(), name="snapshots")
+        self._task = keep_running("snapshots", self._run, self._board.trouble_of(SERVICE))
 
     async def stop(self) -> None:
         """Make no more of them in the background. Call before the runner stops."""

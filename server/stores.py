@@ -12,6 +12,7 @@ from urllib.parse import quote
 import structlog
 from pydantic import SecretStr
 
+from server.background import keep_running
 from server.clock import Clock
 from server.config import Config
 from server.engine.blotter_writer import BlotterStatus, BlotterWriter
@@ -96,7 +97,15 @@ class Stores:
 
         past = events_from_journal(self.journal_url, snapshots, engine.limits)
         process = BlotterProcess(url, epoch=engine.log.epoch)
-        writer = BlotterWriter(store, engine.log, engine.registry, past, on_status=show, write=process.write)
+        writer = BlotterWriter(
+            store,
+            engine.log,
+            engine.registry,
+            past,
+            on_status=show,
+            write=process.write,
+            trouble=self._board.trouble_of("store/blotter"),
+        )
         engine.add_listener(lambda changes: writer.wake())
         self._metrics.watch_blotter(lambda: writer.status.behind)
         self._parts.callback(store.close)
@@ -121,7 +130,7 @@ class Stores:
             return [book for each in followed() if (book := hub.book(each.name)) is not None]
 
         limits = TickWriterLimits(retention_days=settings.ticks_days)
-        writer = TickWriter(store, spool, self._clock, limits, pictures)
+        writer = TickWriter(store, spool, self._clock, limits, pictures, lambda: self._board.trouble_of("store/ticks"))
         hub.add_listener(writer.record)
         self._parts.push_async_callback(writer.stop)
         writer.start()
@@ -136,7 +145,7 @@ class Stores:
         if self._settings.bus_url is None:
             return None
         url = self._settings.bus_url.get_secret_value()
-        bus = open_bus(url, first_sequence=self._clock.now_ns())
+        bus = open_bus(url, first_sequence=self._clock.now_ns(), trouble=self._board.trouble_of("store/bus"))
         self._metrics.watch_bus(lambda: bus.dropped)
         self._parts.push_async_callback(bus.close)
         self._board.set("store/bus", ServiceState.STARTING, "opening")
@@ -150,7 +159,7 @@ class Stores:
                     self._board.set("store/bus", ServiceState.DEGRADED, error.message)
                 await asyncio.sleep(_WATCH_S)
 
-        self._run("store/bus", probe())
+        self._run("store/bus", probe)
         return bus
 
     def _watch(self, name: str, look: Callable[[], tuple[str, str | None]]) -> None:
@@ -162,19 +171,10 @@ class Stores:
                 self._board.set(name, ServiceState.SERVING if error is None else ServiceState.DEGRADED, error or detail)
                 await asyncio.sleep(_WATCH_S)
 
-        self._run(name, watch())
+        self._run(name, watch)
 
-    def _run(self, name: str, watch: Coroutine[None, None, None]) -> None:
-        """Should the watch itself fail, the board does not go on saying what was true before."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("the watch of a store failed", store=name, exc_info=error)
-                self._board.set(name, ServiceState.DEGRADED, "nobody watches it any more; the log says why")
-
-        task = asyncio.create_task(watch)
-        task.add_done_callback(ended)
-        self._parts.callback(task.cancel)
+    def _run(self, name: str, watch: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._parts.callback(keep_running(f"watch of {name}", watch, self._board.trouble_of(name)).cancel)
 
 
 def journal_url(config: Config) -> str:

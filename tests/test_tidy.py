@@ -21,8 +21,11 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.errors": (),
     "server.child": (),
     "server.clock": (),
+    "server.background": (),
+    "server.clock_watch": ("server.background", "server.clock", "server.lifecycle"),
     "server.instruments": ("server.errors", "fastpath.model"),
     "server.engine": (
+        "server.background",
         "fastpath",
         "server.errors",
         "server.clock",
@@ -31,10 +34,11 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.storage.blotter_rows",
     ),
     "server.storage": (
-        "server.child", "server.errors", "server.clock", "server.instruments", "server.engine.commands",
+        "server.background", "server.child", "server.errors", "server.clock", "server.instruments", "server.engine.commands",
         "server.engine.events", "server.feeds.model", "fastpath",
     ),
     "server.feeds": (
+        "server.background",
         "server.errors",
         "server.clock",
         "server.instruments",
@@ -51,7 +55,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.feeds",
         "fastpath",
     ),
-    "server.replay": ("server.errors", "server.clock"),
+    "server.replay": ("server.background", "server.errors", "server.clock"),
     "server.rpc": (
         "server.errors",
         "server.clock",
@@ -70,10 +74,11 @@ RULES: dict[str, tuple[str, ...]] = {
         "tradewind.v1",
     ),
     "server.config": ("server.errors", "server.instruments", "fastpath.model"),
-    "server.observability": ("server.errors", "server.clock", "server.config", "server.rotating_file"),
-    "server.lifecycle": ("server.errors", "server.clock"),
+    "server.observability": ("server.background", "server.errors", "server.clock", "server.config", "server.rotating_file"),
+    "server.lifecycle": ("server.background", "server.errors", "server.clock"),
     "server.tokens": ("server.errors", "server.clock"),
     "server.markets": (
+        "server.background",
         "server.clock",
         "server.config",
         "server.errors",
@@ -85,6 +90,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.failpoints": ("server.errors",),
     "server.replica": ("fastpath", "server.child", "server.engine", "server.errors", "server.failpoints", "server.storage"),
     "server.snapshots": (
+        "server.background",
         "server.config",
         "server.engine",
         "server.errors",
@@ -96,6 +102,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.pauses": (),
     "server.rotating_file": (),
     "server.market_bus": (
+        "server.background",
         "server.errors",
         "server.feeds",
         "server.instruments",
@@ -103,6 +110,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.storage",
     ),
     "server.stores": (
+        "server.background",
         "server.market_bus",
         "server.clock",
         "server.config",

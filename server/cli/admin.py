@@ -43,7 +43,7 @@ tokens = typer.Typer(help="Tokens: who may call the server.", no_args_is_help=Tr
 
 
 def register(app: typer.Typer) -> None:
-    for command in (accounts, deposit, halt, resume, reference):
+    for command in (accounts, deposit, halt, resume, reference, accept_clock):
         app.command()(command)
     app.add_typer(tokens, name="token")
 
@@ -147,6 +147,26 @@ def reference(
         print_json({"expire_time": expire_time})
     else:
         print_line([f"{instrument}: holds until {expire_time:%Y-%m-%d %H:%M:%S} UTC"])
+
+
+def accept_clock(context: typer.Context, json: JsonFlag = False) -> None:
+    """Decide that the machine's clock is right after a step.
+
+    The server's time does not follow a step of more than 10 s by itself. After this it goes forward at once; if it is
+    ahead, it goes at half its speed until the machine's clock has caught up: it never runs backward.
+
+    \b
+    Example:
+      tradewind status && tradewind accept-clock
+    """
+    with session_of(context).client() as client:
+        agreed = client.accept_clock()
+    if json:
+        print_json(agreed)
+        return
+    seconds = agreed.difference.total_seconds()
+    print_line([f"the machine's clock was {abs(seconds):.1f} s {'ahead' if seconds >= 0 else 'behind'}"])
+    print_line([f"both agree at {agreed.agree_time:%Y-%m-%d %H:%M:%S} UTC of the server's time"])
 
 
 def _set_status(context: typer.Context, status: TradingStatus, instrument: str, json: bool) -> None:

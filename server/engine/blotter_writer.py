@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from server.background import Trouble, keep_running
 from server.engine.events import EVENT_SIZE
 from server.engine.fanout import EventLog
 from server.errors import TradewindError, Unavailable
@@ -65,15 +66,18 @@ class BlotterWriter:
         limits: BlotterWriterLimits | None = None,
         on_status: Callable[[BlotterStatus], None] = lambda status: None,
         write: WriteEvents | None = None,
+        trouble: Trouble = lambda reason: None,
     ) -> None:
         """`on_status` hears when an error comes or goes, and how a long way back is covered. `write` fills the same
-        blotter as `store`; without it the rows are made here."""
+        blotter as `store`; without it the rows are made here. `trouble` hears when the writer itself ends unexpectedly.
+        """
         self._store = store
         self._event_log = log
         self._registry = registry
         self._past = past
         self._limits = limits or BlotterWriterLimits()
         self._on_status = on_status
+        self._trouble = trouble
         self._write_events = write or (
             lambda after, events, directory: store.write(blotter_batch(after, events, directory))
         )
@@ -90,7 +94,7 @@ class BlotterWriter:
         return BlotterStatus(self._cursor, self._event_log.last_sequence - (self._cursor or 0), self._error)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="blotter-writer")
+        self._task = keep_running("blotter writer", self._run, self._trouble)
 
     def wake(self) -> None:
         """There are new events."""

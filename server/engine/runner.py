@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fastpath import codec, records
-from server.clock import Clock
+from server.clock import Clock, Timer
 from server.engine.commands import COMMAND_SIZE, arrivals, mirror_stale, timer
 from server.engine.engine import Engine
 from server.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
@@ -29,12 +29,10 @@ from server.storage.ports import Journal, JournalRow
 
 R = TypeVar("R")
 
-TIMER_INTERVAL_S = 0.01
+TIMER_INTERVAL_NS = 10_000_000
 """Expiries and timers that fall due within it are carried out together."""
-ARRIVAL_INTERVAL_S = 0.001
+ARRIVAL_INTERVAL_NS = 1_000_000
 """The same of orders that get to a mirrored venue."""
-CLOCK_CHECK_S = 1.0
-"""How often the wall clock is looked at while a timer is set: it may be moved meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +111,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._task: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: Timer | None = None
         self._mirror_lost = False
 
     @property
@@ -264,16 +262,12 @@ class Runner:
             self._alarm.cancel()
             self._alarm = None
         exchange = self._engine.exchange
-        waits_s = [
-            max((due_ns - self._clock.now_ns()) / 1e9, interval_s)
-            for due_ns, interval_s in (
-                (exchange.next_timer_ns, TIMER_INTERVAL_S), (exchange.next_arrival_ns, ARRIVAL_INTERVAL_S),
-            )
-            if due_ns is not None
-        ]  # fmt: skip
-        if waits_s and self.state is RunnerState.RUNNING:
-            wait_s = min(*waits_s, CLOCK_CHECK_S)
-            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._wake.set)
+        timers = (exchange.next_timer_ns, TIMER_INTERVAL_NS), (exchange.next_arrival_ns, ARRIVAL_INTERVAL_NS)
+        if self.state is not RunnerState.RUNNING or all(due_ns is None for due_ns, _ in timers):
+            return
+        now_ns = self._clock.now_ns()
+        wake_ns = min(max(due_ns, now_ns + interval_ns) for due_ns, interval_ns in timers if due_ns is not None)
+        self._alarm = self._clock.call_at(wake_ns, self._wake.set)
 
     async def _commit(self, batch: list[_Submission], commands: bytearray, ts_ns: int) -> None:
         engine = self._engine

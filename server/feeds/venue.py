@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
+from server.background import Trouble, keep_running
 from server.clock import Clock
 from server.errors import ConfigError, Unavailable
 from server.feeds.backoff import Backoff
@@ -42,13 +44,16 @@ class VenueFeed:
         chance: Callable[[], float],
         metrics: FeedMetrics,
         on_status: Callable[[VenueStatus], None] = lambda status: None,
+        trouble: Callable[[], Trouble] = lambda: lambda reason: None,
     ) -> None:
-        """`chance` gives numbers from 0 to 1 that jitter reconnects. `on_status` is called on each change of state."""
+        """`chance` gives numbers from 0 to 1 that jitter reconnects. `on_status` is called on each change of state;
+        `trouble` gives who hears when a task of the feed ends unexpectedly."""
         self._config = config
         self._hub = hub
         self._clock = clock
         self._chance = chance
         self._on_status = on_status
+        self._trouble = trouble
         self._dialect = DIALECTS[config.venue]()
         self._exchange = self._open()
         self._markets: dict[str, Market] = {}
@@ -101,14 +106,14 @@ class VenueFeed:
         self._changed()
         for markets in self._groups():
             if buffers:
-                self._spawn(self._keep_book(markets))
+                self._spawn(self._keep_book, markets)
             else:
                 # Each on its own: a new snapshot is had by leaving and subscribing again.
                 for market in markets:
-                    self._spawn(self._keep_book([market]))
-            self._spawn(self._keep_quotes(markets))
-            self._spawn(self._keep_trades(markets))
-        self._spawn(self._watch_silence())
+                    self._spawn(self._keep_book, [market])
+            self._spawn(self._keep_quotes, markets)
+            self._spawn(self._keep_trades, markets)
+        self._spawn(self._watch_silence)
 
     async def stop(self) -> None:
         """Close the connections. Books become STALE. Does nothing the second time."""
@@ -142,8 +147,9 @@ class VenueFeed:
             for i in range(0, len(markets), size):
                 yield markets[i : i + size]
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+    def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        name = f"{self._config.venue}: {work.__name__.strip('_').replace('_', ' ')}"
+        self._tasks.append(keep_running(name, partial(work, *arguments), self._trouble()))
 
     # -- subscriptions -------------------------------------------------------------------------------------
 
@@ -294,7 +300,8 @@ class VenueFeed:
     def _book_changed(self, market: Market) -> None:
         """The state of a book changed, or it waits for a snapshot."""
         if market.guard.needs_snapshot and market not in self._resyncs:
-            task = asyncio.create_task(self._resync(market))
+            name = f"{self._config.venue}: resync of {market.symbol}"
+            task = keep_running(name, partial(self._resync, market), self._trouble())
             self._resyncs[market] = task
             task.add_done_callback(lambda _: self._resyncs.pop(market, None))
         self._changed()
@@ -308,6 +315,10 @@ class VenueFeed:
                     await self._fetch_snapshot(market)
                 else:
                     await self._resubscribe(market)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise  # else ccxt closed a connection, and tries again
             except ccxt.BaseError as error:
                 _log.warning("%s: no snapshot yet: %s", market.instrument.name, _text(error))
             except Exception:

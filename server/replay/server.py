@@ -7,10 +7,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
+from server.background import keep_running
 from server.clock import Clock, SystemClock
 from server.replay.binance import Binance
 from server.replay.bybit import Bybit
@@ -104,7 +106,9 @@ class ReplayExchange:
         bound_host, bound_port = self._runner.addresses[0][:2]
         self.url = f"http://{bound_host}:{bound_port}"
         self._check_gate()
-        self._tasks = [asyncio.create_task(self._play(player)) for player in self._players.values()]
+        self._tasks = [
+            keep_running(f"playing {name}", partial(self._play, player)) for name, player in self._players.items()
+        ]
 
     async def stop(self) -> None:
         """End every connection and stop listening."""

@@ -45,6 +45,7 @@ _REFLECTION = Policy(Scope.READ, open_on_loopback=True)
 POLICIES: dict[str, Policy] = {
     "/tradewind.v1.SystemService/GetInfo": _READ,
     "/tradewind.v1.SystemService/ListServices": _READ,
+    "/tradewind.v1.SystemService/AcceptClock": _ADMIN,
     "/tradewind.v1.SystemService/CreateToken": _ADMIN,
     "/tradewind.v1.SystemService/ListTokens": _ADMIN,
     "/tradewind.v1.SystemService/RevokeToken": _ADMIN,

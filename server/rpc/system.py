@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from server.clock import Clock
+import structlog
+
+from server.clock import SystemClock
 from server.engine.trading import Trading
 from server.lifecycle import StatusBoard
 from server.rpc import convert
@@ -13,6 +15,8 @@ from server.rpc.boundary import Call
 from server.rpc.fields import Fields, page_of
 from server.tokens import Scope, Token, TokenStore
 from tradewind.v1 import system_pb2 as pb
+
+log = structlog.get_logger("system")
 
 _MAX_DESCRIPTION_CHARS = 100
 _MAX_TOKEN_ACCOUNTS = 1000
@@ -30,7 +34,7 @@ class ServerInfo:
 
 class SystemService:
     def __init__(
-        self, info: ServerInfo, trading: Trading, board: StatusBoard, tokens: TokenStore, clock: Clock
+        self, info: ServerInfo, trading: Trading, board: StatusBoard, tokens: TokenStore, clock: SystemClock
     ) -> None:
         self._info = info
         self._trading = trading
@@ -52,6 +56,15 @@ class SystemService:
 
     async def ListServices(self, request: pb.ListServicesRequest, call: Call) -> pb.ListServicesResponse:
         return pb.ListServicesResponse(services=map(convert.service_status, self._board.all()))
+
+    async def AcceptClock(self, request: pb.AcceptClockRequest, call: Call) -> pb.AcceptClockResponse:
+        agreed = self._clock.accept()
+        log.warning("the machine's clock was accepted", ahead_s=agreed.difference_ns / 1e9, token=call.caller.token_id)
+        response = pb.AcceptClockResponse(
+            server_time=convert.timestamp(agreed.now_ns), agree_time=convert.timestamp(agreed.now_ns + agreed.left_ns)
+        )
+        response.difference.FromNanoseconds(agreed.difference_ns)
+        return response
 
     async def CreateToken(self, request: pb.CreateTokenRequest, call: Call) -> pb.CreateTokenResponse:
         fields = Fields()

@@ -132,8 +132,8 @@ class MarketFollower:
 
     async def run(self, patterns: tuple[str, ...] = ("quote:*", "trade:*", "book:*")) -> None:
         """Follow until it is cancelled or the bus is closed."""
-        watching = asyncio.create_task(self._watch())
-        try:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch())
             while True:
                 with contextlib.suppress(Unavailable):
                     messages = await self._bus.subscribe(patterns)
@@ -142,7 +142,6 @@ class MarketFollower:
             async with contextlib.aclosing(messages):
                 async for message in messages:
                     self._take(message)
-        finally:
             watching.cancel()
 
     def _take(self, message: MarketMessage) -> None:

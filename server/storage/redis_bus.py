@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import struct
 from collections import deque
@@ -20,6 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from server.background import Trouble, keep_running
 from server.errors import ConfigError, Unavailable
 from server.storage.bus_inbox import CAPACITY, Inbox
 from server.storage.ports import MarketMessage, PrivateMessage, StreamGap
@@ -39,6 +41,8 @@ CONNECTIONS = 256
 KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 """A subscriber waits without a time limit: this is how it notices a server that vanished without a word."""
 
+_log = logging.getLogger(__name__)
+
 _SEQUENCE = struct.Struct("<q")
 
 
@@ -46,9 +50,16 @@ class RedisBus:
     """`Bus` over a Redis server, version 5 or newer."""
 
     def __init__(
-        self, url: str, *, first_sequence: int, prefix: str = "tradewind", private_capacity: int = PRIVATE_CAPACITY
+        self,
+        url: str,
+        *,
+        first_sequence: int,
+        prefix: str = "tradewind",
+        private_capacity: int = PRIVATE_CAPACITY,
+        trouble: Trouble = lambda reason: None,
     ) -> None:
-        """Connects when it is used; needs a running event loop. Raises ConfigError."""
+        """Connects when it is used; needs a running event loop. `trouble` hears when sending ends unexpectedly. Raises
+        ConfigError."""
         try:
             self._redis: Any = Redis.from_url(
                 url,
@@ -69,7 +80,7 @@ class RedisBus:
         self._filled = asyncio.Event()
         self._dropped = 0
         self._inboxes: dict[Inbox, asyncio.Task[None]] = {}
-        self._publishing = asyncio.create_task(self._keep_publishing())
+        self._publishing = keep_running("sending to Redis", self._keep_publishing, trouble)
         self._closed = False
 
     # -- market data ---------------------------------------------------------------------------------------
@@ -213,7 +224,9 @@ class RedisBus:
                     response = await pubsub.parse_response(block=True)
                     if response is not None and response[0] == b"pmessage":
                         inbox.put(_message(response[2][skip:].decode(), response[3]))
-                except (RedisError, OSError) as error:
+                except Exception as error:  # also of a message that is none of ours
+                    if not isinstance(error, (RedisError, OSError)):
+                        _log.exception("a message on the bus cannot be read; connecting anew")
                     if not listening.done():
                         listening.set_exception(_away(error))
                         return

@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from server.background import Trouble, keep_running
 from server.clock import Clock
 from server.errors import Unavailable
 from server.feeds.model import BookUpdate, FeedState, MarketUpdate, Quote, Trade
@@ -81,8 +82,11 @@ class TickWriter:
         clock: Clock,
         limits: TickWriterLimits | None = None,
         pictures: Callable[[], Iterable[BookUpdate]] = lambda: (),
+        trouble: Callable[[], Trouble] = lambda: lambda reason: None,
     ) -> None:
-        """`pictures` gives the books to record; it is asked every `book_interval_s`, on the event loop."""
+        """`pictures` gives the books to record; it is asked every `book_interval_s`, on the event loop. `trouble` gives
+        who hears when a part of the writer ends unexpectedly."""
+        self._trouble = trouble
         self._store = store
         self._clock = clock
         self._spool = spool
@@ -106,8 +110,13 @@ class TickWriter:
         """Begin to store; needs a running event loop."""
         self._send_now.set()
         self._tasks = [
-            asyncio.create_task(run())
-            for run in (self._keep_flushing, self._keep_sending, self._keep_sampling, self._keep_pruning)
+            keep_running(name, run, self._trouble())
+            for name, run in (
+                ("tick spooling", self._keep_flushing),
+                ("tick storing", self._keep_sending),
+                ("book sampling", self._keep_sampling),
+                ("tick pruning", self._keep_pruning),
+            )
         ]
 
     def record(self, update: MarketUpdate) -> None:

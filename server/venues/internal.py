@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastpath.model import Liquidity
+from server.clock import Clock, Timer
 from server.engine.blotter import Changes
 from server.engine.engine import Engine
 from server.engine.events import LIQUIDITY_OFFSET, Event, decode
@@ -16,22 +15,23 @@ from server.instruments import Instrument
 
 _TAKER = int(Liquidity.LIQUIDITY_TAKER)
 
-BOOK_INTERVAL_S = 0.01
+BOOK_INTERVAL_NS = 10_000_000
 """Books are published at most so often: they change with every order, and a picture of one costs more than an order."""
 BOOK_LEVELS = 1_000
 """Levels a side that are published."""
 
 
 class InternalVenue:
-    """Publishes trades after each batch, and the books that changed at most every BOOK_INTERVAL_S."""
+    """Publishes trades after each batch, and the books that changed at most every BOOK_INTERVAL_NS."""
 
-    def __init__(self, engine: Engine, market: MarketData, runner: Runner) -> None:
+    def __init__(self, engine: Engine, market: MarketData, runner: Runner, clock: Clock) -> None:
         self._engine = engine
         self._market = market
         self._runner = runner
+        self._clock = clock
         self._publishers: dict[int, BookPublisher] = {}
         self._changed: set[int] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def start(self) -> None:
         """Publish the books as they are, and every change from now on."""
@@ -58,7 +58,7 @@ class InternalVenue:
         self._changed |= changes.instruments
         if self._timer is None and self._changed:
             self._publish_books()
-            self._timer = asyncio.get_running_loop().call_later(BOOK_INTERVAL_S, self._interval_over)
+            self._timer = self._clock.call_at(self._clock.now_ns() + BOOK_INTERVAL_NS, self._interval_over)
 
     def _interval_over(self) -> None:
         """What changed in the meantime is published when the books are exactly what is durable, not before."""

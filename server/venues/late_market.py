@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
 
+from server.clock import Clock, Timer
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, MarketUpdate, Trade
 
@@ -19,15 +19,16 @@ _log = logging.getLogger(__name__)
 class LateMarket:
     """A hub's updates, each `latency_out_ns` of its instrument after it came. One asyncio thread."""
 
-    def __init__(self, market: MarketData) -> None:
+    def __init__(self, market: MarketData, clock: Clock) -> None:
         self._market = market
+        self._clock = clock
         self._late = MarketData("late")
         """The books and trades of instruments with a latency, as they were."""
-        self._held: dict[int, deque[tuple[float, MarketUpdate]]] = {}
+        self._held: dict[int, deque[tuple[int, MarketUpdate]]] = {}
         """By latency: so each is in order of time."""
         self._count = 0
         self._listeners: list[Callable[[MarketUpdate], None]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def start(self) -> None:
         """Begin to listen; before the first update comes."""
@@ -59,17 +60,16 @@ class LateMarket:
         if not latency_ns:
             self._tell(update)
             return
-        now = asyncio.get_running_loop().time()
-        self._held.setdefault(latency_ns, deque()).append((now + latency_ns / 1e9, update))
+        self._held.setdefault(latency_ns, deque()).append((self._clock.now_ns() + latency_ns, update))
         self._count += 1
         if self._count > MAX_HELD:
             self._release(self._oldest())
         self._schedule()
 
-    def _oldest(self) -> deque[tuple[float, MarketUpdate]]:
+    def _oldest(self) -> deque[tuple[int, MarketUpdate]]:
         return min((held for held in self._held.values() if held), key=lambda held: held[0][0])
 
-    def _release(self, held: deque[tuple[float, MarketUpdate]]) -> None:
+    def _release(self, held: deque[tuple[int, MarketUpdate]]) -> None:
         update = held.popleft()[1]
         self._count -= 1
         self._late.publish(update)
@@ -77,12 +77,12 @@ class LateMarket:
 
     def _schedule(self) -> None:
         if self._timer is None and self._count:
-            self._timer = asyncio.get_running_loop().call_at(self._oldest()[0][0], self._fire)
+            self._timer = self._clock.call_at(self._oldest()[0][0], self._fire)
 
     def _fire(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
-        while self._count and (held := self._oldest())[0][0] <= now:
+        now_ns = self._clock.now_ns()
+        while self._count and (held := self._oldest())[0][0] <= now_ns:
             self._release(held)
         self._schedule()
 

@@ -9,12 +9,12 @@ the engine then refuses orders on it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from fastpath.model import PaperModel, Side
+from server.clock import Clock, Timer
 from server.engine.blotter import Changes
 from server.engine.commands import mirror_canceled, mirror_picture, mirror_stale, mirror_trade
 from server.engine.engine import Engine
@@ -28,7 +28,7 @@ PICTURE_LEVELS = 50
 """Levels a side of the venue's book that orders can trade with."""
 WATCHED_LEVELS = 20
 """Levels a side, the best with paper orders, where cancellations at the venue are looked for."""
-MARK_INTERVAL_S = 0.05
+MARK_INTERVAL_NS = 50_000_000
 """How often the engine is told of the market for orders that wait."""
 MAX_PENDING_TRADES = 10_000
 """Prints that wait for the engine. Beyond, the oldest are left out: a resting order then fills later than it could."""
@@ -77,11 +77,12 @@ class _Shown:
 class PaperVenue:
     """Turns market data into the engine's mirror commands; the runner's MirrorSource. One asyncio thread."""
 
-    def __init__(self, engine: Engine, market: LateMarket, wake: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, market: LateMarket, wake: Callable[[], None], clock: Clock) -> None:
         """`wake` tells the runner that something is due."""
         self._engine = engine
         self._market = market
         self._wake = wake
+        self._clock = clock
         self._interest: dict[int, Interest] = {}
         """By instrument with open orders."""
         self._shown: dict[int, _Shown] = {}
@@ -97,7 +98,7 @@ class PaperVenue:
         """By instrument in which orders have a place in a queue."""
         self._canceled: list[bytes] = []
         self._trades: deque[bytes] = deque(maxlen=MAX_PENDING_TRADES)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def start(self) -> None:
         """Begin to follow the market, for orders that a recovery brought back as well.
@@ -329,7 +330,7 @@ class PaperVenue:
 
     def _schedule(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(MARK_INTERVAL_S, self._fire)
+            self._timer = self._clock.call_at(self._clock.now_ns() + MARK_INTERVAL_NS, self._fire)
 
     def _fire(self) -> None:
         self._timer = None

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from server.app import Ready, run
+from server.clock import SystemClock
 from server.config import Config, load_config
 from server.lifecycle import ServiceStatus
 from tests.server.rpc_support import Metadata, Refusal, bearer, refused
@@ -73,13 +74,13 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Running]:
+async def running(config: Config, clock: SystemClock | None = None) -> AsyncIterator[Running]:
     """Start, and stop gracefully at the end."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[Ready] = loop.create_future()
     states: list[ServiceStatus] = []
     stop = asyncio.Event()
-    task = asyncio.create_task(run(config, on_state=states.append, on_ready=ready.set_result, stop=stop))
+    task = asyncio.create_task(run(config, on_state=states.append, on_ready=ready.set_result, stop=stop, clock=clock))
     await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED, timeout=60)
     if task.done():
         task.result()

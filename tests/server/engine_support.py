@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastpath.model import AccountMode, OrderType, Side, TimeInForce
-from server.clock import Clock, SystemClock
+from server.clock import Clock, ManualClock, SystemClock
 from server.engine.engine import Engine
 from server.engine.history import History
 from server.engine.limits import EngineLimits
@@ -84,3 +84,13 @@ async def house(
         if runner.state is not RunnerState.STOPPED:
             await runner.stop()
         engine.exchange.validate()
+
+
+async def pass_time(clock: ManualClock, it: House, delta_ns: int) -> None:
+    """Move the clock, stopping at each timer until the engine has done what it has to: nothing waits in real time."""
+    end_ns = clock.now_ns() + delta_ns
+    while (due_ns := clock.next_timer_ns) is not None and due_ns <= end_ns:
+        clock.advance(max(due_ns - clock.now_ns(), 0))
+        await it.trading.state()
+    clock.advance(end_ns - clock.now_ns())
+    await it.trading.state()

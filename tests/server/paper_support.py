@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from server.clock import Clock, SystemClock
 from server.engine.orders import NewOrder
 from server.engine.setup import Setup, internal_spot
 from server.feeds.hub import MarketData
@@ -69,19 +70,20 @@ class Market:
 
 @contextlib.asynccontextmanager
 async def market(
-    directory: Path, *, paper_model: int = 0, latency_in_ns: int = 0, latency_out_ns: int = 0
+    directory: Path, *, paper_model: int = 0, latency_in_ns: int = 0, latency_out_ns: int = 0, clock: Clock | None = None
 ) -> AsyncIterator[Market]:
     mirrored = replace(
         MIRRORED, paper_model=paper_model, latency_in_ns=latency_in_ns, latency_out_ns=latency_out_ns
     )
     setup = Setup((internal_spot("BTC/USDT", "0.01", "0.00001"), mirrored), SETUP.accounts)
-    async with house(directory, setup=setup) as it:
+    clock = clock or SystemClock()
+    async with house(directory, setup=setup, clock=clock) as it:
         hub = MarketData("hub")
-        internal = InternalVenue(it.engine, hub, it.runner)
+        internal = InternalVenue(it.engine, hub, it.runner, clock)
         internal.start()
-        late = LateMarket(hub)
+        late = LateMarket(hub, clock)
         late.start()
-        paper = PaperVenue(it.engine, late, it.runner.wake)
+        paper = PaperVenue(it.engine, late, it.runner.wake, clock)
         it.runner.mirror = paper
         paper.start()
         yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"))

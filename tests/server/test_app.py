@@ -84,13 +84,14 @@ async def test_every_part_ends_serving_and_the_order_of_the_start_is_kept(tmp_pa
         assert serving[:2] == ["store/journal", "engine"]
         assert set(serving[2:]) == {
             "snapshots",
+            "clock",
             "store/blotter",
             *(f"tradewind.v1.{name}Service" for name in ("System", "MarketData", "Order", "Account")),
         }
         assert running_instance(tmp_path) is not None
         assert running_instance(tmp_path).address == app.ready.address  # type: ignore[union-attr]
     assert running_instance(tmp_path) is None
-    assert {status.state for status in app.states[-7:]} == {ServiceState.NOT_SERVING}
+    assert {status.state for status in app.states[-8:]} == {ServiceState.NOT_SERVING}
 
 
 async def test_recorded_markets_come_up_live_and_fill_a_paper_order(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ async def test_streams_end_with_a_notice_and_a_clean_status(tmp_path: Path) -> N
             assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
 
 
-async def test_a_store_that_nobody_watches_any_more_is_not_shown_as_serving(
+async def test_what_ends_in_the_background_is_not_shown_as_serving_and_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(settings(tmp_path, storage={"bus_url": "memory:"})) as app:
@@ -265,15 +266,17 @@ async def test_a_store_that_nobody_watches_any_more_is_not_shown_as_serving(
         async def is_serving() -> bool:
             return await state() == system_pb2.SERVICE_STATE_SERVING
 
-        async def is_degraded() -> bool:
-            return await state() == system_pb2.SERVICE_STATE_DEGRADED
+        async def has_ended() -> bool:
+            return await state() == system_pb2.SERVICE_STATE_NOT_SERVING
 
         async def broken(bus: MemoryBus, topic: str) -> None:
             raise RuntimeError("a bug")
 
         await until(is_serving, "the bus is there")
         monkeypatch.setattr(MemoryBus, "last", broken)
-        await until(is_degraded, "what nobody watches is not shown as serving")
+        await until(has_ended, "what nobody watches is not shown as serving")
+        monkeypatch.undo()
+        await until(is_serving, "it was started again")
 
 
 async def test_a_stop_during_the_start_ends_it(tmp_path: Path) -> None:

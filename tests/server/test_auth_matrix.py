@@ -28,6 +28,7 @@ NEEDS = {
     "/tradewind.v1.SystemService/GetInfo": Scope.READ,
     "/tradewind.v1.SystemService/ListServices": Scope.READ,
     "/tradewind.v1.SystemService/CreateToken": Scope.ADMIN,
+    "/tradewind.v1.SystemService/AcceptClock": Scope.ADMIN,
     "/tradewind.v1.SystemService/ListTokens": Scope.ADMIN,
     "/tradewind.v1.SystemService/RevokeToken": Scope.ADMIN,
     "/tradewind.v1.OrderService/PlaceOrder": Scope.TRADE,

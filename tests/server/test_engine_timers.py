@@ -14,6 +14,7 @@ from server.clock import ManualClock
 from server.engine import commands
 from server.engine.events import OrderView
 from server.engine.orders import NewOrder
+from server.engine.runner import TIMER_INTERVAL_NS
 from server.engine.sessions import Sessions
 from server.errors import JournalFailed, QueueFull, ShuttingDown
 from tests.server.engine_support import GTC, SELL, House, house
@@ -73,6 +74,8 @@ async def test_the_cancel_timer_survives_a_restart(tmp_path: Path) -> None:
         assert look(it, order).is_open
     clock.advance(SECOND)
     async with house(tmp_path, clock=clock) as it:
+        await until(lambda: clock.next_timer_ns is not None, "it is due")
+        clock.advance(TIMER_INTERVAL_NS)
         await until(lambda: look(it, order).status == CANCELED)
         assert look(it, order).cancel_reason == CancelReason.CANCEL_REASON_TIMER
 

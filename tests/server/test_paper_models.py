@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastpath.model import OrderStatus, PaperModel
+from server.clock import SystemClock
 from server.engine.events import OrderView
 from server.engine.orders import AmendOrder
 from server.errors import FailedPrecondition
@@ -202,7 +203,7 @@ async def test_a_late_market_is_the_market_in_the_same_order(tmp_path: Path) -> 
         hub = MarketData("one")
         seen: list[MarketUpdate] = []
         sent: list[Trade] = []
-        late = LateMarket(hub)
+        late = LateMarket(hub, SystemClock())
         late.start()
         late.add_listener(seen.append)
         for n in range(200):

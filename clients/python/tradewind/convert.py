@@ -321,6 +321,14 @@ def service_status(wire: system_pb2.ServiceStatus) -> models.ServiceStatus:
     )
 
 
+def clock_agreement(wire: system_pb2.AcceptClockResponse) -> models.ClockAgreement:
+    return models.ClockAgreement(
+        difference=wire.difference.ToTimedelta(),
+        server_time=utc(wire.server_time),
+        agree_time=utc(wire.agree_time),
+    )
+
+
 def token(wire: system_pb2.Token) -> models.Token:
     return models.Token(
         token_id=wire.token_id,

@@ -417,6 +417,17 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockAgreement:
+    """What follows from the decision that the machine's clock is right."""
+
+    difference: timedelta
+    """By how much it was ahead of the server's time; negative: behind."""
+    server_time: datetime
+    agree_time: datetime
+    """The server's time at which both agree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """A token without its secret. No `accounts` means all; no `expire_time` means for ever."""
 

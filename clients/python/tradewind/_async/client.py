@@ -17,6 +17,7 @@ from tradewind.models import (
     Balance,
     Book,
     Candle,
+    ClockAgreement,
     Instrument,
     LedgerEntry,
     NewToken,
@@ -68,6 +69,11 @@ class AsyncClient(AsyncOrderCalls):
         )
         response = await self._call(self._system.CreateToken, request)
         return NewToken(convert.token(response.token), response.secret)
+
+    async def accept_clock(self) -> ClockAgreement:
+        """Decide that the machine's clock is right, after a step that the server's time does not follow by itself."""
+        request = system_pb2.AcceptClockRequest()
+        return convert.clock_agreement(await self._call(self._system.AcceptClock, request))
 
     async def list_tokens(self, limit: int = MAX_PAGE) -> list[Token]:
         """Tokens by creation time, without their secrets."""

@@ -1,0 +1,59 @@
+"""Work that goes on beside the calls of clients: what ends unexpectedly is told, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+"""Waits before a new start: the first, doubling, at most the second."""
+HEALTHY_S = 5.0
+"""Work that was started again and has gone on for so long is well."""
+
+Trouble = Callable[[str | None], None]
+"""Hears why work ended, and None when it goes on. Must not raise."""
+
+_log = logging.getLogger(__name__)
+
+
+def keep_running(
+    name: str, work: Callable[[], Coroutine[Any, Any, None]], trouble: Trouble = lambda reason: None
+) -> asyncio.Task[None]:
+    """A task that does `work()` until that returns, or until the task is canceled. What it raises is logged and told, and
+    it is started again with back-off."""
+    return asyncio.create_task(_keep_running(name, work, trouble), name=name)
+
+
+async def _keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]], trouble: Trouble) -> None:
+    loop = asyncio.get_running_loop()
+    wait_s = FIRST_WAIT_S
+    well: asyncio.TimerHandle | None = None
+    try:
+        while True:
+            began_s = loop.time()
+            try:
+                await work()
+                trouble(None)
+                return
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                error: BaseException = RuntimeError("it was canceled from within")
+            except Exception as raised:
+                error = raised
+            if well is not None:
+                well.cancel()
+            if loop.time() - began_s >= HEALTHY_S:
+                wait_s = FIRST_WAIT_S
+            trouble(f"{name} ended ({type(error).__name__}: {error}); it is started again")
+            _log.error("%s ended, it is started again in %g s", name, wait_s, exc_info=error)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            well = loop.call_later(HEALTHY_S, trouble, None)
+    finally:
+        if well is not None:
+            well.cancel()
