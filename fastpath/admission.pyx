@@ -37,6 +37,7 @@ from fastpath.model cimport (
     REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_NOTIONAL_BELOW_MIN,
+    REJECT_REASON_NOT_TRADABLE,
     REJECT_REASON_NO_LIQUIDITY,
     REJECT_REASON_QTY_ABOVE_MAX,
     REJECT_REASON_QTY_BELOW_MIN,
@@ -111,6 +112,10 @@ cdef ts_t expiry_of(const order_record_t* order) noexcept nogil:
     if order.time_in_force == TIME_IN_FORCE_DAY and order.expire_ns == 0:
         return (order.placed_ns // DAY_NS + 1) * DAY_NS             # the end of the day, UTC
     return order.expire_ns
+
+
+cdef inline uint8_t check_tradable(const instrument_t* instrument) noexcept nogil:
+    return 0 if instrument.definition.tradable else REJECT_REASON_NOT_TRADABLE
 
 
 cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
@@ -345,7 +350,9 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
                    taker_t* taker) noexcept nogil:
     cdef money_t needed = 0
     cdef bint triggered = is_conditional(order) and order.waiting == WAIT_NONE
-    cdef uint8_t reason = check_kind(instrument, order)
+    cdef uint8_t reason = check_tradable(instrument)
+    if reason == 0:
+        reason = check_kind(instrument, order)
     if reason == 0 and not triggered:
         reason = check_trigger(order)
     if reason == 0 and not has_trigger_price(state, instrument, order):
@@ -382,7 +389,9 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
 cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order_record_t* order,
                            const order_record_t* amended) noexcept nogil:
     cdef money_t needed, available
-    cdef uint8_t reason = check_numbers(&instrument.definition, amended)
+    cdef uint8_t reason = check_tradable(instrument)
+    if reason == 0:
+        reason = check_numbers(&instrument.definition, amended)
     if reason == 0 and not has_begun(order):
         reason = check_trigger(amended)
     if reason == 0:

@@ -48,6 +48,17 @@ cdef extern from *:
         return sum;
     }
 
+    /* a * b + c, or the nearest number that fits. */
+    static inline int64_t tw_saturating_units(int64_t a, int64_t b, int64_t c) {
+        __int128 exact = (__int128)a * b + c;
+        return exact > INT64_MAX ? INT64_MAX : exact < INT64_MIN ? INT64_MIN : (int64_t)exact;
+    }
+
+    /* How often `divisor` fits into `a`, rounded toward zero whatever the build's rules of division. */
+    static inline int64_t tw_whole(int64_t a, int64_t divisor) {
+        return a / divisor;
+    }
+
     /* One step of a multiply-fold hash: hash the words of a record one after another, starting from any seed. */
     static inline uint64_t tw_mix(uint64_t hash, uint64_t word) {
         unsigned __int128 folded = (unsigned __int128)(hash ^ word ^ 0xE7037ED1A0B428DBull) * 0x9E3779B97F4A7C15ull;
@@ -66,5 +77,7 @@ cdef extern from *:
     int64_t share "tw_share"(int64_t a, int64_t b, int64_t divisor) noexcept nogil
     int64_t fee_of "tw_fee"(int64_t notional, int64_t rate_ppm, int32_t* carry) noexcept nogil
     int64_t saturating_add "tw_saturating_add"(int64_t a, int64_t b) noexcept nogil
+    int64_t saturating_units "tw_saturating_units"(int64_t a, int64_t b, int64_t c) noexcept nogil
+    int64_t whole "tw_whole"(int64_t a, int64_t divisor) noexcept nogil
     uint64_t mix "tw_mix"(uint64_t hash, uint64_t word) noexcept nogil
     uint64_t mix_pair "tw_mix_pair"(uint64_t a, uint64_t b) noexcept nogil

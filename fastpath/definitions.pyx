@@ -26,6 +26,7 @@ from fastpath.model cimport (
     REJECT_REASON_EXPIRE_TIME_IN_PAST,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
     REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_NOT_TRADABLE,
     TRADING_STATUS_OPEN,
     TRADING_STATUS_REDUCE_ONLY,
     account_def_t,
@@ -100,7 +101,7 @@ cdef uint8_t check_instrument(const state_t* state, const instrument_def_t* new)
     if (new.instrument == 0 or new.base_asset == new.quote_asset or new.mirrored > 1
             or not TRADING_STATUS_OPEN <= new.status <= TRADING_STATUS_REDUCE_ONLY
             or not 1 <= new.base_per_lot <= MAX_MONEY or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
-            or new.min_qty < 1 or (new.max_qty != 0 and new.max_qty < new.min_qty) or new.min_notional < 0):
+            or new.tradable > 1 or new.min_qty < 1 or (new.max_qty != 0 and new.max_qty < new.min_qty) or new.min_notional < 0):
         return REJECT_REASON_INVALID_COMMAND
     # A rebate may not exceed the taker's fee, or each trade would drain the fee account.
     if (not 0 <= new.taker_fee_ppm <= MAX_FEE_PPM or not -new.taker_fee_ppm <= new.maker_fee_ppm <= MAX_FEE_PPM):
@@ -162,11 +163,15 @@ cdef void set_trading_status(state_t* state, const command_t* command) noexcept 
         return
     if command.instrument == 0:
         state.trading_status = <uint8_t>command.flags
-    elif instrument != NULL:
-        instrument.definition.status = <uint8_t>command.flags
-    else:
+    elif instrument == NULL:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
+    elif not instrument.definition.tradable and (command.flags == TRADING_STATUS_OPEN
+                                                 or command.flags == TRADING_STATUS_REDUCE_ONLY):
+        events_reject_command(&state.events, REJECT_REASON_NOT_TRADABLE)
+        return
+    else:
+        instrument.definition.status = <uint8_t>command.flags
     touch_all_markets(state)
     event = events_next(&state.events, EVENT_TRADING_STATUS_CHANGED)
     event.instrument = command.instrument

@@ -48,6 +48,7 @@ from fastpath.model cimport (
     COMMAND_SET_DEADMAN_TIMER,
     COMMAND_SET_REFERENCE_PRICES,
     COMMAND_SET_TRADING_STATUS,
+    COMMAND_SUCCEED_INSTRUMENT,
     COMMAND_TIMER,
     REJECT_REASON_INVALID_COMMAND,
     account_def_t,
@@ -63,6 +64,7 @@ from fastpath.prefetch cimport look_ahead, look_ahead_start, look_ahead_t
 from fastpath.settlement cimport flush_ledger
 from fastpath.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
+from fastpath.succession cimport succeed_instrument
 from fastpath.timers cimport next_arrival, next_timer, run_arrivals, run_timers, set_deadman_timer
 from fastpath.trading cimport place
 from fastpath.triggers cimport WATCHED_PRICES, reach_t, trigger_reach
@@ -107,6 +109,8 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
         set_trading_status(state, command)
     elif command.kind == COMMAND_SET_REFERENCE_PRICES:
         set_reference_prices(state, command)
+    elif command.kind == COMMAND_SUCCEED_INSTRUMENT:
+        succeed_instrument(state, command)
     else:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
     follow_up(state)
@@ -390,7 +394,7 @@ cdef class Exchange:
         row = ledger_first_rows(&self.state.ledger, account).position
         while row != NO_ROW:
             position = &self.state.ledger.positions[row]
-            if position.qty != 0 or position.cost != 0 or position.realized_pnl != 0:
+            if position.qty != 0 or position.rest != 0 or position.cost != 0 or position.realized_pnl != 0:
                 rows.append((position.instrument, position.qty, position.cost, position.realized_pnl))
             row = position.next_of_account
         rows.sort()

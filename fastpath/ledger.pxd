@@ -7,7 +7,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastpath.arith cimport mix
+from fastpath.arith cimport mix, saturating_units
 from fastpath.index cimport NO_ROW, index_t
 from fastpath.model cimport money_t, qty_t
 
@@ -39,7 +39,8 @@ cdef struct position_t:           # 64 bytes
     uint32_t next_of_account
     uint32_t touched
     uint32_t reducing_orders     # open reduce-only orders on it
-    uint32_t unused[3]
+    uint32_t unused
+    money_t rest                 # trading state: base units beyond whole lots, signed as the position; 0 unless its lot changed
 
 cdef struct account_rows_t:      # first row of an account's chains, NO_ROW: none
     uint32_t balance
@@ -75,9 +76,15 @@ cdef account_rows_t ledger_first_rows(const ledger_t* ledger, uint32_t account) 
 # Whether `amount` (>= 0) can leave OUTSIDE (or FEES) for somebody without any total passing MAX_MONEY.
 cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil
 
-# An execution of `lots` for `notional` quote units changes the position. Average cost; a reduction realizes
+# An execution of `lots` of `base_per_lot` base units each for `notional` quote units changes the position. Average cost; a reduction realizes
 # `notional of the closed lots - share(cost)`, the share rounded toward zero; the last lot takes what is left.
-cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t notional) noexcept nogil
+cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_per_lot,
+                         money_t notional) noexcept nogil
+
+# Move all of a position to another of the same account and assets, whose lots have another size: not a unit is lost. Where
+# one is long and the other short, the smaller closes against the larger, at cost.
+cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_per_lot, uint32_t target_row,
+                       money_t target_per_lot) noexcept nogil
 
 # Build the indexes and the chains of accounts anew from the rows. False: out of memory.
 cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil
@@ -101,6 +108,18 @@ cdef inline void ledger_touch(ledger_t* ledger, uint32_t row) noexcept nogil:
         balance.reserved_before = balance.reserved
         ledger.touched_balances[ledger.touched_balance_count] = row
         ledger.touched_balance_count += 1
+
+
+cdef inline void ledger_touch_position(ledger_t* ledger, uint32_t row) noexcept nogil:
+    if not ledger.positions[row].touched:
+        ledger.positions[row].touched = 1
+        ledger.touched_positions[ledger.touched_position_count] = row
+        ledger.touched_position_count += 1
+
+
+cdef inline money_t position_units(const position_t* position, money_t base_per_lot) noexcept nogil:
+    """All of it in base units."""
+    return saturating_units(position.qty, base_per_lot, position.rest)
 
 
 cdef inline void ledger_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil:

@@ -4,10 +4,11 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fastpath.arith cimport MAX_MONEY, mix, saturating_add, share
+from fastpath.arith cimport MAX_MONEY, mix, saturating_add, saturating_units, share, whole
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
 from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport SIDE_BUY, money_t, qty_t
+from fastpath.pool cimport likely
 
 
 cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows) noexcept nogil:
@@ -113,28 +114,57 @@ cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, mo
             and ledger.balances[target].total + amount <= MAX_MONEY)
 
 
-cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t notional) noexcept nogil:
-    cdef position_t* position = &ledger.positions[position_row]
-    cdef int sign = 1 if side == SIDE_BUY else -1
-    cdef qty_t against = -sign * position.qty               # > 0: so many lots are open the other way
+cdef inline qty_t trade(position_t* position, qty_t open_qty, int sign, qty_t qty, money_t notional) noexcept nogil:
+    """Cost and profit after `qty` was bought (sign 1) or sold (-1) for `notional`; what is open then, signed."""
+    cdef qty_t against = -sign * open_qty                   # > 0: so much is open the other way
     cdef qty_t closed
     cdef money_t closed_notional, closed_cost
-    if not position.touched:
-        position.touched = 1
-        ledger.touched_positions[ledger.touched_position_count] = position_row
-        ledger.touched_position_count += 1
     if against > 0:
-        closed = min(against, lots)
-        closed_notional = share(notional, closed, lots)
+        closed = min(against, qty)
+        closed_notional = share(notional, closed, qty)
         closed_cost = share(position.cost, closed, against)
         # Long: sold for closed_notional what cost closed_cost. Short (cost < 0): bought back for closed_notional.
         position.realized_pnl = saturating_add(position.realized_pnl, -sign * closed_notional - closed_cost)
         position.cost -= closed_cost
-        position.qty += sign * closed
-        lots -= closed
+        open_qty += sign * closed
+        qty -= closed
         notional -= closed_notional
-    position.qty = saturating_add(position.qty, sign * lots)
     position.cost = saturating_add(position.cost, sign * notional)
+    return saturating_add(open_qty, sign * qty)
+
+
+cdef inline void set_units(position_t* position, money_t units, money_t base_per_lot) noexcept nogil:
+    position.qty = whole(units, base_per_lot)
+    position.rest = units - position.qty * base_per_lot
+
+
+cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_per_lot,
+                         money_t notional) noexcept nogil:
+    cdef position_t* position = &ledger.positions[position_row]
+    cdef int sign = 1 if side == SIDE_BUY else -1
+    ledger_touch_position(ledger, position_row)
+    if likely(position.rest == 0):
+        position.qty = trade(position, position.qty, sign, lots, notional)
+    else:
+        set_units(position, trade(position, position_units(position, base_per_lot), sign, lots * base_per_lot, notional),
+                  base_per_lot)
+
+
+cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_per_lot, uint32_t target_row,
+                       money_t target_per_lot) noexcept nogil:
+    cdef position_t* source = &ledger.positions[source_row]
+    cdef position_t* target = &ledger.positions[target_row]
+    cdef money_t units = position_units(source, source_per_lot)
+    cdef money_t open_units = position_units(target, target_per_lot)
+    cdef money_t cost
+    cdef int sign = -1 if units < 0 else 1
+    ledger_touch_position(ledger, source_row)
+    ledger_touch_position(ledger, target_row)
+    if units != 0:
+        units, cost = saturating_units(units, sign, 0), saturating_units(source.cost, sign, 0)
+        set_units(target, trade(target, open_units, sign, units, cost), target_per_lot)
+    target.realized_pnl = saturating_add(target.realized_pnl, source.realized_pnl)
+    source.qty = source.rest = source.cost = source.realized_pnl = 0
 
 
 cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
@@ -173,5 +203,6 @@ cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil:
     for row in range(ledger.position_count):
         position = &ledger.positions[row]
         h = mix(mix(mix(2, position.account), position.instrument), <uint64_t>position.qty)
-        total += mix(mix(h, <uint64_t>position.cost), <uint64_t>position.realized_pnl)
+        h = mix(mix(h, <uint64_t>position.cost), <uint64_t>position.realized_pnl)
+        total += h if position.rest == 0 else mix(h, <uint64_t>position.rest)
     return total

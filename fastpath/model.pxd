@@ -165,6 +165,7 @@ cpdef enum RejectReason:
     REJECT_REASON_LINKED_ORDER = 48        # an order of the same group was refused
     REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE = 49    # nobody tells this price of the instrument
     REJECT_REASON_CHANGE_PENDING = 50      # another change of the order is on its way to its venue
+    REJECT_REASON_NOT_TRADABLE = 51        # the instrument is market data only; no trading status lifts that
 
 cpdef enum CancelReason:         # why an order left the book unfilled; event_t.cancel_reason
     CANCEL_REASON_UNSPECIFIED = 0
@@ -180,6 +181,7 @@ cpdef enum CancelReason:         # why an order left the book unfilled; event_t.
     CANCEL_REASON_INSTRUMENT_RETIRED = 10
     CANCEL_REASON_AMENDED_AWAY = 11
     CANCEL_REASON_INSUFFICIENT_BALANCE = 12
+    CANCEL_REASON_INSTRUMENT_CHANGED = 13    # its instrument has another tick or lot now
 
 cpdef enum CommandKind:
     COMMAND_DEFINE_ASSET = 1
@@ -196,6 +198,7 @@ cpdef enum CommandKind:
     COMMAND_SET_DEADMAN_TIMER = 23   # cancel all orders of account at expire_ns unless set again before; 0: off
     COMMAND_ARRIVALS = 24            # orders and changes on their way to a mirrored venue whose time has come get there
     COMMAND_SET_REFERENCE_PRICES = 25    # of an instrument: mark price (price) and index price (trigger_price), 0: none; until expire_ns
+    COMMAND_SUCCEED_INSTRUMENT = 26  # instrument takes over from all others of its name: their orders end, their positions become its
     COMMAND_MIRROR_BEGIN = 30        # a new picture of a venue's book follows; flags = MirrorState
     COMMAND_MIRROR_LEVEL = 31        # side, price, qty displayed by the venue
     COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty (0: what it fills is known already)
@@ -226,6 +229,7 @@ cpdef enum EventKind:
     EVENT_TRADING_STATUS_CHANGED = 20
     EVENT_ORDERS_CANCELED = 21       # end of a mass cancel: qty = how many orders, cancel_reason = why
     EVENT_DEADMAN_TIMER_SET = 22     # account, expire_ns
+    EVENT_INSTRUMENT_SUCCEEDED = 23  # instrument took over from all others of its name; qty = how many orders that canceled
 
 cdef packed struct command_t:        # 192 bytes; unused fields are 0
     uint64_t seq                     #   0 stamped by the runner, +1 each command
@@ -290,8 +294,8 @@ cdef packed struct instrument_def_t: # DEFINE_INSTRUMENT: the same 192 bytes. Se
     ts_t     latency_out_ns          # 144 mirrored: how long what happens there takes to us; the mirror is late by it
     char     tick_size[16]           # 152 decimal text, for whoever reads a journal
     char     lot_size[16]            # 168
-    uint8_t  asset_class             # 184 spot, perpetual, ...: for names and views; no rule of the exchange reads these four
-    uint8_t  tradable                # 185
+    uint8_t  asset_class             # 184 spot, perpetual, ...: for names and views, as the contract size
+    uint8_t  tradable                # 185 0: takes no orders, whatever its status
     int8_t   contract_exponent       # 186 contract size = contract_mantissa * 10**contract_exponent
     uint8_t  paper_model             # 187 PaperModel
     int32_t  contract_mantissa       # 188
@@ -333,7 +337,7 @@ cdef packed struct event_t:          # 256 bytes; unused fields are 0
     uint8_t  reject_reason           # 130
     uint8_t  cancel_reason           # 131
     uint32_t asset                   # 132 BALANCE_CHANGED. Order events: TriggerSource | TrailingUnit << 8
-    money_t  total                   # 136 BALANCE_CHANGED: balance after. Order events: fees of the order so far
+    money_t  total                   # 136 BALANCE_CHANGED: balance after. POSITION_CHANGED: base units beyond whole lots, signed. Order events: fees of the order so far
     money_t  reserved_amount         # 144 BALANCE_CHANGED: of it reserved for open orders. Order events: trailing_offset
     money_t  delta                   # 152 BALANCE_CHANGED: change of total. Order events: when it was placed, ns
     qty_t    position_qty            # 160 POSITION_CHANGED: lots, signed

@@ -57,7 +57,7 @@ cdef inline bint is_plain(const command_t* command) noexcept nogil:
 
 
 cdef inline bint takes_plain_orders(const state_t* state, const instrument_t* instrument) noexcept nogil:
-    return (instrument.mirror == NULL and instrument.definition.status == TRADING_STATUS_OPEN
+    return (instrument.mirror == NULL and instrument.definition.tradable and instrument.definition.status == TRADING_STATUS_OPEN
             and state.trading_status == TRADING_STATUS_OPEN and travel_ns(instrument) == 0)
 
 

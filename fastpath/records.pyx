@@ -11,6 +11,7 @@ from fastpath.model cimport (
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_PLACE,
     COMMAND_SET_TRADING_STATUS,
+    COMMAND_SUCCEED_INSTRUMENT,
     ORDER_TYPE_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
     account_def_t,
@@ -46,7 +47,7 @@ def stamp(uint8_t[::1] commands, uint64_t first_seq, int64_t ts_ns):
 
 
 def definitions(const uint8_t[::1] commands):
-    """The DEFINE_* commands among `commands`, each as bytes, in order."""
+    """The DEFINE_* and SUCCEED_INSTRUMENT commands among `commands`, each as bytes, in order."""
     cdef size_t i, count = command_count(commands)
     cdef const command_t* command
     cdef list found = []
@@ -54,7 +55,7 @@ def definitions(const uint8_t[::1] commands):
         return found
     command = <const command_t*>&commands[0]
     for i in range(count):
-        if command[i].kind <= COMMAND_DEFINE_ACCOUNT:
+        if command[i].kind <= COMMAND_DEFINE_ACCOUNT or command[i].kind == COMMAND_SUCCEED_INSTRUMENT:
             found.append((<const char*>&command[i])[:sizeof(command_t)])
     return found
 

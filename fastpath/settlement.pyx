@@ -86,7 +86,7 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
             pool_give(state.pool, slot)
     if order.cum_qty == order.qty and order.awaited_qty > 0:
         order.waiting = WAIT_MORE
-    ledger_execute(&state.ledger, order.position_row, order.side, qty, notional)
+    ledger_execute(&state.ledger, order.position_row, order.side, qty, instrument.definition.base_per_lot, notional)
     return party
 
 
@@ -169,6 +169,7 @@ cdef void flush_positions(state_t* state) noexcept nogil:
         event.account = position.account
         event.instrument = position.instrument
         event.position_qty = position.qty
+        event.total = position.rest
         event.position_cost = position.cost
         event.realized_pnl = position.realized_pnl
     state.ledger.touched_position_count = 0

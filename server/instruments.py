@@ -156,7 +156,13 @@ class Instrument:
     def same_units(self, other: Instrument) -> bool:
         """Whether numbers of ticks, lots and money mean the same in both: what can never change under one number."""
         return (self.name, self.base, self.quote, self.kind, self.tick_size, self.lot_size, self.contract_size) == (
-            other.name, other.base, other.quote, other.kind, other.tick_size, other.lot_size, other.contract_size,
+            other.name,
+            other.base,
+            other.quote,
+            other.kind,
+            other.tick_size,
+            other.lot_size,
+            other.contract_size,
         )
 
     def ticks(self, text: str) -> int:
@@ -202,12 +208,17 @@ class Registry:
     """All assets, instruments and accounts by name and by number: the one place where names become numbers.
 
     Filled from the journal's definition records, so that it is the same after a recovery. An instrument whose tick or
-    lot changed is another one under the same name: the name then means the one defined last.
+    lot changed is another one under the same name: the name then means the one defined last, and that one takes over from
+    the others.
     """
 
     def __init__(self) -> None:
         self._instruments: dict[str, Instrument] = {}
         self._instrument_by_number: dict[int, Instrument] = {}
+        self._numbers: dict[str, list[int]] = {}
+        """By name, in the order in which they took over."""
+        self._succeeded: set[int] = set()
+        """Instruments from which another of the same name took over."""
         self._assets: dict[str, Asset] = {}
         self._asset_by_number: dict[int, Asset] = {}
         self._accounts: dict[str, Account] = {}
@@ -218,6 +229,24 @@ class Registry:
     def add_instrument(self, instrument: Instrument) -> None:
         self._instruments[instrument.name] = instrument
         self._instrument_by_number[instrument.number] = instrument
+        numbers = self._numbers.setdefault(instrument.name, [])
+        if instrument.number not in numbers:
+            numbers.append(instrument.number)
+
+    def succeed(self, number: int) -> None:
+        """The instrument takes over from all others of its name."""
+        heir = self._instrument_by_number[number]
+        self._instruments[heir.name] = heir
+        numbers = self._numbers[heir.name]
+        numbers.remove(number)
+        self._succeeded.update(numbers)
+        self._succeeded.discard(number)
+        numbers.append(number)
+
+    def is_succeeded(self, number: int) -> bool:
+        """Whether another instrument of the same name took over from this one: it has no orders, and no position that
+        could be moved."""
+        return number in self._succeeded
 
     def instrument(self, name: str) -> Instrument:
         """Raises NotFound."""
@@ -246,7 +275,18 @@ class Registry:
     def numbers(self, name: str) -> frozenset[int]:
         """Of the instrument that `name` means and of those it meant before. Raises NotFound."""
         self.instrument(name)
-        return frozenset(each.number for each in self._instrument_by_number.values() if each.name == name)
+        return frozenset(self._numbers[name])
+
+    def grids(self, name: str) -> list[Instrument]:
+        """The instrument that `name` means, last, behind one of each other tick and lot that it had, in the order in which
+        they were in force. Raises NotFound."""
+        self.instrument(name)
+        each_grid: dict[tuple[Decimal, Decimal], Instrument] = {}
+        for number in self._numbers[name]:
+            instrument = self._instrument_by_number[number]
+            each_grid.pop((instrument.tick_size, instrument.data_lot_size), None)
+            each_grid[instrument.tick_size, instrument.data_lot_size] = instrument
+        return list(each_grid.values())
 
     @property
     def instrument_count(self) -> int:

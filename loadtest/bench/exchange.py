@@ -34,7 +34,7 @@ from fastpath.model import (
 )
 
 COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
-INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq48s16x16s16s8x")
+INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq48s16x16s16sxB6x")
 NAMED = struct.Struct("<Qq2BHI64s104x")
 KIND_OFFSET, REASON_OFFSET = 24, 130
 """Of an event's kind and reject_reason."""
@@ -49,7 +49,7 @@ def definitions() -> bytes:
         records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ASSET, 8, 0, 1 + number, b"BASE-%d" % number))
         records.append(INSTRUMENT.pack(
             0, 0, CommandKind.COMMAND_DEFINE_INSTRUMENT, 0, TradingStatus.TRADING_STATUS_OPEN, 2, number, 1 + number, 1,
-            100, 1, 1, 0, 0, -50, 300, b"internal:BASE-%d/USDT" % number, b"0.01", b"0.0001",
+            100, 1, 1, 0, 0, -50, 300, b"internal:BASE-%d/USDT" % number, b"0.01", b"0.0001", 1,
         ))  # fmt: skip
     for account in range(1, ACCOUNTS + 1):
         records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ACCOUNT, 3, 0, account, b"trader-%d" % account))

@@ -14,6 +14,7 @@ from fastpath.blotter import Tables, changes
 from server.engine.events import (
     TRADING_STATUS_OPEN,
     BalanceView,
+    Event,
     OrderView,
     PositionView,
     balance_view,
@@ -101,5 +102,11 @@ class Blotter:
 
     def positions(self, account: int) -> list[PositionView]:
         """By instrument name; instruments the account ever traded."""
-        views = [position_view(decode(record), self._registry) for record in self.tables.positions(account)]
+        events = map(decode, self.tables.positions(account))
+        views = [position_view(event, self._registry) for event in events if not self._has_moved(event)]
         return sorted(views, key=lambda view: view.instrument.name)
+
+    def _has_moved(self, event: Event) -> bool:
+        """Whether the position is empty because another instrument of the name took it over."""
+        empty = not (event.position_qty or event.total or event.position_cost or event.realized_pnl)
+        return empty and self._registry.is_succeeded(event.instrument)

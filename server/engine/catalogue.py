@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fastpath.model import TradingStatus
-from server.engine.commands import set_trading_status
+from server.engine.commands import succeed_instrument
 from server.engine.definitions import (
     MAX_SCALE,
     account_record,
@@ -55,7 +55,8 @@ class Catalogue:
     async def define_instruments(self, instruments: Sequence[Instrument]) -> list[Instrument]:
         """The instruments with their numbers. Journals those that are new or changed, and the assets they need.
 
-        An instrument whose units changed (tick, lot) is a new one under the same name; the old one takes cancels only.
+        An instrument whose units changed (tick, lot) is another one under the same name, which takes over from the old
+        one: open orders are canceled (INSTRUMENT_CHANGED), positions are carried over exactly, a halt stays.
         One that cannot be held exactly with the assets' units as they are becomes market data only.
         """
         async with self._turn:
@@ -85,26 +86,35 @@ class Catalogue:
                 )  # fmt: skip
                 wanted = dataclasses.replace(wanted, tradable=False)
             meant = self._registry.find_instrument(wanted.name)
-            same = [each for each in self._registry.numbered_instruments() if each.same_units(wanted)]
+            known = self._registry.numbered_instruments()
+            same = [each for each in known if each.same_units(wanted) and each.tradable == wanted.tradable]
             wanted = dataclasses.replace(wanted, number=same[-1].number if same else following)
             following += not same
-            if wanted == meant:
-                continue
-            if meant is not None and meant.number != wanted.number:
-                status = int(TradingStatus.TRADING_STATUS_CANCEL_ONLY)
-                records.append(set_trading_status(instrument=meant.number, status=status))
             try:
-                records.append(instrument_record(wanted, base, quote, self._status(wanted, meant)))
+                record = b"" if wanted == meant else instrument_record(wanted, base, quote, self._status(wanted, meant))
             except ValueError as error:
                 raise ConfigError(f"instrument {wanted.name!r} cannot be defined: {error}") from error
+            if meant is not None and self._has_rivals(wanted):
+                _log.warning(
+                    "%s has tick %s and lot %s now, no longer %s and %s: open orders are canceled, positions carried over",
+                    wanted.name, wanted.tick_size, wanted.lot_size, meant.tick_size, meant.lot_size,
+                )  # fmt: skip
+                record += succeed_instrument(wanted.number)
+            if record:
+                records.append(record)
         return records
 
+    def _has_rivals(self, wanted: Instrument) -> bool:
+        """Whether there are instruments of its name from which nobody has taken over yet."""
+        numbers = self._registry.numbers(wanted.name) - {wanted.number}
+        return any(not self._registry.is_succeeded(number) for number in numbers)
+
     def _status(self, wanted: Instrument, meant: Instrument | None) -> int:
-        """A redefinition must not lift a halt; derivatives, which are market data only, take no orders."""
+        """A redefinition must not lift a halt; what is market data only takes no orders."""
         if not wanted.tradable:
             return int(TradingStatus.TRADING_STATUS_HALTED)
-        if meant is not None and meant.tradable and meant.number == wanted.number:
-            return self._trading_status(wanted.number)
+        if meant is not None and meant.tradable:
+            return self._trading_status(meant.number)
         return int(TradingStatus.TRADING_STATUS_OPEN)
 
     async def _define(self, records: list[bytes], kind: str, name: str) -> None:

@@ -25,6 +25,7 @@ _TIMER = int(CommandKind.COMMAND_TIMER)
 _ARRIVALS = int(CommandKind.COMMAND_ARRIVALS)
 _SET_TRADING_STATUS = int(CommandKind.COMMAND_SET_TRADING_STATUS)
 _SET_REFERENCE_PRICES = int(CommandKind.COMMAND_SET_REFERENCE_PRICES)
+_SUCCEED_INSTRUMENT = int(CommandKind.COMMAND_SUCCEED_INSTRUMENT)
 _MIRROR_BEGIN = int(CommandKind.COMMAND_MIRROR_BEGIN)
 _MIRROR_LEVEL = int(CommandKind.COMMAND_MIRROR_LEVEL)
 _MIRROR_TRADE = int(CommandKind.COMMAND_MIRROR_TRADE)
@@ -204,6 +205,11 @@ def set_trading_status(*, instrument: int, status: int) -> bytes:
 def set_reference_prices(*, instrument: int, mark: int, index: int, until_ns: int) -> bytes:
     """Set the mark and index price of an instrument (0: none), which hold until a time."""
     return _pack(_SET_REFERENCE_PRICES, instrument=instrument, price=mark, trigger_price=index, expire_ns=until_ns)
+
+
+def succeed_instrument(instrument: int) -> bytes:
+    """Have an instrument take over from all others of its name."""
+    return _pack(_SUCCEED_INSTRUMENT, instrument=instrument)
 
 
 def mirror_picture(instrument: int, bids: tuple[tuple[int, int], ...], asks: tuple[tuple[int, int], ...]) -> bytes:

@@ -34,6 +34,8 @@ MAX_SCALE = 18
 _KIND_OFFSET = 16
 _NUMBER = struct.Struct("<I")
 _NUMBER_OFFSET = 20
+_SUCCEED = int(CommandKind.COMMAND_SUCCEED_INSTRUMENT)
+_SUCCESSOR_OFFSET = 28
 _SEQ = struct.Struct("<Q")
 _PPM_PER_BPS = 100
 _PRICE_DECIMALS_MAX = 18
@@ -101,19 +103,21 @@ def register(record: bytes, registry: Registry) -> None:
     elif kind == CommandKind.COMMAND_DEFINE_ACCOUNT:
         _, ts_ns, _, mode, _, number, name = ACCOUNT.unpack(record)
         registry.add_account(Account(number, _name(name), mode, ts_ns))
+    elif kind == _SUCCEED:
+        registry.succeed(_number(record))
     else:
         registry.add_instrument(_instrument(record, registry))
 
 
 class Definitions:
-    """The newest definition record of every asset, instrument and account: what a registry is made of."""
+    """The newest definition record of every asset, instrument and account, and who took over: what a registry is made of."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[int, int], bytes] = {}
 
     def add(self, record: bytes) -> None:
         """Take over a stamped definition record."""
-        self._records[record[_KIND_OFFSET], _NUMBER.unpack_from(record, _NUMBER_OFFSET)[0]] = record
+        self._records[record[_KIND_OFFSET], _number(record)] = record
 
     def save(self) -> dict[str, bytes]:
         """The section of a snapshot that holds them."""
@@ -153,7 +157,9 @@ def _instrument(record: bytes, registry: Registry) -> Instrument:
     fields = INSTRUMENT.unpack(record)
     number, base, quote = fields[6], registry.asset_by_number(fields[7]), registry.asset_by_number(fields[8])
     min_qty, max_qty, min_notional, maker_fee_ppm, taker_fee_ppm = fields[11:16]
-    name, latency_in_ns, latency_out_ns, tick_size, lot_size, kind, tradable, exponent, paper_model, mantissa = fields[16:]
+    name, latency_in_ns, latency_out_ns, tick_size, lot_size, kind, tradable, exponent, paper_model, mantissa = fields[
+        16:
+    ]
     return Instrument(
         number=number,
         name=_name(name),
@@ -173,6 +179,13 @@ def _instrument(record: bytes, registry: Registry) -> Instrument:
         latency_in_ns=latency_in_ns,
         latency_out_ns=latency_out_ns,
     )
+
+
+def _number(record: bytes) -> int:
+    """Of what the record defines; of one that says who takes over, the instrument that does."""
+    offset = _SUCCESSOR_OFFSET if record[_KIND_OFFSET] == _SUCCEED else _NUMBER_OFFSET
+    number: int = _NUMBER.unpack_from(record, offset)[0]
+    return number
 
 
 def _decimals(value: Decimal) -> int:

@@ -9,7 +9,7 @@ from fastpath import records
 from fastpath.exchange import Exchange
 from server.engine.blotter import Blotter, Changes
 from server.engine.definitions import Definitions, register
-from server.engine.events import EVENT_SIZE, OrderView, decode
+from server.engine.events import EVENT_SIZE, REJECTED_COMMAND, OrderView, decode
 from server.engine.fanout import EventLog
 from server.engine.limits import EngineLimits
 from server.engine.snapshot import Snapshot, SnapshotHeader
@@ -48,9 +48,8 @@ class Engine:
 
     def commit(self, commands: bytes | bytearray, events: bytes, last_seq: int, ts_ns: int) -> None:
         """Make commands that were applied, and are durable now, visible."""
-        for definition in records.definitions(commands):
-            self._definitions.add(definition)
-            register(definition, self.registry)
+        if definitions := records.definitions(commands):
+            self._define(definitions, events)
         self.command_sequence, self.time_ns = last_seq, ts_ns
         if not events:
             return
@@ -67,6 +66,15 @@ class Engine:
             except Exception:
                 # What is durable is durable; that somebody could not take note of it must not stop trading.
                 _log.exception("a listener of the engine failed")
+
+    def _define(self, definitions: list[bytes], events: bytes) -> None:
+        """Take over the definitions that were not refused."""
+        first_events = map(decode, records.first_of_commands(events))
+        refused = {event.command_seq for event in first_events if event.kind == REJECTED_COMMAND}
+        for definition in definitions:
+            if int.from_bytes(definition[:8], "little") not in refused:
+                self._definitions.add(definition)
+                register(definition, self.registry)
 
     def add_listener(self, listener: Callable[[Changes], None]) -> None:
         """Have `listener` called after each commit that changed something. It must be quick."""

@@ -7,6 +7,7 @@ instrument and asset that give them meaning; enumerations are the plain numbers 
 from __future__ import annotations
 
 import struct
+from decimal import Context, Decimal
 from typing import NamedTuple
 
 from fastpath.model import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus, TriggerSource
@@ -44,6 +45,7 @@ _CHANGE_PENDING = int(OrderFlag.ORDER_FLAG_CHANGE_PENDING)
 _TRAILING_STOP_LIMIT = int(OrderType.ORDER_TYPE_TRAILING_STOP_LIMIT)
 _CONDITIONAL = range(int(OrderType.ORDER_TYPE_STOP), _TRAILING_STOP_LIMIT + 1)
 _LAST = int(TriggerSource.TRIGGER_SOURCE_LAST)
+_EXACT = Context(prec=80)
 _MAX_TRIGGER = 2**60
 """Beyond it, a trigger is not a price but a trailing order's that has seen none yet."""
 
@@ -79,7 +81,7 @@ class Event(NamedTuple):
     asset: int
     """On order events: TriggerSource | TrailingUnit << 8."""
     total: int
-    """On order events: fees of the order so far."""
+    """On order events: fees of the order so far. On POSITION_CHANGED: base units beyond whole lots."""
     reserved_amount: int
     """On order events: the trailing offset."""
     delta: int
@@ -215,11 +217,18 @@ class PositionView(NamedTuple):
     instrument: Instrument
     quote: Asset
     qty: int
-    """Lots, signed."""
+    """Whole lots, signed."""
+    rest: Decimal
+    """Base currency beyond them, signed as `qty`; 0 unless the lot has become larger since."""
     cost: int
-    """Paid for the open quantity, signed as `qty`."""
+    """Paid for the open quantity, signed as it."""
     realized_pnl: int
     """Before fees."""
+
+    @property
+    def quantity(self) -> Decimal:
+        """All of it, in base currency."""
+        return _EXACT.fma(Decimal(self.qty), self.instrument.lot_size, self.rest)
 
 
 def order_view(event: Event, registry: Registry) -> OrderView:
@@ -298,6 +307,7 @@ def position_view(event: Event, registry: Registry) -> PositionView:
         instrument=instrument,
         quote=registry.asset(instrument.quote),
         qty=event.position_qty,
+        rest=_EXACT.multiply(Decimal(event.total), registry.asset(instrument.base).unit),
         cost=event.position_cost,
         realized_pnl=event.realized_pnl,
     )

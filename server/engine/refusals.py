@@ -40,4 +40,7 @@ def refusal(event: Event, field: str, value: str) -> TradewindError:
         return FailedPrecondition(f"order {value!r} is not open any more", reason=name)
     if reason == RejectReason.REJECT_REASON_CHANGE_PENDING:
         return FailedPrecondition(f"another change of order {value!r} is on its way to its venue; wait for it", reason=name)
+    if reason == RejectReason.REJECT_REASON_NOT_TRADABLE:
+        return FailedPrecondition(f"{value} is market data only: it takes no orders, and no trading status changes that; "
+                                  "it may be halted or set to cancel only", reason=name)
     return FailedPrecondition(f"refused: {name.lower().replace('_', ' ')}", reason=name)

@@ -102,14 +102,16 @@ class BookState:
         """By depth."""
 
     def apply(self, update: BookUpdate) -> None:
-        """Take an update over and pass what it changes on to each view."""
+        """Take an update over and pass what it changes on to each view. With another tick or lot the book begins anew."""
         self.sequence += 1
         self.state = update.state
         self.venue_sequence = update.venue_sequence
         self.venue_time_ns = update.venue_time_ns
         self.receive_time_ns = update.receive_time_ns
         book = self.book
-        if update.is_snapshot:
+        regridded = update.instrument.number != self.instrument.number
+        self.instrument = update.instrument
+        if update.is_snapshot or regridded:  # levels of another grid mean nothing in this one
             book.reset(update.bids, update.asks)
             for view in self.views.values():
                 view.restart()

@@ -31,11 +31,10 @@ def _wire(number: int) -> Any:
     return number
 
 
-def average_price(cost: int, quote: Asset, qty: int, instrument: Instrument) -> str:
-    """Quote money per base unit, rounded half even to 18 decimals. `qty` must not be 0."""
+def average_price(cost: int, quote: Asset, quantity: Decimal) -> str:
+    """Quote money per unit of base currency, rounded half even to 18 decimals. `quantity` must not be 0."""
     money = _WIDE.multiply(Decimal(cost), quote.unit)
-    base = _WIDE.multiply(Decimal(qty), instrument.lot_size)
-    return format_decimal(_WIDE.quantize(_WIDE.divide(money, base), _AVERAGE_GRID))
+    return format_decimal(_WIDE.quantize(_WIDE.divide(money, quantity), _AVERAGE_GRID))
 
 
 # -- orders and accounts -------------------------------------------------------------------------------------
@@ -55,7 +54,7 @@ def order(view: OrderView) -> orders_pb2.Order:
         qty=instrument.qty_text(view.qty),
         cum_qty=instrument.qty_text(view.cum_qty),
         leaves_qty=instrument.qty_text(view.leaves_qty),
-        avg_price=average_price(view.cum_notional, quote, view.cum_qty, instrument) if view.cum_qty else None,
+        avg_price=_average_of(view) if view.cum_qty else None,
         cum_notional=quote.text(view.cum_notional),
         cum_fee=quote.text(view.cum_fee),
         status=_wire(view.status),
@@ -76,6 +75,10 @@ def order(view: OrderView) -> orders_pb2.Order:
         trailing_offset_bps=view.trailing_offset if view.trailing_unit == _BPS else None,
         change_pending=view.change_pending,
     )
+
+
+def _average_of(view: OrderView) -> str:
+    return average_price(view.cum_notional, view.quote, _WIDE.multiply(Decimal(view.cum_qty), view.instrument.lot_size))
 
 
 def _reject_message(name: str) -> str:
@@ -134,8 +137,8 @@ def position(view: PositionView) -> accounts_pb2.Position:
     return accounts_pb2.Position(
         account=view.account,
         instrument=instrument.name,
-        qty=instrument.qty_text(view.qty),
-        avg_price=average_price(view.cost, quote, view.qty, instrument) if view.qty else None,
+        qty=format_decimal(view.quantity),
+        avg_price=average_price(view.cost, quote, view.quantity) if view.quantity else None,
         cost=quote.text(view.cost),
         realized_pnl=quote.text(view.realized_pnl),
     )
@@ -192,16 +195,15 @@ def trade(known: model.Trade, now_ns: int) -> market_data_pb2.Trade:
     )
 
 
-def candle(known: Candle, instrument: Instrument) -> market_data_pb2.Candle:
-    price, qty = instrument.price_text, instrument.data_qty_text
+def candle(known: Candle) -> market_data_pb2.Candle:
     return market_data_pb2.Candle(
         open_time=timestamp(known.open_ns),
-        open=price(known.open),
-        high=price(known.high),
-        low=price(known.low),
-        close=price(known.close),
-        qty=qty(known.qty),
-        buy_qty=qty(known.buy_qty),
+        open=format_decimal(known.open),
+        high=format_decimal(known.high),
+        low=format_decimal(known.low),
+        close=format_decimal(known.close),
+        qty=format_decimal(known.qty),
+        buy_qty=format_decimal(known.buy_qty),
         trade_count=known.trades,
     )
 

@@ -107,9 +107,9 @@ class MarketDataService:
         page_size = fields.page_size(request.page_size)
         instrument = self._named(fields, request.instrument)
         following = min(start_ns + page_size * interval_ns, end_ns)
-        candles = await self._ticks.candles(instrument, interval_ns, start_ns, following)
+        candles = await self._ticks.candles(self._registry.grids(instrument.name), interval_ns, start_ns, following)
         return pb.ListCandlesResponse(
-            candles=[convert.candle(candle, instrument) for candle in candles],
+            candles=[convert.candle(candle) for candle in candles],
             next_page_token=encode_token("candles", str(following)) if following < end_ns else "",
         )
 
@@ -154,7 +154,8 @@ class MarketDataService:
         end_ns = fields.optional_time_ns(request, "end_time") or now_ns
         after = _row_position(decode_token("trades", fields.page_token(request.page_token)))
         instrument = self._named(fields, request.instrument)
-        trades, following = await self._ticks.trades(instrument, start_ns, end_ns, after=after, limit=page_size)
+        grids = self._registry.grids(instrument.name)
+        trades, following = await self._ticks.trades(grids, start_ns, end_ns, after=after, limit=page_size)
         return pb.ListTradesResponse(
             trades=[convert.trade(trade, now_ns) for trade in trades],
             next_page_token=encode_token("trades", "{}-{}".format(*following)) if following else "",

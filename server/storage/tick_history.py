@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Context, Decimal
+from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from server.errors import FailedPrecondition
@@ -17,21 +20,23 @@ from server.storage.tick_tables import CANDLE_COLUMNS, integers
 
 R = TypeVar("R")
 
+_EXACT = Context(prec=80)
+
 RowPosition = tuple[int, int]
 """(time_ns, row_id) of a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """Prices in ticks, quantities in data lots."""
+    """Prices in quote currency, quantities in base currency, exactly."""
 
     open_ns: int
-    open: int
-    high: int
-    low: int
-    close: int
-    qty: int
-    buy_qty: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    qty: Decimal
+    buy_qty: Decimal
     trades: int
 
 
@@ -43,7 +48,7 @@ class TradesPage(NamedTuple):
 
 
 class TickHistory:
-    """What the tick store knows of an instrument, as recorded with its present tick and lot size."""
+    """What the tick store knows of instruments, with every tick and lot size that they had."""
 
     def __init__(self, store: TickStore | None) -> None:
         """`store` None: this server records nothing, and every question is refused."""
@@ -51,20 +56,37 @@ class TickHistory:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tick-history")
 
     async def trades(
-        self, instrument: Instrument, start_ns: int, end_ns: int, *, after: RowPosition | None, limit: int
+        self, grids: Sequence[Instrument], start_ns: int, end_ns: int, *, after: RowPosition | None, limit: int
     ) -> TradesPage:
-        """Trades in `[start_ns, end_ns)`, behind `after`. Raises FailedPrecondition (NOT_RECORDED), Unavailable."""
-        key = tick_key(instrument)
-        rows = await self._ask(lambda store: store.rows("trades", key, start_ns, end_ns, after=after, limit=limit))
-        times, ids = integers(rows, "time_ns").tolist(), integers(rows, "row_id").tolist()
-        following = (times[-1], ids[-1]) if len(ids) == limit else None
-        return TradesPage(_trades(instrument, rows), following)
+        """Trades in `[start_ns, end_ns)`, behind `after`. `grids`: the instrument, as `Registry.grids` gives it.
 
-    async def candles(self, instrument: Instrument, interval_ns: int, start_ns: int, end_ns: int) -> list[Candle]:
-        """Candles that open in `[start_ns, end_ns)`, oldest first. Raises as `trades`."""
-        key = tick_key(instrument)
-        rows = await self._ask(lambda store: store.candles(key, interval_ns, start_ns, end_ns))
-        return [Candle(*row) for row in zip(*(integers(rows, name).tolist() for name in CANDLE_COLUMNS), strict=True)]
+        Raises FailedPrecondition (NOT_RECORDED), Unavailable.
+        """
+
+        def found(store: TickStore) -> list[tuple[RowPosition, Trade]]:
+            pages = (
+                _trades(each, store.rows("trades", tick_key(each), start_ns, end_ns, after=after, limit=limit))
+                for each in grids
+            )
+            return sorted(chain(*pages), key=itemgetter(0))[:limit]
+
+        page = await self._ask(found)
+        return TradesPage([trade for _, trade in page], page[-1][0] if len(page) == limit else None)
+
+    async def candles(
+        self, grids: Sequence[Instrument], interval_ns: int, start_ns: int, end_ns: int
+    ) -> list[Candle]:
+        """Candles that open in `[start_ns, end_ns)`, oldest first. Arguments and errors as of `trades`."""
+
+        def found(store: TickStore) -> list[Candle]:
+            merged: dict[int, Candle] = {}
+            for each in grids:
+                for candle in _candles(each, store.candles(tick_key(each), interval_ns, start_ns, end_ns)):
+                    earlier = merged.get(candle.open_ns)
+                    merged[candle.open_ns] = candle if earlier is None else _joined(earlier, candle)
+            return [merged[open_ns] for open_ns in sorted(merged)]
+
+        return await self._ask(found)
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -78,10 +100,32 @@ class TickHistory:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: question(store))
 
 
-def _trades(instrument: Instrument, rows: Columns) -> list[Trade]:
-    names = ("price", "qty", "aggressor_side", "time_ns", "receive_time_ns")
+def _trades(instrument: Instrument, rows: Columns) -> list[tuple[RowPosition, Trade]]:
+    names = ("row_id", "price", "qty", "aggressor_side", "time_ns", "receive_time_ns")
     numbers = zip(*(integers(rows, name).tolist() for name in names), strict=True)
     return [
-        Trade(instrument, str(trade_id), price, qty, side, time_ns, receive_ns)
-        for trade_id, (price, qty, side, time_ns, receive_ns) in zip(rows["trade_id"], numbers, strict=True)
+        ((time_ns, row_id), Trade(instrument, str(trade_id), price, qty, side, time_ns, receive_ns))
+        for trade_id, (row_id, price, qty, side, time_ns, receive_ns) in zip(rows["trade_id"], numbers, strict=True)
     ]
+
+
+def _candles(instrument: Instrument, rows: Columns) -> list[Candle]:
+    tick, lot = instrument.tick_size, instrument.data_lot_size
+    open_ns, *amounts, trades = (integers(rows, name).tolist() for name in CANDLE_COLUMNS)
+    steps = (tick, tick, tick, tick, lot, lot)
+    exact = ([_EXACT.multiply(Decimal(each), step) for each in of] for of, step in zip(amounts, steps, strict=True))
+    return list(map(Candle, open_ns, *exact, trades))
+
+
+def _joined(earlier: Candle, later: Candle) -> Candle:
+    """One candle of both, in whose time the tick or lot changed."""
+    return Candle(
+        earlier.open_ns,
+        open=earlier.open,
+        high=max(earlier.high, later.high),
+        low=min(earlier.low, later.low),
+        close=later.close,
+        qty=_EXACT.add(earlier.qty, later.qty),
+        buy_qty=_EXACT.add(earlier.buy_qty, later.buy_qty),
+        trades=earlier.trades + later.trades,
+    )

@@ -213,7 +213,7 @@ class PaperVenue:
         if shown is None or not shown.live:
             return b""
         newest = self._market.trades(self._engine.registry.instrument_by_number(number).name, 1)
-        if not newest or newest[0].price == self._last_price.get(number):
+        if not newest or newest[0].instrument.number != number or newest[0].price == self._last_price.get(number):
             return b""
         self._last_price[number] = newest[0].price
         return mirror_trade(instrument=number, aggressor_side=newest[0].aggressor_side, price=newest[0].price, qty=0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fastpath.exchange import Exchange
 from fastpath.model import CommandKind, EventKind
 from tests.reference.exchange.ledger import all_balances
-from tests.reference.exchange.orders import FEES, OUTSIDE
+from tests.reference.exchange.orders import FEES, OUTSIDE, Position
 from tests.reference.exchange_twin import ExchangeTwin
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
 
@@ -60,9 +60,9 @@ class Pair:
             expected = {asset: row for (owner, asset), row in balances.items() if owner == account}
             assert {asset: (total, reserved) for asset, total, reserved in self.core.balances(account)} == expected
             positions = {
-                instrument: (position.qty, position.cost, position.realized_pnl)
+                instrument: (self.twin.lots(instrument, position), position.cost, position.realized_pnl)
                 for (owner, instrument), position in self.twin.positions.items()
-                if owner == account and (position.qty, position.cost, position.realized_pnl) != (0, 0, 0)
+                if owner == account and position != Position()
             }
             assert {row[0]: row[1:] for row in self.core.positions(account)} == positions
         for instrument in self.twin.instruments:
@@ -123,13 +123,15 @@ class Generator:
         self.open_ids = open_ids
         self.placed = 0
         self.sent: list[Command] = []
+        self.lots: dict[int, int] = {}
+        """Base units of a lot, by instrument that takes over for a while."""
 
     def command(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         kind = rng.choices(
             (self.place, self.cancel, self.amend, self.again, self.adjust, self.status, self.redefine, self.picture,
-             self.trade, self.mass, self.time, self.paper, self.reference, self.junk),
-            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 6, 3, 6, 1),
+             self.trade, self.mass, self.time, self.paper, self.reference, self.junk, self.regrid),
+            (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 6, 3, 6, 1, 0.4),
         )[0]  # fmt: skip
         return kind(seq)
 
@@ -369,6 +371,23 @@ class Generator:
             command = command._replace(mode=rng.choice((command.mode, 3, 8)))
         return [command]
 
+    def regrid(self, seq: int) -> list[AnyCommand]:
+        """Another tick and lot for a while, then the old ones again."""
+        rng = self.rng
+        rules = [command for command in setup_commands() if isinstance(command, InstrumentDef)]
+        old = rng.choice(rules)
+        new = old._replace(instrument=old.instrument + 3 * rng.randint(1, 3), tradable=int(rng.random() < 0.9))
+        self.lots.setdefault(new.instrument, rng.randint(1, 30))
+        new = new._replace(base_per_lot=self.lots[new.instrument])
+        orders = [command for _ in range(rng.randint(0, 12)) for command in self.place(seq)]
+        return [
+            new,
+            Command(kind=26, instrument=rng.choice((new.instrument, new.instrument, 9 + old.instrument))),
+            *(each._replace(instrument=new.instrument) for each in orders if isinstance(each, Command)),
+            old,
+            Command(kind=26, instrument=old.instrument),
+        ]
+
     def picture(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         middle = rng.randint(95, 105)
@@ -396,7 +415,9 @@ class Generator:
         mark, index = (rng.choice((*(rng.randint(90, 110) for _ in range(4)), 0, 2**60, -1)) for _ in range(2))
         until_ns = START_NS + (seq + rng.choice((0, 20, 200))) * 1_000
         return [
-            Command(kind=25, instrument=rng.choice((1, 1, 2, 3, 3, 9)), price=mark, trigger_price=index, expire_ns=until_ns)
+            Command(
+                kind=25, instrument=rng.choice((1, 1, 2, 3, 3, 9)), price=mark, trigger_price=index, expire_ns=until_ns
+            )
         ]
 
     def trade(self, seq: int) -> list[AnyCommand]:

@@ -20,6 +20,7 @@ from tests.reference.exchange.definitions import (
     define_instrument,
     set_reference_prices,
     set_status,
+    succeed,
 )
 from tests.reference.exchange.ledger import all_balances, emit_ledger
 from tests.reference.exchange.links import follow_links_and_positions, refuse_group
@@ -86,6 +87,8 @@ class ExchangeTwin(State):
             set_status(self, command)
         elif command.kind == CommandKind.COMMAND_SET_REFERENCE_PRICES:
             set_reference_prices(self, command)
+        elif command.kind == CommandKind.COMMAND_SUCCEED_INSTRUMENT:
+            succeed(self, command)
         elif command.kind == CommandKind.COMMAND_ARRIVALS:
             arrivals(self, command)
         elif CommandKind.COMMAND_MIRROR_BEGIN <= command.kind <= CommandKind.COMMAND_MIRROR_CANCELED:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36sB27x")
 ASSET = struct.Struct("<QqBBHI64s104x")
-INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq48sqq16s16s3xB4x")
+INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq48sqq16s16sxBxB4x")
 ACCOUNT = struct.Struct("<QqBBHI64s104x")
 EVENT = struct.Struct("<QQqBBBBIIIQqqqqqqQQqqBBBBIqqqqqqqqqQ36sI")
 assert COMMAND.size == ASSET.size == INSTRUMENT.size == ACCOUNT.size == 192
@@ -130,6 +130,7 @@ class InstrumentDef(NamedTuple):
     latency_out_ns: int = 0
     tick_size: bytes = b""
     lot_size: bytes = b""
+    tradable: int = 1
     paper_model: int = 0
 
     def pack(self) -> bytes:

@@ -224,7 +224,7 @@ async def test_instruments_keep_their_numbers_and_change_by_rule(tmp_path: Path)
         assert it.engine.blotter.trading_status(2) == TradingStatus.TRADING_STATUS_HALTED, "a halt outlives new fees"
         (finer,) = await define([spot("v:A/USD", "0.01", "0.0000001")])
         assert finer.number == 3
-        assert it.engine.blotter.trading_status(1) == TradingStatus.TRADING_STATUS_CANCEL_ONLY
+        assert it.trading.registry.is_succeeded(1)
         (too_fine,) = await define([spot("v:C/USD", "0.0000001", "0.0000001")])
         assert not too_fine.tradable, "USD has units of 1e-9 in this journal"
         instruments = list(it.trading.registry.instruments())
@@ -233,6 +233,8 @@ async def test_instruments_keep_their_numbers_and_change_by_rule(tmp_path: Path)
         (back,) = await it.trading.catalogue.define_instruments([spot("v:A/USD", "0.1", "0.00000001")])
         assert back.number == 1
         assert it.engine.blotter.trading_status(1) == TradingStatus.TRADING_STATUS_OPEN
+        assert it.trading.registry.is_succeeded(3)
+        assert not it.trading.registry.is_succeeded(1)
 
 
 async def test_order_stream_tells_every_change_in_order(tmp_path: Path) -> None:

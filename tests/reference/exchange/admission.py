@@ -49,6 +49,7 @@ from tests.reference.exchange.state import State
 
 def admit(state: State, order: Order) -> int:
     """The worst price the order may trade at; raises Refused."""
+    check_tradable(state, order)
     check_kind(state, order)
     if order.waiting or order.command.order_type not in CONDITIONAL:
         check_trigger(order)
@@ -81,6 +82,12 @@ def admit(state: State, order: Order) -> int:
         raise Refused("INSUFFICIENT_BALANCE")
     check_proceeds(state, order, limit)
     return limit
+
+
+def check_tradable(state: State, order: Order) -> None:
+    """Some instruments are market data only, whatever their trading status."""
+    if not state.instruments[order.instrument].tradable:
+        raise Refused("NOT_TRADABLE")
 
 
 def check_kind(state: State, order: Order) -> None:

@@ -8,6 +8,7 @@ from tests.reference.exchange.admission import (
     check_numbers,
     check_proceeds,
     check_state,
+    check_tradable,
     check_trigger,
 )
 from tests.reference.exchange.entry import conclude
@@ -107,6 +108,7 @@ def amend_waiting(state: State, order: Order, price: int, qty: int, awaited: int
     old_command = order.command
     order.command = old_command._replace(price=price, qty=qty + awaited, trigger_price=trigger_price)
     try:
+        check_tradable(state, order)
         check_numbers(state, order)
         if order.waiting != 4:
             check_trigger(order)
@@ -129,6 +131,7 @@ def enter_amended(state: State, order: Order, price: int, qty: int, awaited: int
     order.price, order.qty, order.resting = price, qty, False
     in_place = price == old_price and qty <= old_qty
     try:
+        check_tradable(state, order)
         check_numbers(state, order)
         check_state(state, order)
         if order.has(REDUCE_ONLY) and order.leaves > reducible(state, order):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastpath.model import EventKind
-from tests.reference.exchange.ledger import all_balances, check_move, free, move
-from tests.reference.exchange.orders import FEES, INDEX, MARK, MAX_MONEY, OUTSIDE, Mirror, Refused
+from fastpath.model import CancelReason, EventKind
+from tests.reference.exchange.ledger import all_balances, average_cost, check_move, free, move
+from tests.reference.exchange.orders import BUY, FEES, INDEX, MARK, MAX_MONEY, OUTSIDE, SELL, Mirror, Position, Refused
+from tests.reference.exchange.shrinking import close
 from tests.reference.exchange.state import State
 from tests.reference.records import AccountDef, AssetDef, Command, InstrumentDef
 
@@ -43,6 +44,7 @@ def define_instrument(state: State, new: InstrumentDef) -> None:
         "latency_out_ns",
         "paper_model",
         "status",
+        "tradable",
         "price_decimals",
         "seq",
         "ts_ns",
@@ -52,6 +54,7 @@ def define_instrument(state: State, new: InstrumentDef) -> None:
         new.instrument == 0
         or new.base_asset == new.quote_asset
         or new.mirrored > 1
+        or new.tradable > 1
         or new.status not in (1, 2, 3, 4)
         or not 1 <= new.base_per_lot <= MAX_MONEY
         or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
@@ -109,10 +112,35 @@ def set_status(state: State, command: Command) -> None:
         raise Refused("INVALID_COMMAND")
     if command.instrument not in state.status:
         raise Refused("INSTRUMENT_NOT_FOUND")
+    if command.instrument and not state.instruments[command.instrument].tradable and command.flags in (1, 4):
+        raise Refused("NOT_TRADABLE")
     state.status[command.instrument] = command.flags
     for instrument in sorted(state.instruments):
         state.touch(instrument)
     state.emit(EventKind.EVENT_TRADING_STATUS_CHANGED, instrument=command.instrument, flags=command.flags)
+
+
+def succeed(state: State, command: Command) -> None:
+    """The instrument takes over from all others of its name."""
+    heir = state.instruments.get(command.instrument)
+    if heir is None:
+        raise Refused("INSTRUMENT_NOT_FOUND")
+    others = [number for number, each in state.instruments.items() if each.name == heir.name and each is not heir]
+    open_orders = [order for order in state.live if order.is_open and order.instrument in others]
+    for order in sorted(open_orders, key=lambda o: (o.account, o.opened)):
+        close(state, order, CancelReason.CANCEL_REASON_INSTRUMENT_CHANGED)
+    for (account, number), position in list(state.positions.items()):
+        other = state.instruments[number]
+        same_assets = (other.base_asset, other.quote_asset) == (heir.base_asset, heir.quote_asset)
+        if number in others and heir.tradable and same_assets and position != Position():
+            target = state.positions.setdefault((account, heir.instrument), Position(realized_pnl=0))
+            average_cost(target, BUY if position.units > 0 else SELL, abs(position.units), abs(position.cost))
+            target.realized_pnl += position.realized_pnl
+            state.positions[account, number] = Position()
+            state.executed += [(account, number), (account, heir.instrument)]
+    for number in others:
+        state.instruments[number] = state.instruments[number]._replace(tradable=0)
+    state.emit(EventKind.EVENT_INSTRUMENT_SUCCEEDED, instrument=heir.instrument, qty=len(open_orders))
 
 
 def set_reference_prices(state: State, command: Command) -> None:

@@ -76,40 +76,44 @@ def execute(state: State, order: Order, lots: int, notional: int, rate_ppm: int)
     state.link_changed(order)
     key = (order.account, order.instrument)
     state.executed.append(key)
-    average_cost(state.positions.setdefault(key, Position()), order.side, lots, notional)
+    units = lots * state.instruments[order.instrument].base_per_lot
+    average_cost(state.positions.setdefault(key, Position()), order.side, units, notional)
     return order.fees - fees
 
 
-def average_cost(position: Position, side: int, lots: int, notional: int) -> None:
+def average_cost(position: Position, side: int, units: int, notional: int) -> None:
     """A fill closes at the average cost first; the rest of it opens."""
     sign = 1 if side == BUY else -1
-    closed = min(lots, max(0, -sign * position.qty))
+    closed = min(units, max(0, -sign * position.units))
     if closed:
-        closed_notional = notional * closed // lots
-        closed_cost = toward_zero(position.cost * closed, abs(position.qty))
+        closed_notional = notional * closed // units
+        closed_cost = toward_zero(position.cost * closed, abs(position.units))
         position.realized_pnl += -sign * closed_notional - closed_cost
         position.cost -= closed_cost
-        position.qty += sign * closed
-        lots, notional = lots - closed, notional - closed_notional
-    position.qty += sign * lots
+        position.units += sign * closed
+        units, notional = units - closed, notional - closed_notional
+    position.units += sign * units
     position.cost += sign * notional
 
 
 def reducible(state: State, order: Order) -> int:
     """The most the order may trade without opening a position."""
     position = state.positions.get((order.account, order.instrument), Position())
-    return max(0, -position.qty if order.side == BUY else position.qty)
+    lots = state.lots(order.instrument, position)
+    return max(0, -lots if order.side == BUY else lots)
 
 
 def emit_ledger(state: State, before: dict[tuple[int, int], tuple[int, int]]) -> None:
     """What changed is the difference between the balances before and those now."""
     for account, instrument in sorted(set(state.executed)):
         position = state.positions[account, instrument]
+        lots = state.lots(instrument, position)
         state.emit(
             EventKind.EVENT_POSITION_CHANGED,
             account=account,
             instrument=instrument,
-            position_qty=position.qty,
+            position_qty=lots,
+            total=position.units - lots * state.instruments[instrument].base_per_lot,
             position_cost=position.cost,
             realized_pnl=position.realized_pnl,
         )

@@ -159,9 +159,13 @@ class Mirror:
 
 @dataclass
 class Position:
-    qty: int = 0
+    units: int = 0
+    """Of the base asset, signed."""
     cost: int = 0
     realized_pnl: int = 0
+
+    def lots(self, base_per_lot: int) -> int:
+        return toward_zero(self.units, base_per_lot)
 
 
 def crosses(side: int, limit: int, opposite: int) -> bool:

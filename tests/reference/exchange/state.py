@@ -75,6 +75,10 @@ class State:
         self.executed: list[tuple[int, int]] = []
         """(account, instrument) of the fills of this command."""
 
+    def lots(self, instrument: int, position: Position) -> int:
+        """Whole ones."""
+        return position.lots(self.instruments[instrument].base_per_lot)
+
     def emit(self, kind: int, **fields: Any) -> None:
         self.events.append(Event(command_seq=self.command.seq, ts_ns=self.command.ts_ns, kind=int(kind), **fields))
 

@@ -1,0 +1,190 @@
+"""A venue changes the tick or the lot of an instrument; and instruments that are market data only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastpath.model import CancelReason, OrderFlag, OrderStatus, OrderType, RejectReason, Side, TradingStatus
+from server.engine.events import OrderView
+from server.errors import FailedPrecondition
+from server.instruments import Instrument, InstrumentKind
+from server.storage.ports import TickStore
+from server.storage.tick_history import TickHistory
+from server.storage.tick_store_writer import tick_key
+from server.storage.tick_tables import tick_batch
+from server.storage.urls import open_tick_store
+from tests.server.engine_support import GTC, House, house
+from tests.server.paper_support import MIRRORED, Market, market
+
+BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
+STOP, MARKET = int(OrderType.ORDER_TYPE_STOP), int(OrderType.ORDER_TYPE_MARKET)
+CANCELED = int(OrderStatus.ORDER_STATUS_CANCELED)
+CHANGED = int(CancelReason.CANCEL_REASON_INSTRUMENT_CHANGED)
+NAME = MIRRORED.name
+
+
+async def define(it: House, tick: str, lot: str = "0.00001") -> int:
+    """The venue's grid is this one now; the number of the instrument that has it."""
+    wanted = replace(MIRRORED, tick_size=Decimal(tick), lot_size=Decimal(lot))
+    (instrument,) = await it.trading.catalogue.define_instruments([wanted])
+    return instrument.number
+
+
+async def buy(it: Market, qty: int) -> OrderView:
+    """At the market, in lots of 0.00001."""
+    it.book([(100, 5_000_000)], [(101, 5_000_000)])
+    return (await it.house.trading.place(it.order(BUY, 0, qty))).order
+
+
+def quantities(it: House) -> list[tuple[str, Decimal]]:
+    return [(position.instrument.name, position.quantity) for position in it.trading.list_positions("alice")]
+
+
+async def test_a_finer_tick_ends_resting_orders_with_a_reason_and_carries_the_position(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        bought = await buy(it, 100_000)
+        resting = (await trading.place(it.order(BUY, 90, 1_000))).order
+        stop = (await trading.place(replace(it.order(SELL, 0, 1_000), order_type=STOP, trigger_price=8_000))).order
+        (before,) = trading.list_positions("alice")
+        await define(it.house, "0.001")
+        for order in (resting, stop):
+            after = trading.get_order("alice", order_id=order.order_id)
+            assert (after.status, after.cancel_reason) == (CANCELED, CHANGED)
+        assert all(balance.reserved == 0 for balance in trading.list_balances("alice"))
+        (position,) = trading.list_positions("alice")
+        assert (position.quantity, position.cost) == (Decimal(1), before.cost)
+        assert position.instrument.tick_size == Decimal("0.001")
+        fills = await it.house.history.list_fills("alice", instrument=NAME)
+        assert [(fill.order_id, fill.instrument.price_text(fill.price)) for fill in fills.items] == [
+            (bought.order_id, "101")
+        ]
+        orders = await it.house.history.list_orders("alice", instrument=NAME)
+        assert [order.order_id for order in orders.items] == [stop.order_id, resting.order_id, bought.order_id]
+
+
+@pytest.mark.parametrize("flag", [OrderFlag.ORDER_FLAG_REDUCE_ONLY, OrderFlag.ORDER_FLAG_CLOSE_POSITION])
+async def test_a_position_from_before_the_change_can_be_reduced_and_closed(flag: OrderFlag, tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        await buy(it, 100_000)
+        await define(it.house, "0.001")
+        it.instrument = it.house.trading.registry.instrument(NAME)
+        it.book([(1_000, 5_000_000)], [(1_010, 5_000_000)])  # of ticks of a tenth
+        closing = replace(it.order(SELL, 0, 0 if flag == OrderFlag.ORDER_FLAG_CLOSE_POSITION else 300_000), flags=int(flag))
+        closed = (await it.house.trading.place(closing)).order
+        assert (closed.status, closed.cum_qty) == (OrderStatus.ORDER_STATUS_FILLED, 100_000)
+        (position,) = it.house.trading.list_positions("alice")
+        assert (position.quantity, position.cost) == (0, 0)
+        assert position.quote.text(position.realized_pnl) == "-1"
+
+
+async def test_a_coarser_lot_keeps_what_is_less_than_a_lot(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        await buy(it, 12_345)
+        await define(it.house, "0.01", "0.001")
+        assert quantities(it.house) == [(NAME, Decimal("0.12345"))]
+        it.instrument = it.house.trading.registry.instrument(NAME)
+        it.book([(100, 500)], [(101, 500)])
+        closing = replace(it.order(SELL, 0, 0), flags=int(OrderFlag.ORDER_FLAG_CLOSE_POSITION))
+        closed = (await it.house.trading.place(closing)).order
+        assert (closed.status, closed.cum_qty) == (OrderStatus.ORDER_STATUS_FILLED, 123), "whole lots of it"
+        assert quantities(it.house) == [(NAME, Decimal("0.00045"))]
+        (position,) = it.house.trading.list_positions("alice")
+        assert position.quote.text(position.cost) == "0.04545", "at the price of the purchase"
+        await define(it.house, "0.01", "0.00001")
+        assert quantities(it.house) == [(NAME, Decimal("0.00045"))]
+        assert it.house.trading.list_positions("alice")[0].qty == 45, "whole lots again"
+
+
+async def test_the_change_is_the_same_after_a_restart_and_happens_once(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        await buy(it, 12_345)
+        changed = await define(it.house, "0.001", "0.001")
+        done, hashed = it.house.trading.command_sequence, (await it.house.trading.state()).state_hash
+        assert await define(it.house, "0.001", "0.001") == changed
+        assert it.house.trading.command_sequence == done, "nothing new, nothing journaled"
+    async with house(tmp_path) as it_again:
+        assert (await it_again.trading.state()).state_hash == hashed
+        assert quantities(it_again) == [(NAME, Decimal("0.12345"))]
+        assert it_again.trading.registry.instrument(NAME).number == changed
+        assert await define(it_again, "0.01") == MIRRORED_NUMBER, "the first grid is back, and so is its number"
+        assert quantities(it_again) == [(NAME, Decimal("0.12345"))]
+
+
+MIRRORED_NUMBER = 2
+
+
+async def test_a_halt_outlives_a_new_tick(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        await it.house.trading.set_trading_status(NAME, int(TradingStatus.TRADING_STATUS_HALTED))
+        number = await define(it.house, "0.001")
+        assert it.house.engine.blotter.trading_status(number) == TradingStatus.TRADING_STATUS_HALTED
+
+
+async def test_no_trading_status_opens_an_instrument_that_is_market_data_only(tmp_path: Path) -> None:
+    perpetual = replace(MIRRORED, name="binance:BTC/USDT:USDT", kind=InstrumentKind.PERPETUAL, tradable=False)
+    async with market(tmp_path) as it:
+        trading = it.house.trading
+        (it.instrument,) = await trading.catalogue.define_instruments([perpetual])
+        it.book([(100, 500)], [(101, 500)])
+        for status in (TradingStatus.TRADING_STATUS_OPEN, TradingStatus.TRADING_STATUS_REDUCE_ONLY):
+            with pytest.raises(FailedPrecondition, match="market data only") as refused:
+                await trading.set_trading_status(perpetual.name, int(status))
+            assert refused.value.specific_reason == "NOT_TRADABLE"
+        for status in (TradingStatus.TRADING_STATUS_CANCEL_ONLY, TradingStatus.TRADING_STATUS_HALTED):
+            await trading.set_trading_status(perpetual.name, int(status))
+        await trading.set_trading_status(None, int(TradingStatus.TRADING_STATUS_OPEN))
+        for order in (it.order(BUY, 0, 1), it.order(BUY, 50, 1), it.order(SELL, 200, 1, GTC)):
+            placed = (await trading.place(order)).order
+            assert placed.reject_reason == RejectReason.REJECT_REASON_NOT_TRADABLE
+
+
+async def test_what_becomes_tradable_takes_orders(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        define_instruments, wanted = it.house.trading.catalogue.define_instruments, replace(MIRRORED, name="okx:A/USDT")
+        (closed,) = await define_instruments([replace(wanted, tradable=False)])
+        (opened,) = await define_instruments([wanted])
+        assert opened.number != closed.number, "its lots are worth something now"
+        it.instrument = opened
+        it.book([(100, 500_000)], [(101, 500_000)])
+        assert (await it.house.trading.place(it.order(BUY, 0, 1_000))).order.status == OrderStatus.ORDER_STATUS_FILLED
+
+
+async def test_trades_and_candles_of_every_tick_are_read_under_the_one_name(tmp_path: Path) -> None:
+    async with market(tmp_path) as it:
+        registry = it.house.trading.registry
+        store = open_tick_store(f"duckdb:///{tmp_path / 'ticks.duckdb'}")
+        history = TickHistory(store)
+        second, minute = 1_000_000_000, 60_000_000_000
+        prints = [("0.01", 0, 6_100_005), ("0.01", 30, 6_100_105), ("0.1", 45, 610_020), ("0.1", 70, 610_000)]
+        for row, (tick, at_s, price) in enumerate(prints):
+            await define(it.house, tick)
+            record(store, registry.instrument(NAME), row + 1, at_s * second, price)
+        await define(it.house, "0.001")
+        grids = registry.grids(NAME)
+        assert [str(each.tick_size) for each in grids] == ["0.01", "0.1", "0.001"]
+        first = await history.trades(grids, 0, 2 * minute, after=None, limit=3)
+        rest = await history.trades(grids, 0, 2 * minute, after=first.following, limit=3)
+        assert rest.following is None
+        told = [trade.instrument.price_text(trade.price) for trade in first.trades + rest.trades]
+        assert told == ["61000.05", "61001.05", "61002", "61000"]
+        one, two = await history.candles(grids, minute, 0, 2 * minute)
+        assert (one.open, one.high, one.low, one.close) == tuple(map(Decimal, ("61000.05", "61002", "61000.05", "61002")))
+        assert (one.trades, one.qty, two.close) == (3, Decimal("0.00003"), 61_000)
+        history.close()
+        store.close()
+
+
+def record(store: TickStore, instrument: Instrument, row: int, time_ns: int, price: int) -> None:
+    """A print of one lot."""
+    columns: dict[str, Any] = {
+        "time_ns": np.array([time_ns]), "receive_time_ns": np.array([time_ns]), "price": np.array([price]),
+        "qty": np.array([instrument.data_lots_per_lot]), "aggressor_side": np.array([BUY]), "trade_id": [str(row)],
+    }  # fmt: skip
+    store.write(tick_batch("trades", tick_key(instrument), row, columns))
