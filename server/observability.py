@@ -29,6 +29,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from server.background import keep_running
 from server.config import LogSettings, MetricsSettings
 from server.errors import ConfigError
+from server.log_stream import LogStream
 from server.rotating_file import RotatingFile
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
@@ -42,8 +43,9 @@ _SYNC_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Send the logs of the whole process to `stream`, by default the file of the settings or standard error: those of
     structlog and of the standard library in one form. Raises ConfigError."""
-    stream = stream or _log_stream(settings)
-    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    target = stream or _log_stream(settings)
+    console = settings.format == "console" or (settings.format == "auto" and target.isatty())
+    stream = cast(TextIO, LogStream(target, as_json=not console))
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
         structlog.processors.add_log_level,

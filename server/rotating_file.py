@@ -17,27 +17,26 @@ class RotatingFile(io.TextIOBase):
         self._keep = keep
         self._lock = threading.Lock()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
         self._line_is_whole = True
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        """From any thread."""
+        """From any thread. Raises OSError: a part of it may have been written then, and the next line begins anew."""
         encoded = text.encode(errors="replace")
         with self._lock:
-            # Only between lines; `print` writes a line and then its end.
             if self._line_is_whole and self._file.tell() + len(encoded) >= self._max_bytes:
                 self._rotate()
-            self._file.write(encoded)
+            if not self._line_is_whole:
+                encoded = b"\n" + encoded
+            while encoded:
+                written = self._file.write(encoded) or 0
+                encoded = encoded[written:]
+                self._line_is_whole = False
             self._line_is_whole = text.endswith("\n")
         return len(text)
-
-    def flush(self) -> None:
-        with self._lock:
-            if not self._file.closed:
-                self._file.flush()
 
     def close(self) -> None:
         with self._lock:
@@ -45,12 +44,16 @@ class RotatingFile(io.TextIOBase):
         super().close()
 
     def _rotate(self) -> None:
-        self._file.close()
+        """Raises OSError; then everything is as it was, or the newest file is not full yet."""
+        draft = self._path.with_name(f"{self._path.name}.new")
+        new = draft.open("wb", buffering=0)
         for number in range(self._keep - 1, 0, -1):
             if (earlier := self._numbered(number)).exists():
                 earlier.replace(self._numbered(number + 1))
         self._path.replace(self._numbered(1))
-        self._file = self._path.open("ab")
+        draft.replace(self._path)
+        self._file.close()
+        self._file = new
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

@@ -116,15 +116,25 @@ class Stores:
 
     async def start_ticks(self, hub: MarketData, followed: Callable[[], Iterable[Instrument]]) -> TickStore | None:
         """Record what the hub publishes; None if that is switched off. `followed` gives the instruments whose books
-        are recorded. Raises ConfigError."""
+        are recorded. Raises ConfigError for a wrong URL; a store that cannot be used is NOT_SERVING, and None."""
         settings = self._settings
         url = _url(settings.ticks_url, "duckdb", self._data_dir / "ticks.duckdb")
         if url == OFF:
             return None
-        # A file is opened, a spool read: not on the event loop.
-        store = await asyncio.to_thread(open_tick_store, url)
-        self._parts.callback(store.close)
-        spool = await asyncio.to_thread(Spool, self._data_dir / "ticks.spool")
+        try:
+            # A file is opened, a spool read: not on the event loop.
+            store = await asyncio.to_thread(open_tick_store, url)
+            self._parts.callback(store.close)
+            spool = await asyncio.to_thread(Spool, self._data_dir / "ticks.spool")
+        except (Unavailable, OSError) as error:
+            # Trading does not need it: no reason not to start.
+            reason = f"{error}; nothing is recorded until the next start"
+            log.error("the tick store cannot be used", error=reason)
+            self._board.set("store/ticks", ServiceState.NOT_SERVING, reason)
+            return None
+        warning = store.warning
+        if warning is not None:
+            log.error("the tick store was damaged", detail=warning)
 
         def pictures() -> list[BookUpdate]:
             return [book for each in followed() if (book := hub.book(each.name)) is not None]
@@ -137,7 +147,7 @@ class Stores:
         self._metrics.watch_ticks("stored", lambda: writer.status.rows_stored)
         self._metrics.watch_ticks("spooled", lambda: writer.status.rows_spooled)
         self._metrics.watch_ticks("dropped", lambda: writer.status.rows_dropped)
-        self._watch("store/ticks", lambda: (_kind(url), writer.status.error))
+        self._watch("store/ticks", lambda: (warning or _kind(url), writer.status.error))
         return store
 
     def start_bus(self) -> Bus | None:

@@ -97,7 +97,15 @@ class TokenStore:
         self.admin_path = data_dir / ADMIN_FILE
         if not self._by_hash:
             _, secret = self._add("made at the first start", (Scope.ADMIN,), None, None)
-            _write_private(self.admin_path, f"{secret}\n")
+            try:
+                _write_private(self.admin_path, f"{secret}\n")
+            except OSError as error:
+                # Without the secret the token is of no use, and no later start makes another.
+                self._path.unlink(missing_ok=True)
+                raise ConfigError(
+                    f"{self.admin_path} cannot be written ({error.strerror}): make room, or choose another"
+                    " directory with --data-dir"
+                ) from None
 
     def find(self, secret: str) -> Token:
         """The token of this secret. Raises Unauthenticated, with no hint whether it ever existed."""
@@ -170,7 +178,12 @@ class TokenStore:
 
     def _save(self, by_hash: dict[str, Token]) -> None:
         rows = [_to_row(key, token) for key, token in by_hash.items()]
-        _write_private(self._path, json.dumps({"format": _FORMAT, "tokens": rows}, indent=1))
+        try:
+            _write_private(self._path, json.dumps({"format": _FORMAT, "tokens": rows}, indent=1))
+        except OSError as error:
+            raise ResourceExhausted(
+                f"{self._path} cannot be written ({error.strerror}): nothing was changed"
+            ) from error
         self._by_hash = by_hash
 
     def _load(self) -> dict[str, Token]:
@@ -181,6 +194,8 @@ class TokenStore:
             return {row["sha256"]: _from_row(row) for row in stored["tokens"]}
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise ConfigError(f"{self._path} cannot be read ({error.strerror}): set its owner and mode right") from None
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{self._path} is damaged ({error!r}): restore it from a backup, or remove it to end all tokens and get"

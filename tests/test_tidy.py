@@ -74,7 +74,14 @@ RULES: dict[str, tuple[str, ...]] = {
         "tradewind.v1",
     ),
     "server.config": ("server.errors", "server.instruments", "fastpath.model"),
-    "server.observability": ("server.background", "server.errors", "server.clock", "server.config", "server.rotating_file"),
+    "server.observability": (
+        "server.background",
+        "server.errors",
+        "server.clock",
+        "server.config",
+        "server.log_stream",
+        "server.rotating_file",
+    ),
     "server.lifecycle": ("server.background", "server.errors", "server.clock"),
     "server.tokens": ("server.errors", "server.clock"),
     "server.markets": (
@@ -101,6 +108,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "server.past_events": ("fastpath", "server.child", "server.engine", "server.errors", "server.replica", "server.storage"),
     "server.pauses": (),
     "server.rotating_file": (),
+    "server.log_stream": (),
     "server.market_bus": (
         "server.background",
         "server.errors",
@@ -247,6 +255,26 @@ def test_time_and_chance_come_as_arguments(what: str, pattern: re.Pattern[str]) 
 def test_a_process_of_the_server_imports_nothing_of_the_current_folder() -> None:
     makers = [str(path.relative_to(ROOT)) for path in sources("server") if "sys.executable" in path.read_text()]
     assert makers == ["server/child.py"], "run a module by server.child.module_command"
+
+
+# Where a task may be made by itself: it belongs to a call, a connection or a start, whose owner waits for it.
+TASKS = {
+    "server/background.py", "server/app.py", "server/feeds/exchange.py", "server/replay/__main__.py",
+    "server/replay/server.py", "server/replica.py", "server/rpc/order_stream.py", "server/storage/bus_market.py",
+    "server/storage/redis_bus.py", "server/engine/runner.py",
+}  # fmt: skip
+
+
+@pytest.mark.once
+def test_background_work_is_watched() -> None:
+    made = re.compile(r"\b(create_task|ensure_future)\(")
+    broken = [
+        f"{name}: {match.group()}"
+        for path in sources("server")
+        if (name := path.relative_to(ROOT).as_posix()) not in TASKS
+        for match in made.finditer(path.read_text())
+    ]
+    assert not broken, "use server.background.keep_running, which tells when it ends:\n" + "\n".join(broken)
 
 
 @pytest.mark.once

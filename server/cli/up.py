@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -16,6 +18,7 @@ from server.cli import detached
 from server.cli.render import Columns, console, fail, print_json, table
 from server.cli.session import JsonFlag, session_of
 from server.cli.startup import StartReport, WhatNow
+from server.lifecycle import ServiceStatus as LifecycleStatus
 from server.lifecycle import running_instance
 from tradewind import ServiceState, ServiceStatus
 
@@ -89,26 +92,36 @@ def _run(config: Config, json: bool, began_s: float) -> int:
 
     with StartReport(json) as report:
 
+        def on_state(status: LifecycleStatus) -> None:
+            with contextlib.suppress(OSError):  # a full disk or a reader that is gone: the server goes on
+                report.state(status.name, status.state.name, status.detail, status.progress)
+
         def on_ready(ready: app.Ready) -> None:
-            report.ready(
-                WhatNow(
-                    ready.data_dir,
-                    ready.address,
-                    ready.admin_token_path,
-                    ready.market_data,
-                    ready.instrument,
-                    ready.metrics_url,
-                    started_in_s=round(time.monotonic() - began_s, 1),
-                )
+            now = WhatNow(
+                ready.data_dir,
+                ready.address,
+                ready.admin_token_path,
+                ready.market_data,
+                ready.instrument,
+                ready.metrics_url,
+                started_in_s=round(time.monotonic() - began_s, 1),
             )
+            with contextlib.suppress(OSError):
+                report.ready(now)
 
         try:
-            return app.serve(
-                config, on_state=lambda s: report.state(s.name, s.state.name, s.detail, s.progress), on_ready=on_ready
-            )
-        except (OSError, ValueError):  # nothing that was typed: the server's own failure is told whole
+            return app.serve(config, on_state=on_state, on_ready=on_ready)
+        except OSError as error:
+            fail(f"the server cannot run: {_told(error)}")
+        except ValueError:  # nothing that was typed: the server's own failure is told whole
             traceback.print_exc()
             return 1
+
+
+def _told(error: OSError) -> str:
+    """What the system said, of which file, and what to do where that is known."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return f"{what}; make room and start again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else what
 
 
 def _arguments(config_file: Path | None, overrides: dict[str, Any]) -> list[str]:

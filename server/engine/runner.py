@@ -188,8 +188,8 @@ class Runner:
         except Unavailable as failure:
             self._fail(failure)
         except Exception as error:
-            _log.exception("the engine stopped")
             self._fail(Unavailable(f"the engine stopped: internal error ({type(error).__name__})"))
+            _log.exception("the engine stopped")
 
     async def _step(self) -> None:
         """One group commit of what is there, then the reads."""

@@ -79,6 +79,8 @@ _BELOW_MINUTES = (
 class ClickHouseTicks:
     """`TickStore` in a ClickHouse database. While the server is away calls raise Unavailable; each tries again."""
 
+    warning: str | None = None
+
     def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
         """`url`: `clickhouse://user:password@host:9000/database`; the database is created on first use.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from server.errors import ConfigError, Unavailable
+from server.errors import Unavailable
 from server.instruments import INT64_MAX, parse_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
+from server.storage.set_aside import set_aside
 from server.storage.tick_tables import (
     CANDLE_COLUMNS,
     INTEGER,
@@ -25,6 +27,7 @@ from server.storage.tick_tables import (
     instrument_id,
 )
 
+_IN_USE = "Could not set lock on file"
 _TYPES = {INTEGER: "BIGINT", TEXT: "VARCHAR", INTEGERS: "BIGINT[]"}
 
 _FROM_TRADES = """
@@ -51,17 +54,39 @@ class DuckDBTicks:
     """`TickStore` in a file of its own."""
 
     def __init__(self, path: Path, *, memory_limit_mb: int = 1024) -> None:
-        """Open or create the file (mode 0600). Raises ConfigError if another process has it or it is no such file."""
+        """Open or create the file (mode 0600); a damaged one is set aside. Raises Unavailable if another process has it, or
+        no file can be made there."""
+        self.warning: str | None = None
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._database = duckdb.connect(str(path), config={"memory_limit": f"{memory_limit_mb}MB"})
-            for table, columns in TABLES.items():
-                definition = ", ".join(f"{name} {_TYPES[kind]} NOT NULL" for name, kind in columns.items())
-                self._database.execute(f"CREATE TABLE IF NOT EXISTS {table} ({definition})")
+            self._database = self._open(path, memory_limit_mb)
         except duckdb.Error as error:
-            raise ConfigError(f"tick store {path} cannot be opened: {_text(error)}") from error
+            if _IN_USE in str(error) or not os.access(path, os.R_OK | os.W_OK) or not path.is_file():
+                raise Unavailable(f"tick store {path} cannot be opened: {_text(error)}") from error
+            self._database = self._open_anew(path, memory_limit_mb, error)
         path.chmod(0o600)
         self._writing = threading.Lock()
+
+    @staticmethod
+    def _open(path: Path, memory_limit_mb: int) -> duckdb.DuckDBPyConnection:
+        database = duckdb.connect(str(path), config={"memory_limit": f"{memory_limit_mb}MB"})
+        try:
+            for table, columns in TABLES.items():
+                definition = ", ".join(f"{name} {_TYPES[kind]} NOT NULL" for name, kind in columns.items())
+                database.execute(f"CREATE TABLE IF NOT EXISTS {table} ({definition})")
+        except duckdb.Error:
+            database.close()
+            raise
+        return database
+
+    def _open_anew(self, path: Path, memory_limit_mb: int, damage: duckdb.Error) -> duckdb.DuckDBPyConnection:
+        """Set the file aside and begin with an empty one. Raises Unavailable."""
+        try:
+            aside = set_aside(path, ".wal")
+            self.warning = f"the file was damaged ({_text(damage)}): set aside as {aside.name}, a new one was begun"
+            return self._open(path, memory_limit_mb)
+        except (duckdb.Error, OSError) as error:
+            raise Unavailable(f"tick store {path} is damaged and no new one can be begun: {error}") from error
 
     def write(self, batch: TickBatch, *, retry: bool = False) -> None:
         """See `TickStore.write`. One transaction, on disk when the call returns."""

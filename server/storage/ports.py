@@ -197,6 +197,9 @@ class TickStore(Protocol):
     store is away.
     """
 
+    warning: str | None
+    """What became of data that could not be read when the store was opened; None if all was well."""
+
     def write(self, batch: TickBatch, *, retry: bool = False) -> None:
         """Store the rows. `retry`: an earlier attempt may have stored some or all of them; the rest is added, so that
         every row is there exactly once."""

@@ -8,6 +8,7 @@ data.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from pathlib import Path
 from server.storage.ports import TickBatch
 from server.storage.tick_tables import CorruptBatch, integers, pack, row_count, unpack
 
-_SUFFIX = ".batch"
+_SUFFIX, _DRAFT_SUFFIX = ".batch", ".new"
+_NAME = re.compile(rf"\d{{19}}-(\d{{1,9}})-[a-z_]+\{_SUFFIX}")
 
 
 @dataclass(slots=True)
@@ -31,7 +33,7 @@ class Spool:
     """A bounded first-in, first-out queue of batches in a directory. Thread-safe for one writer and one reader."""
 
     def __init__(self, directory: Path, *, limit_bytes: int = 1 << 30) -> None:
-        """Take up what an earlier process left in `directory`. Raises OSError."""
+        """Take up what an earlier process left in `directory`; files of other names are left alone. Raises OSError."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._limit_bytes = limit_bytes
@@ -42,9 +44,9 @@ class Spool:
         self.batches_corrupt = 0
         """Files that could not be read back, for instance torn by a power cut; removed."""
         for path in sorted(directory.iterdir()):
-            if path.suffix == _SUFFIX:
-                self._entries[path.name] = _Entry(int(path.name.split("-")[1]), path.stat().st_size, fresh=False)
-            else:
+            if (named := _NAME.fullmatch(path.name)) is not None and path.is_file():
+                self._entries[path.name] = _Entry(int(named[1]), path.stat().st_size, fresh=False)
+            elif path.suffix == _DRAFT_SUFFIX and path.is_file():
                 path.unlink()
 
     @property
@@ -69,7 +71,7 @@ class Spool:
         name = f"{integers(batch.columns, 'row_id')[0]:019d}-{rows}-{batch.table}{_SUFFIX}"
         data = pack(batch)
         path = self._directory / name
-        aside = path.with_suffix(".new")
+        aside = path.with_suffix(_DRAFT_SUFFIX)
         self._make_room(len(data))
         try:
             aside.write_bytes(data)

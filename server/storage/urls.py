@@ -74,7 +74,8 @@ def open_tick_store(url: str, *, timeout_s: float = 10.0) -> TickStore:
     """`duckdb:///path/ticks.duckdb` or `clickhouse://user:password@host:9000/database`. Blocks.
 
     A ClickHouse silent for `timeout_s` counts as away.
-    Raises ConfigError where the URL is wrong; a ClickHouse that is away is not an error here.
+    Raises ConfigError where the URL is wrong, Unavailable if the file cannot be used; a ClickHouse that is away is not an
+    error here.
     """
     scheme = _scheme(url)
     if scheme == "duckdb":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +17,17 @@ import structlog
 
 from server.config import LogSettings
 from server.errors import ConfigError
+from server.log_stream import LogStream
 from server.observability import REQUEST_ID, configure_logging
 
 
 @contextmanager
-def logs(settings: LogSettings) -> Iterator[io.StringIO]:
+def logs(settings: LogSettings, to: io.StringIO | None = None) -> Iterator[io.StringIO]:
     """What is logged, unless the settings name a file."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
-    stream = io.StringIO()
+    stream = to or io.StringIO()
     configure_logging(settings, None if settings.file else stream)
     try:
         yield stream
@@ -78,3 +82,39 @@ def test_a_log_file_that_cannot_be_written_is_an_error_of_the_settings(tmp_path:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"logging\.file"):
         configure_logging(LogSettings(file=tmp_path / "file" / "log"))
+
+
+class FullDisk(io.StringIO):
+    """A file on a disk that is full as long as it is."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_nothing_is_raised() -> None:
+    disk = FullDisk()
+    with logs(LogSettings(format="json"), disk):
+        structlog.get_logger("rpc").warning("before")
+        disk.full = True
+        for _ in range(2):
+            structlog.get_logger("rpc").warning("lost")
+            logging.getLogger("server.engine").error("lost, too")
+        disk.full = False
+        structlog.get_logger("rpc").warning("after")
+    events = [json.loads(line)["event"] for line in disk.getvalue().splitlines()]
+    assert events == ["before", "4 log lines could not be written", "after"]
+
+
+def test_a_reader_that_is_gone_does_not_end_the_log() -> None:
+    reader, writer = os.pipe()
+    pipe = os.fdopen(writer, "w")
+    stream = LogStream(pipe, as_json=False)
+    os.close(reader)
+    print("nobody reads this", file=stream, flush=True)
+    assert stream.lines_lost == 1
+    with contextlib.suppress(OSError):
+        pipe.close()

@@ -14,20 +14,26 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+import structlog
 
 from server.engine.limits import EngineLimits
 from server.engine.runner import RunnerState
 from server.errors import JournalFailed
 from tests.conftest import absent
+from tests.server.app_support import Running, place, running, settings
 from tests.server.engine_support import House, house
+from tests.server.rpc_support import refused
 from tests.server.server_process import ServerProcess
 from tests.waiting import PATIENCE_S, until
 from tradewind import AsyncClient, ServiceState
 from tradewind.errors import Unavailable
+from tradewind.v1 import system_pb2
 
 LIMITS = EngineLimits(max_orders=50_000, journal_retry_s=0.05)
 
@@ -46,6 +52,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+@contextlib.contextmanager
+def structlog_restored() -> Iterator[None]:
+    """A server in this process has its own configuration of the log."""
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
 
 
 def fill(place: Path) -> Path:
@@ -131,6 +146,57 @@ async def test_a_stop_while_the_journal_fails_ends(small_disk: Path) -> None:
     ballast.unlink()
     async with house(small_disk, limits=LIMITS) as it:
         assert it.trading.get_order("alice", client_order_id="kept").is_open
+
+
+async def part(app: Running, name: str) -> tuple[int, str]:
+    listed = await app.system.ListServices(system_pb2.ListServicesRequest(), metadata=app.admin)
+    return next((each.state, each.detail) for each in listed.services if each.name == name)
+
+
+async def test_a_full_disk_that_also_holds_the_log(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.snapshots._RETRY_S", 0.5)
+    log = small_disk / "log" / "tradewind.log"
+    with structlog_restored():
+        async with running(
+            settings(small_disk, logging={"file": log, "level": "info"}, snapshots={"every_commands": 50})
+        ) as app:
+            state, told = await part(app, "snapshots")
+            for _ in range(50):
+                await place(app, price="100", qty="0.001")
+            with log.open("ab") as end:  # it happens to end with its block
+                end.write(b" " * (-log.stat().st_size % 4096 - 1) + b"\n")
+            ballast = fill(small_disk)
+
+            async def has_failed() -> bool:
+                return (await part(app, "snapshots"))[0] == system_pb2.SERVICE_STATE_DEGRADED
+
+            await until(has_failed, "no snapshot can be made")
+            request = system_pb2.CreateTokenRequest(description="x", scopes=[system_pb2.SCOPE_READ])
+            refusal = await refused(app.system.CreateToken(request, metadata=app.admin))
+            assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "No space left" in refusal.message
+            assert "no snapshot could be made" not in log.read_text(), "the log cannot be written either"
+            ballast.unlink()
+
+            async def is_made() -> bool:
+                now, detail = await part(app, "snapshots")
+                return now == state and detail != told
+
+            await until(is_made, "it goes on by itself")
+            assert await app.system.CreateToken(request, metadata=app.admin)
+    assert "log lines could not be written" in log.read_text()
+
+
+def test_a_start_on_a_full_disk_says_so(small_disk: Path) -> None:
+    fill(small_disk)
+    done = subprocess.run(
+        [sys.executable, "-m", "server.cli", "up", "--data-dir", small_disk / "data", "--port", "0"],
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        env=os.environ | {"TRADEWIND_FEEDS__MODE": "off", "TRADEWIND_METRICS__PORT": "0"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # -- a disk that fails below a whole server ----------------------------------------------------------------------
