@@ -35,6 +35,7 @@ from server.errors import Unavailable
 from server.failpoints import from_environment
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics, HubMetrics
+from server.feeds.model import FeedState
 from server.instruments import Instrument
 from server.lifecycle import InstanceLock, ServiceState, StatusBoard, StatusListener, stop_on_signals
 from server.market_bus import BusMarkets, BusPublisher
@@ -87,7 +88,7 @@ class Ready:
     market_data: str
     """`replay`, `live` or `off`."""
     instrument: str
-    """One that can be traded now: on a venue that serves, else on the internal book."""
+    """One that can be traded now: with a LIVE book of a venue, else on the internal book."""
     data_dir: Path
     pid: int
 
@@ -214,7 +215,7 @@ async def _start(
         metrics_url,
         tokens.admin_path,
         config.feeds.mode,
-        _instrument_to_try(config.feeds, board),
+        _instrument_to_try(config.feeds, hub),
         config.data_dir,
         os.getpid(),
     )
@@ -250,7 +251,7 @@ async def _start_markets(
     from server.markets import Markets  # loads every venue's driver, which takes longer than all else together
 
     chance = Random(secrets.randbits(64)).random
-    markets = Markets(config.feeds, hub, define, board, FeedMetrics(registry), clock, chance)
+    markets = Markets(config.feeds, hub, trading.registry, define, board, FeedMetrics(registry), clock, chance)
     parts.push_async_callback(markets.stop)
     await markets.start()
 
@@ -325,12 +326,11 @@ async def _stop_serving(board: StatusBoard, server: GrpcServer, trading: Trading
     await server.stop()
 
 
-def _instrument_to_try(feeds: FeedSettings, board: StatusBoard) -> str:
+def _instrument_to_try(feeds: FeedSettings, hub: MarketData) -> str:
     for venue, symbols in feeds.venues.items():
-        status = board.get(f"feed/{venue}")
-        spot = next((symbol for symbol in symbols if ":" not in symbol), None)
-        if status is not None and status.state is ServiceState.SERVING and spot is not None:
-            return f"{venue}:{spot}"
+        for symbol in symbols:
+            if ":" not in symbol and hub.state(f"{venue}:{symbol}") is FeedState.LIVE:
+                return f"{venue}:{symbol}"
     return "internal:BTC/USDT"
 
 

@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from fastpath.model import PaperModel
 from server.errors import ConfigError
+from server.feeds.venue_config import DIALECTS, unservable
 from server.instruments import Instrument
 
 DEFAULT_FILE = Path("tradewind.toml")
@@ -152,6 +153,13 @@ class FeedSettings(_Section):
             "bybit": ("BTC/USDT", "ETH/USDT", "BTC/USDT:USDT"),
         },
         description="Venues and the symbols followed there, in ccxt's unified form.",
+    )
+    stale_after_s: float = Field(
+        default=10.0,
+        ge=1,
+        le=3600,
+        description="A connection over which nothing came for so long, no answer to a ping either, is taken anew, and its"
+        " books are STALE meanwhile; so is a book that quotes have contradicted for so long. Seconds.",
     )
     replay_speed: float = Field(
         default=1.0,
@@ -282,6 +290,9 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(error))) from None
     _check_server(config.server)
+    problems = [*_check_feeds(config.feeds), *_check_paper(config.paper)]
+    if problems:
+        raise ConfigError("\n".join(problems))
     if config.feeds.mode == "bus" and config.storage.bus_url is None:
         raise ConfigError("feeds.mode bus needs storage.bus_url: the Redis to which another server publishes")
     return config
@@ -318,6 +329,22 @@ def _check_server(server: ServerSettings) -> None:
             f"server.host {server.host} can be reached from other machines, where tokens would travel unencrypted:"
             " set server.tls_cert and server.tls_key, or listen on 127.0.0.1"
         )
+
+
+def _check_feeds(feeds: FeedSettings) -> Iterator[str]:
+    """What of the venues can never be served: told before the journal is read, all at once."""
+    if feeds.mode not in ("replay", "live"):
+        return
+    if not feeds.venues:
+        yield 'feeds.venues: no venue to follow; name some, or set feeds.mode to "off"'
+    for venue, symbols in feeds.venues.items():
+        yield from (f"feeds.venues: {problem}" for problem in unservable(venue, symbols))
+
+
+def _check_paper(paper: PaperSettings) -> Iterator[str]:
+    for name in paper.rules:
+        if name.partition(":")[0] not in DIALECTS:
+            yield f"paper.rules: {name!r} is of no venue; there are {', '.join(DIALECTS)}"
 
 
 def _check_environment() -> None:

@@ -69,9 +69,9 @@ class InvalidRequest(TradewindError):
 class NotFound(TradewindError):
     reason = "NOT_FOUND"
 
-    def __init__(self, kind: str, name: str, *, hint: str = "") -> None:
+    def __init__(self, kind: str, name: str, *, problem: str = "does not exist", hint: str = "") -> None:
         """`kind` is the thing's glossary name (`instrument`, `account`, `order`), `name` what was asked for."""
-        super().__init__(f"{kind} {name!r} does not exist" + (f": {hint}" if hint else ""), metadata={kind: name})
+        super().__init__(f"{kind} {name!r} {problem}" + (f": {hint}" if hint else ""), metadata={kind: name})
         self.specific_reason = f"{kind.upper()}_NOT_FOUND"
 
 

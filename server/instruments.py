@@ -6,6 +6,7 @@ that is no multiple of the tick or lot is refused, never rounded.
 
 from __future__ import annotations
 
+import difflib
 import enum
 import re
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,10 @@ DATA_LOTS_PER_LOT = 1_000
 Venues make their lots coarser now and then; the orders that rest already keep their quantity, so the levels of a real
 book are not whole lots.
 """
+
+_PREFIX = 3
+_MOST_COMPARED = 100
+_MOST_NAMED = 4
 
 _DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?", re.ASCII)
 # Wide enough for any product of two wire decimals; a result that would need rounding raises instead.
@@ -76,6 +81,26 @@ def to_units(value: Decimal, grid: Decimal) -> int:
 def from_units(units: int, grid: Decimal) -> str:
     """The canonical decimal text of `units` times `grid`."""
     return format_decimal(_EXACT.multiply(Decimal(units), grid))
+
+
+def nearest_symbols(wanted: str, symbols: Iterable[str]) -> list[str]:
+    """Those of `symbols` that somebody who wrote `wanted` may have meant, the likeliest first; none if none is near.
+
+    Case and separators do not count: `btc/usdt`, `BTCUSDT` and `BTC-USDT` all mean BTC/USDT. Beyond that, only symbols
+    that begin alike are compared, and a bounded number of them: it is quick however many symbols there are.
+    """
+    plain = _plain(wanted)
+    alike: dict[str, list[str]] = {}
+    for symbol in symbols:
+        key = _plain(symbol)
+        if key == plain or (key.startswith(plain[:_PREFIX]) and (key in alike or len(alike) < _MOST_COMPARED)):
+            alike.setdefault(key, []).append(symbol)
+    keys = [plain] if plain in alike else difflib.get_close_matches(plain, alike, n=_MOST_NAMED, cutoff=0.7)
+    return [symbol for key in keys for symbol in dict.fromkeys(alike[key])][:_MOST_NAMED]
+
+
+def _plain(symbol: str) -> str:
+    return "".join(filter(str.isalnum, symbol)).upper()
 
 
 class InstrumentKind(enum.IntEnum):
@@ -223,6 +248,8 @@ class Registry:
         self._asset_by_number: dict[int, Asset] = {}
         self._accounts: dict[str, Account] = {}
         self._account_by_number: dict[int, Account] = {}
+        self.absent: dict[str, str] = {}
+        """Instruments that are configured and not there now, by name: why."""
 
     # -- instruments ---------------------------------------------------------------------------------------
 
@@ -253,7 +280,24 @@ class Registry:
         try:
             return self._instruments[name]
         except KeyError:
-            raise NotFound("instrument", name, hint="ListInstruments shows all of them") from None
+            pass
+        if name in self.absent:
+            raise NotFound("instrument", name, problem="is not known yet", hint=self.absent[name])
+        nearest = self.nearest_instruments(name)
+        hint = f"there is {', '.join(nearest)}" if nearest else "ListInstruments shows all of them"
+        raise NotFound("instrument", name, hint=hint)
+
+    def nearest_instruments(self, name: str) -> list[str]:
+        """Names of the instruments that `name` may mean, those of its venue first. The venue may be left out."""
+        venue, _, symbol = name.partition(":")
+        if not symbol or "/" in venue:
+            venue, symbol = "", name
+        by_symbol: dict[str, list[str]] = {}
+        for each in self._instruments.values():
+            by_symbol.setdefault(each.symbol, []).append(each.name)
+        found = [each for near in nearest_symbols(symbol, by_symbol) for each in by_symbol[near]]
+        found.sort(key=lambda each: each.partition(":")[0] != venue)
+        return found[:_MOST_NAMED]
 
     def find_instrument(self, name: str) -> Instrument | None:
         return self._instruments.get(name)

@@ -4,8 +4,9 @@ configured. What comes out goes to the market data hub, and how each venue is to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -16,25 +17,30 @@ from server.errors import ConfigError, TradewindError
 from server.feeds.backoff import Backoff
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics
-from server.feeds.model import FeedState
+from server.feeds.model import BookUpdate, FeedState
 from server.feeds.venue import VenueFeed
 from server.feeds.venue_config import VenueConfig, VenueStatus
-from server.instruments import Instrument
+from server.instruments import Instrument, Registry
 from server.lifecycle import ServiceState, StatusBoard
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 
 DefineInstruments = Callable[[Sequence[Instrument]], Awaitable[list[Instrument]]]
 
+STARTING_LIMIT_S = 15.0
+"""A feed that starts has so long for its next book to become LIVE; after that it is told as it is."""
+
 log = structlog.get_logger("markets")
 
 
 class Markets:
-    """Life: `start`, `stop`. A venue that does not answer is NOT_SERVING on the board and disturbs no other."""
+    """Life: `start`, `stop`. A venue that does not answer is NOT_SERVING on the board and disturbs no other; so is a
+    symbol that its venue does not have, under a name of its own."""
 
     def __init__(
         self,
         settings: FeedSettings,
         hub: MarketData,
+        registry: Registry,
         define: DefineInstruments,
         board: StatusBoard,
         metrics: FeedMetrics,
@@ -44,6 +50,7 @@ class Markets:
         """`define` gives instruments their numbers, `chance` numbers from 0 to 1 for the jitter of retries."""
         self._settings = settings
         self._hub = hub
+        self._registry = registry
         self._define = define
         self._board = board
         self._metrics = metrics
@@ -51,35 +58,31 @@ class Markets:
         self._chance = chance
         self._replay: ReplayExchange | None = None
         self._replay_url = settings.replay_url if settings.mode == "replay" else None
-        self._feeds: list[VenueFeed] = []
-        self._loading: list[asyncio.Task[None]] = []
+        self._venues: list[_Venue] = []
 
     async def start(self) -> None:
         """Begin to connect; returns before the venues answer. Raises ConfigError for a venue nobody knows."""
         if self._settings.mode == "replay" and self._replay_url is None:
             self._replay = await self._start_replay()
             self._replay_url = self._replay.url
-        for venue, symbols in self._settings.venues.items():
+        for name, symbols in self._settings.venues.items():
+            venue = _Venue(name, symbols, self._settings.mode, self._board)
             feed = VenueFeed(
-                self._venue_config(venue, symbols),
+                self._venue_config(name, symbols),
                 self._hub,
                 self._clock,
                 self._chance,
                 self._metrics,
-                self._changed,
-                partial(self._board.trouble_of, _name(venue)),
+                venue.changed,
+                partial(self._board.trouble_of, venue.part),
             )
-            self._feeds.append(feed)
-            self._board.set(_name(venue), ServiceState.STARTING, "asking the venue for its markets")
-            trouble = self._board.trouble_of(_name(venue))
-            self._loading.append(keep_running(f"loading {venue}", partial(self._load, venue, feed), trouble))
+            self._venues.append(venue)
+            self._absent(venue, symbols, f"{name} has not told its markets yet")
+            venue.begin(feed, partial(self._load, venue, feed))
 
     async def stop(self) -> None:
         """Close all connections."""
-        for task in self._loading:
-            task.cancel()
-        await asyncio.gather(*self._loading, return_exceptions=True)
-        await asyncio.gather(*(feed.stop() for feed in self._feeds))
+        await asyncio.gather(*(venue.stop() for venue in self._venues))
         if self._replay is not None:
             await self._replay.stop()
 
@@ -93,43 +96,147 @@ class Markets:
         return replay
 
     def _venue_config(self, venue: str, symbols: tuple[str, ...]) -> VenueConfig:
+        stale_after_s = self._settings.stale_after_s
         if self._replay_url is None:
-            return VenueConfig(venue, symbols)
+            return VenueConfig(venue, symbols, stale_after_s=stale_after_s)
         url = f"{self._replay_url}/{venue}"
         return VenueConfig(
-            venue, symbols, redirect=lambda exchange: redirect(exchange, url), ccxt={"enableRateLimit": False}
+            venue,
+            symbols,
+            redirect=lambda exchange: redirect(exchange, url),
+            stale_after_s=stale_after_s,
+            ccxt={"enableRateLimit": False},
         )
 
-    async def _load(self, venue: str, feed: VenueFeed) -> None:
+    async def _load(self, venue: _Venue, feed: VenueFeed) -> None:
+        """Ask the venue for its markets until it tells them, and follow those that can be followed."""
         backoff = Backoff(self._chance)
         while True:
             try:
-                instruments = await self._define(await feed.load())
-            except ConfigError as error:
-                self._board.set(_name(venue), ServiceState.NOT_SERVING, error.message)
-                log.error("venue is configured wrongly", venue=venue, error=error.message)
-                return
+                listing = await feed.load()
+                instruments, refused = await self._numbered(listing.instruments)
             except TradewindError as error:
-                self._board.set(_name(venue), ServiceState.NOT_SERVING, error.message)
-                log.warning("venue does not answer, trying again", venue=venue, error=error.message)
+                venue.failed(error.message)
+                self._absent(venue, venue.symbols, error.message)
+                log.warning("venue does not answer, trying again", venue=venue.name, error=error.message)
                 await asyncio.sleep(backoff.next_s())
-            else:
+                continue
+            refused |= listing.refused
+            self._absent(venue, venue.symbols, "")
+            for symbol, reason in refused.items():
+                self._absent(venue, [symbol], reason)
+                self._withdraw(f"{venue.name}:{symbol}")
+                log.error("symbol cannot be followed", venue=venue.name, symbol=symbol, error=reason)
+            venue.follows(len(instruments), refused)
+            if instruments:
                 await feed.start(instruments)
-                return
+            return
 
-    def _changed(self, status: VenueStatus) -> None:
-        name = _name(status.venue)
-        known = self._board.get(name)
-        detail = f"{status.state.name}: {status.detail}"
-        if status.state is FeedState.LIVE:
-            state, detail = ServiceState.SERVING, self._settings.mode
-        elif known is not None and known.state is ServiceState.STARTING and status.state is not FeedState.STALE:
-            state = ServiceState.STARTING
+    async def _numbered(self, instruments: Sequence[Instrument]) -> tuple[list[Instrument], dict[str, str]]:
+        """The instruments with their numbers, and why some cannot have one, by symbol."""
+        try:
+            return await self._define(instruments), {}
+        except (ConfigError, ValueError):
+            pass  # one of them: found by defining each alone
+        defined: list[Instrument] = []
+        refused: dict[str, str] = {}
+        for instrument in instruments:
+            try:
+                defined += await self._define([instrument])
+            except (ConfigError, ValueError) as error:
+                refused[instrument.symbol] = f"{instrument.name} cannot be defined: {error}"
+        return defined, refused
+
+    def _absent(self, venue: _Venue, symbols: Sequence[str], reason: str) -> None:
+        """Enter why instruments are not there, for those who ask for them; no reason: they are."""
+        for symbol in symbols:
+            name = f"{venue.name}:{symbol}"
+            if reason:
+                self._registry.absent[name] = reason
+            else:
+                self._registry.absent.pop(name, None)
+
+    def _withdraw(self, name: str) -> None:
+        """An instrument of an earlier start is not followed any more: its book is no price."""
+        instrument = self._registry.find_instrument(name)
+        if instrument is not None:
+            now_ns = self._clock.now_ns()
+            self._hub.publish(BookUpdate(instrument, (), (), False, FeedState.STALE, 0, None, now_ns))
+
+
+class _Venue:
+    """How one venue is, as the board shows it."""
+
+    def __init__(self, name: str, symbols: tuple[str, ...], mode: str, board: StatusBoard) -> None:
+        self.name = name
+        self.part = f"feed/{name}"
+        """Its name on the board."""
+        self.symbols = symbols
+        self._mode = mode
+        self._board = board
+        self._feed: VenueFeed | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._following = 0
+        self._starting: asyncio.TimerHandle | None = None
+        self._most_live = 0
+        self._tell(ServiceState.STARTING, "asking the venue for its markets")
+
+    def begin(self, feed: VenueFeed, load: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._feed = feed
+        self._loading = keep_running(f"loading {self.name}", load, self._board.trouble_of(self.part))
+
+    async def stop(self) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        self._end_start()
+        if self._feed is not None:
+            await self._feed.stop()
+
+    def failed(self, reason: str) -> None:
+        """It does not tell its markets."""
+        self._tell(ServiceState.NOT_SERVING, reason)
+
+    def follows(self, count: int, refused: dict[str, str]) -> None:
+        """It told its markets: `count` are followed from now on."""
+        for symbol, reason in refused.items():
+            self._board.set(f"{self.part}:{symbol}", ServiceState.NOT_SERVING, reason)
+        self._following = count
+        if not count:
+            first = next(iter(refused.values()))
+            self._tell(ServiceState.NOT_SERVING, f"none of its symbols can be followed: {first}")
         else:
-            stale = status.state is FeedState.STALE
-            state = ServiceState.NOT_SERVING if stale else ServiceState.DEGRADED
-        self._board.set(name, state, detail)
+            self._tell(ServiceState.STARTING, "waiting for the first books")
+            self._starting = asyncio.get_running_loop().call_later(STARTING_LIMIT_S, self._started)
 
+    def changed(self, status: VenueStatus) -> None:
+        """The state of its books changed."""
+        if status.state is FeedState.LIVE:
+            self._end_start()
+            self._tell(ServiceState.SERVING, self._mode)
+            return
+        if self._starting is not None:
+            if status.live > self._most_live:
+                self._most_live = status.live
+                self._starting.cancel()
+                self._starting = asyncio.get_running_loop().call_later(STARTING_LIMIT_S, self._started)
+            self._tell(ServiceState.STARTING, f"{status.live} of {self._following} books are LIVE")
+            return
+        worst = f"{status.state.name}: {status.detail}"
+        if status.live:
+            self._tell(ServiceState.DEGRADED, f"{status.live} of {self._following} books are LIVE; {worst}")
+        else:
+            self._tell(ServiceState.NOT_SERVING, worst)
 
-def _name(venue: str) -> str:
-    return f"feed/{venue}"
+    def _started(self) -> None:
+        self._end_start()
+        if self._feed is not None:
+            self.changed(self._feed.status)
+
+    def _end_start(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+
+    def _tell(self, state: ServiceState, detail: str) -> None:
+        self._board.set(self.part, state, detail)

@@ -73,7 +73,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "fastpath.order_requests",
         "tradewind.v1",
     ),
-    "server.config": ("server.errors", "server.instruments", "fastpath.model"),
+    "server.config": ("server.errors", "server.feeds.venue_config", "server.instruments", "fastpath.model"),
     "server.observability": (
         "server.background",
         "server.errors",

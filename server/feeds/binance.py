@@ -20,6 +20,12 @@ class Binance(Dialect):
     snapshot_by_rest = True
     subscriptions_per_request = 100
 
+    def refusal(self, symbol: str) -> str:
+        pair, _, settled = symbol.partition(":")
+        if settled and pair.endswith("/USD"):
+            return "COIN-M futures are not followed, only those with margin in dollar coins, such as BTC/USDT:USDT"
+        return super().refusal(symbol)
+
     def options(self, symbols: Sequence[str]) -> dict[str, Any]:
         products = sorted({"linear" if ":" in symbol else "spot" for symbol in symbols})
         return {"fetchMarkets": {"types": products}}

@@ -18,7 +18,8 @@ class Bybit(Dialect):
 
     ccxt_id = "bybit"
     snapshot_by_rest = False
-    subscriptions_per_request = 10
+    # A request is refused whole for one market that is not traded any more.
+    subscriptions_per_request = 1
 
     def options(self, symbols: Sequence[str]) -> dict[str, Any]:
         return {"fetchMarkets": {"types": sorted({_category(symbol) for symbol in symbols})}}
@@ -54,6 +55,11 @@ class Bybit(Dialect):
         if channel == "publicTrade":
             return [read("trade", market, _trade, trade) for trade in message["data"]]
         return ()
+
+    def refused(self, message: Message) -> str | None:
+        if message.get("op") in ("subscribe", "unsubscribe") and message.get("success") is False:
+            return str(message.get("ret_msg", ""))
+        return None
 
     def book_params(self) -> dict[str, Any]:
         return {"limit": _DEPTH}

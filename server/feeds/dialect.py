@@ -41,6 +41,15 @@ class Dialect(ABC):
     def parse(self, message: Message, product: str) -> Sequence[Frame] | None:
         """The frames in a message; None if it is none of market data (an acknowledgement, an error)."""
 
+    def refused(self, message: Message) -> str | None:
+        """What the venue says, with the market's name in it, if the message refuses one subscription; else None."""
+        return None
+
+    def refusal(self, symbol: str) -> str:
+        """Why a market of this form cannot be followed here; "" if nothing but the venue's list of markets can tell."""
+        is_option = symbol.partition(":")[2].count("-") > 1  # a future has the date alone
+        return "options are not followed" if is_option else ""
+
     def book_params(self) -> dict[str, Any]:
         """Arguments of ccxt's `watch_order_book` besides the symbols."""
         return {}

@@ -42,6 +42,7 @@ def tapped_exchange(ccxt_id: str, config: Mapping[str, Any], tap: Tap) -> Any:
 
     def client(self: Any, url: str) -> Any:
         connection = base.client(self, url)
+        connection.heard_s = getattr(connection, "heard_s", None)
 
         def receive_loop() -> None:
             connection.reading = self.asyncio_loop.create_task(_receive(connection))
@@ -53,6 +54,12 @@ def tapped_exchange(ccxt_id: str, config: Mapping[str, Any], tap: Tap) -> Any:
     return type(f"Tapped{ccxt_id.capitalize()}", (base,), methods)(dict(config))
 
 
+def silence_s(client: Any) -> float:
+    """How long nothing has come over one of ccxt's connections, no answer to a ping either; 0 before it is open."""
+    heard_s: float | None = client.heard_s
+    return asyncio.get_running_loop().time() - heard_s if heard_s is not None else 0.0
+
+
 def drop(client: Any, reason: str) -> None:
     """Close one of ccxt's connections; all who wait on it get a NetworkError."""
     client.on_error(ccxt.NetworkError(reason))
@@ -62,9 +69,13 @@ async def _receive(client: Any) -> None:
     """Read a connection to its end, in place of ccxt's own loop: that handles all that has arrived in one go, and after
     a burst nobody else is served for as long as it takes."""
     handled = 0
+    clock = asyncio.get_running_loop().time
+    client.heard_s = clock()
     try:
         while not client.closed():
-            client.handle_message(await client.receive())
+            message = await client.receive()
+            client.heard_s = clock()
+            client.handle_message(message)
             handled += 1
             if not handled % FRAMES_A_TURN:
                 await asyncio.sleep(0)

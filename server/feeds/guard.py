@@ -57,6 +57,11 @@ class BookGuard:
         """Nothing but a new snapshot can make the book LIVE."""
         return not self._has_book
 
+    @property
+    def touch(self) -> tuple[int, int]:
+        """Best bid and best ask in ticks; 0 for a side that is empty."""
+        return self._book.bids.best()[0], self._book.asks.best()[0]
+
     def depth(self, frame: DepthFrame, receive_time_ns: int) -> BookUpdate | None:
         """Take a frame of the stream. Returns what to publish, if anything."""
         if frame.is_snapshot:
@@ -91,6 +96,11 @@ class BookGuard:
         """A frame of this book came that cannot be read: what it said is missing."""
         self._buffer.clear()
         return self._distrust(FeedState.GAP, f"a message cannot be read: {problem}", receive_time_ns)
+
+    def refused(self, reason: str) -> None:
+        """The venue refuses the book's subscription: what is waited for will not come."""
+        if not self._has_book:
+            self.reason = reason
 
     def disconnected(self, reason: str, now_ns: int) -> BookUpdate | None:
         """The connection is gone: the next one starts from a snapshot."""

@@ -23,8 +23,10 @@ class Market:
         self.guard = BookGuard(instrument, buffers=buffers)
         self.book_client: Any = None
         """The ccxt connection its book came over last."""
-        self.last_depth_s = 0.0
-        """Loop time of its last depth frame."""
+        self.contradicted_s: float | None = None
+        """Loop time since when quotes have told another touch than the book, which did not change meanwhile."""
+        self.lost_s: float | None = asyncio.get_running_loop().time()
+        """Loop time since when the book has not been LIVE; None while it is."""
         self.live = asyncio.Event()
         """Set while the book is LIVE."""
         self._hub = hub
@@ -56,6 +58,10 @@ class Market:
             return
         price, qty = self._price.units, self._qty.units
         bid, ask = frame.bid, frame.ask
+        if (price(bid[0]), price(ask[0])) == self.guard.touch:
+            self.contradicted_s = None
+        elif self.contradicted_s is None:
+            self.contradicted_s = asyncio.get_running_loop().time()
         self._has_quote = True
         self._hub.publish(
             Quote(
@@ -95,12 +101,15 @@ class Market:
     def _publish(self, update: BookUpdate | None) -> bool:
         if update is None:
             return False
+        self.contradicted_s = None
         self._hub.publish(update)
         if update.state is self._state:
             return False
         self._state = update.state
         if update.state is FeedState.LIVE:
             self.live.set()
+            self.lost_s = None
         else:
             self.live.clear()
+            self.lost_s = self.lost_s or asyncio.get_running_loop().time()
         return True

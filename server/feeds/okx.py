@@ -44,12 +44,16 @@ class Okx(Dialect):
             return [read("quote", market, _quote, top) for top in message["data"]]
         return ()
 
+    def refused(self, message: Message) -> str | None:
+        text = str(message.get("msg", ""))
+        return text if message.get("event") == "error" and "instId" in text else None
+
 
 def _type(symbol: str) -> str:
     settled = symbol.partition(":")[2]
     if not settled:
         return "spot"
-    return {0: "swap", 1: "future"}.get(settled.count("-"), "option")
+    return "future" if "-" in settled else "swap"
 
 
 def _depth(market: str, book: Message, *, is_snapshot: bool) -> DepthFrame:

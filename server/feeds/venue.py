@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
 from server.background import Trouble, keep_running
 from server.clock import Clock
-from server.errors import ConfigError, Unavailable
 from server.feeds.backoff import Backoff
 from server.feeds.ccxt_import import ccxt
-from server.feeds.exchange import close, drop, tapped_exchange
+from server.feeds.exchange import close, drop, silence_s, tapped_exchange
 from server.feeds.frames import BadFrame, DepthFrame, Frame, QuoteFrame
 from server.feeds.hub import MarketData
+from server.feeds.keep import keep_subscribed
+from server.feeds.listing import Listing, list_markets, one_line
 from server.feeds.market import Market
 from server.feeds.metrics import FeedMetrics
 from server.feeds.model import FeedState
-from server.feeds.specs import describe
 from server.feeds.venue_config import DIALECTS, VenueConfig, VenueStatus
 from server.instruments import Instrument
 
 _SNAPSHOTS_AT_ONCE = 2
 _RESUBSCRIBE_TIMEOUT_S = 5.0
+_PINGS_BEFORE_STALE = 3
 _RESYNC_LIMIT_S = 10.0
+_RESUBSCRIBE_LIMIT_S = 60.0
+"""Longer: venues count subscriptions, and a market that was delisted never answers."""
+_WORDS = re.compile(r"[\w-]+")
+_MOST_TEXT = 200
 # From the state that needs attention most to the one that needs none.
 _WORST_FIRST = (FeedState.STALE, FeedState.GAP, FeedState.SYNCING, FeedState.LIVE)
 
@@ -58,8 +63,6 @@ class VenueFeed:
         self._exchange = self._open()
         self._markets: dict[str, Market] = {}
         """By the key that frames carry."""
-        self._last_depth: dict[Any, float] = {}
-        """Loop time of the last frame of a book, by ccxt connection."""
         self._products: dict[str, str] = {}
         """By WebSocket URL."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -75,28 +78,12 @@ class VenueFeed:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    async def load(self) -> list[Instrument]:
-        """Ask the venue for its markets. Returns the configured ones in their order, not numbered yet.
-
-        Raises Unavailable if the venue does not answer, ConfigError if it has no such symbol.
-        """
-        venue = self._config.venue
-        try:
-            markets = await self._exchange.load_markets()
-        except Exception as error:  # ccxt raises whatever it stumbles over when an answer is odd
-            raise Unavailable(f"{venue} did not tell its markets: {_text(error)}") from error
-        for symbol in self._config.symbols:
-            if symbol not in markets:
-                close = get_close_matches(symbol, markets, n=3)
-                hint = f"; there is {', '.join(close)}" if close else ""
-                raise ConfigError(f"{venue} has no market {symbol!r}{hint}")
-        try:
-            return [describe(venue, markets[s], self._dialect.rules(markets[s])) for s in self._config.symbols]
-        except (LookupError, TypeError, ArithmeticError, ValueError) as error:
-            raise Unavailable(f"{venue} describes its markets in an unknown way: {_text(error)}") from error
+    async def load(self) -> Listing:
+        """Ask the venue for its markets. Raises Unavailable if it does not answer."""
+        return await list_markets(self._exchange, self._dialect, self._config.venue, self._config.symbols)
 
     async def start(self, instruments: Sequence[Instrument]) -> None:
-        """Begin to watch. `instruments` are the loaded ones with their numbers."""
+        """Begin to watch. `instruments` are the loaded ones with their numbers, at least one."""
         buffers = self._dialect.snapshot_by_rest
         for instrument in instruments:
             ccxt_market = self._exchange.market(instrument.symbol)
@@ -129,7 +116,9 @@ class VenueFeed:
 
     def _open(self) -> Any:
         config = self._config
-        streaming = {"keepAlive": int(config.keepalive_s * 1_000)}
+        # ccxt pings; whether the connection is alive is judged by `_watch_silence`.
+        keepalive_ms = int(config.stale_after_s / _PINGS_BEFORE_STALE * 1_000)
+        streaming = {"keepAlive": keepalive_ms, "maxPingPongMisses": float("inf")}
         settings = {"options": self._dialect.options(config.symbols), "streaming": streaming, **config.ccxt}
         exchange = tapped_exchange(self._dialect.ccxt_id, settings, self._tap)
         if config.redirect is not None:
@@ -173,52 +162,45 @@ class VenueFeed:
         await self._keep(lambda: self._exchange.watch_trades_for_symbols(symbols), lambda reason: None)
 
     async def _keep(self, watch: Callable[[], Awaitable[object]], lost: Callable[[str], None]) -> None:
-        """Subscribe, and again whenever the subscription is lost.
-
-        The messages are tapped before ccxt sees them, so its `watch` methods subscribe and then wait for an error.
-        """
-        backoff = Backoff(self._chance)
-        loop = asyncio.get_running_loop()
-        while True:
-            began = loop.time()
-            try:
-                await watch()
-                reason = "the subscription ended"
-            except ccxt.UnsubscribeError:
-                continue  # our own doing, see _resubscribe
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
-                reason = "the connection was closed"  # ccxt cancels those who wait on a connection it closes
-            except ccxt.BaseError as error:
-                reason = _text(error)
-            except Exception as error:
-                _log.exception("%s: watching failed", self._config.venue)
-                reason = _text(error)
+        def told(reason: str) -> None:
             self.status.reconnects += 1
             self._metrics.reconnects.labels(self._config.venue).inc()
             lost(reason)
-            if loop.time() - began > self._config.stale_after_s:
-                backoff.reset()
-            await asyncio.sleep(backoff.next_s())
+
+        await keep_subscribed(watch, told, Backoff(self._chance), self._config.stale_after_s)
 
     async def _watch_silence(self) -> None:
-        """Take connections anew over which no book has changed for too long, and single books too."""
-        limit_s, market_limit_s = self._config.stale_after_s, self._config.market_stale_after_s
+        """Take connections anew that are dead, and books that do not follow their market.
+
+        A connection lives as long as anything comes over it: pings are answered in the quietest market. A book that
+        rests says nothing; one that rests while the quotes of its market move on has lost its channel.
+        """
+        limit_s = self._config.stale_after_s
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(min(limit_s, market_limit_s) / 4)
+            await asyncio.sleep(limit_s / 4)
+            for client in list(self._exchange.clients.values()):
+                if silence_s(client) > limit_s:
+                    client.heard_s = None
+                    drop(client, f"nothing came for {limit_s:g} s, no answer to a ping either")
             now = loop.time()
-            for client, seen in list(self._last_depth.items()):
-                if now - seen > limit_s:
-                    del self._last_depth[client]
-                    drop(client, f"no book changed for {limit_s:g} s")
             for market in self._markets.values():
-                if market.live.is_set() and now - market.last_depth_s > market_limit_s:
-                    self._disconnected([market], f"it did not change for {market_limit_s:g} s")
-                    if not self._dialect.snapshot_by_rest:  # otherwise the next delta asks for one
-                        self._book_changed(market)
+                if market.contradicted_s is not None and now - market.contradicted_s > limit_s:
+                    reason = f"it did not change for {limit_s:g} s although its quotes did"
+                    self._disconnected([market], reason)
+                    if self._dialect.snapshot_by_rest:  # the next delta asks for a snapshot
+                        self._drop_if_dead(market.book_client, f"{market.symbol}: {reason}")
+                        continue
+                lost = market.lost_s is not None and now - market.lost_s > limit_s
+                if lost and not self._dialect.snapshot_by_rest:
+                    self._book_changed(market)
+
+    def _drop_if_dead(self, client: Any, reason: str) -> None:
+        """Take a connection anew unless one of its books is LIVE: that one market is silent is no fault of others."""
+        if client is None or self._exchange.clients.get(client.url) is not client:
+            return
+        if not any(market.live.is_set() for market in self._markets.values() if market.book_client is client):
+            drop(client, reason)
 
     # -- frames --------------------------------------------------------------------------------------------
 
@@ -233,10 +215,10 @@ class VenueFeed:
             frames = self._dialect.parse(message, product)
         except Exception as error:
             # What market it is of cannot be told: if it was of a book, the next one shows that it is missing.
-            self._refused(None, f"a message cannot be read: {_text(error)}")
+            self._refused(None, f"a message cannot be read: {one_line(error)}")
             return True
         if frames is None:
-            return False
+            return self._is_refusal(message)
         if self._exchange.clients.get(client.url) is not client:
             return True  # left in the buffer of a connection that is given up
         status = self.status
@@ -259,7 +241,6 @@ class VenueFeed:
             if isinstance(frame, DepthFrame):
                 self._message_counters["book"].inc()
                 market.book_client = client
-                market.last_depth_s = self._last_depth[client] = asyncio.get_running_loop().time()
                 self._depth_taken(market, changed=market.depth(frame, receive_time_ns))
             elif isinstance(frame, QuoteFrame):
                 self._message_counters["quote"].inc()
@@ -268,10 +249,10 @@ class VenueFeed:
                 self._message_counters["trade"].inc()
                 market.trade(frame, receive_time_ns)
         except (ValueError, ArithmeticError) as error:
-            self._refused(market, _text(error))
+            self._refused(market, one_line(error))
         except Exception as error:
             _log.exception("%s: a frame could not be handled", market.instrument.name)
-            self._depth_taken(market, changed=market.unreadable(_text(error), receive_time_ns))
+            self._depth_taken(market, changed=market.unreadable(one_line(error), receive_time_ns))
 
     def _bad(self, market: Market, frame: BadFrame, receive_time_ns: int) -> None:
         self._message_counters[frame.channel].inc()
@@ -285,6 +266,18 @@ class VenueFeed:
             _log_state(market)
         if changed or market.guard.needs_snapshot:
             self._book_changed(market)
+
+    def _is_refusal(self, message: dict[str, Any]) -> bool:
+        """Whether the venue refuses one subscription, which is kept from ccxt: it would end all of the connection."""
+        text = self._dialect.refused(message)
+        if text is None:
+            return False
+        named = [market for market in self._markets.values() if str(market.ccxt_market["id"]) in _WORDS.findall(text)]
+        for market in named:
+            market.guard.refused(f"{self._config.venue} refuses its subscription: {text[:_MOST_TEXT]}")
+        _log.warning("%s refuses a subscription: %s", self._config.venue, text[:_MOST_TEXT])
+        self._changed()
+        return True
 
     def _refused(self, market: Market | None, problem: str) -> None:
         """A message, quote or trade is out of range or off the grid. Never rounded: it is left out, and said once a
@@ -308,7 +301,8 @@ class VenueFeed:
 
     async def _resync(self, market: Market) -> None:
         """Get a new snapshot, as often as it takes."""
-        backoff = Backoff(self._chance, limit_s=_RESYNC_LIMIT_S)
+        limit_s = _RESYNC_LIMIT_S if self._dialect.snapshot_by_rest else _RESUBSCRIBE_LIMIT_S
+        backoff = Backoff(self._chance, limit_s=limit_s)
         while market.guard.needs_snapshot:
             try:
                 if self._dialect.snapshot_by_rest:
@@ -320,7 +314,7 @@ class VenueFeed:
                 if task is None or task.cancelling():
                     raise  # else ccxt closed a connection, and tries again
             except ccxt.BaseError as error:
-                _log.warning("%s: no snapshot yet: %s", market.instrument.name, _text(error))
+                _log.warning("%s: no snapshot yet: %s", market.instrument.name, one_line(error))
             except Exception:
                 _log.exception("%s: taking a snapshot failed", market.instrument.name)
             if market.guard.needs_snapshot:
@@ -341,7 +335,7 @@ class VenueFeed:
                 await self._exchange.un_watch_order_book_for_symbols([market.symbol], params)
                 await market.live.wait()
         except TimeoutError:
-            drop(market.book_client, f"{market.symbol}: no snapshot after subscribing again")
+            self._drop_if_dead(market.book_client, f"{market.symbol}: no snapshot after subscribing again")
 
     def _disconnected(self, markets: list[Market], reason: str) -> None:
         """Nothing connects to these books any more. What comes next begins, or asks for, a new snapshot."""
@@ -370,11 +364,12 @@ class VenueFeed:
         state, detail = worst.guard.state, ""
         if state is not FeedState.LIVE:
             detail = f"{worst.symbol}: {worst.guard.reason}"
-        if (state, detail) == (status.state, status.detail):
+        live = sum(market.guard.state is FeedState.LIVE for market in markets)
+        if (state, detail, live) == (status.state, status.detail, status.live):
             return
         if state is not status.state:
             status.since_ns = self._clock.now_ns()
-        status.state, status.detail = state, detail
+        status.state, status.detail, status.live = state, detail, live
         self._on_status(status)
 
     def _last_message_age_s(self) -> float:
@@ -388,8 +383,3 @@ def _log_state(market: Market) -> None:
     _log.log(
         level, "%s is %s%s", market.instrument.name, state.name, market.guard.reason and f": {market.guard.reason}"
     )
-
-
-def _text(error: Exception) -> str:
-    """An exception as one short line."""
-    return " ".join(f"{type(error).__name__} {error}".split())[:200]

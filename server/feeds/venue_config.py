@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,25 @@ from server.feeds.okx import Okx
 
 DIALECTS: Mapping[str, type[Dialect]] = {"binance": Binance, "okx": Okx, "bybit": Bybit}
 
+_SYMBOL = re.compile(r"[^\s/:]+/[^\s/:]+(:[^\s/:]+)?")
+
+
+def unservable(venue: str, symbols: Sequence[str]) -> Iterator[str]:
+    """What of a venue and its symbols can never be followed, a text each. What only the venue can tell is not asked."""
+    dialect = DIALECTS.get(venue)
+    if dialect is None:
+        yield f"there is no feed for venue {venue!r}; there are {', '.join(DIALECTS)}"
+        return
+    if not symbols:
+        yield f"{venue}: no symbols to follow; name some, or leave the venue out"
+    for at, symbol in enumerate(symbols):
+        if not _SYMBOL.fullmatch(symbol):
+            yield f"{venue}: {symbol!r} is no symbol; they look like BTC/USDT (spot) or BTC/USDT:USDT (perpetual)"
+        elif reason := dialect().refusal(symbol):
+            yield f"{venue}: {symbol!r} cannot be followed: {reason}"
+        elif symbol in symbols[:at]:
+            yield f"{venue}: {symbol!r} is named twice"
+
 
 @dataclass(frozen=True, slots=True)
 class VenueConfig:
@@ -23,9 +43,8 @@ class VenueConfig:
     venue:         one of DIALECTS.
     symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
     redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
-    stale_after_s: books are STALE, and their connection is taken anew, when none of them changed for so long.
-    market_stale_after_s: one book is STALE, and taken anew, when it did not change for so long while others did.
-    keepalive_s:   time between two pings; a connection that misses two is taken anew.
+    stale_after_s: a connection is taken anew when nothing came over it for so long, not even an answer to a ping; and
+                   a book when its quotes have contradicted it for so long while it did not change.
     ccxt:          further configuration for ccxt.
     """
 
@@ -33,15 +52,12 @@ class VenueConfig:
     symbols: tuple[str, ...]
     redirect: Callable[[Any], None] | None = None
     stale_after_s: float = 10.0
-    market_stale_after_s: float = 60.0
-    keepalive_s: float = 10.0
     ccxt: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.venue not in DIALECTS:
-            raise ConfigError(f"there is no feed for venue {self.venue!r}; there are {', '.join(DIALECTS)}")
-        if not self.symbols:
-            raise ConfigError(f"{self.venue}: no symbols to watch")
+        problems = list(unservable(self.venue, self.symbols))
+        if problems:
+            raise ConfigError("\n".join(problems))
 
 
 @dataclass(slots=True)
@@ -52,6 +68,8 @@ class VenueStatus:
     state: FeedState
     detail: str
     since_ns: int
+    live: int = 0
+    """Instruments whose book is LIVE."""
     messages: int = 0
     gaps: int = 0
     reconnects: int = 0

@@ -8,6 +8,7 @@ exchangeInfo, depth and 24 h ticker.
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class _Instrument:
         self.book = Book(snapshot.bids, snapshot.asks)
         self.last_update_id = snapshot.last_update_id + self.ids.shift[UPDATE]
         self.stats = TradeStats()
+
+_STREAM = re.compile(r"\w+@\w+(@\w+)?")
 
 
 class Binance(Venue):
@@ -168,12 +171,14 @@ class Binance(Venue):
             session.push(_refusal(2, "Invalid request: unknown method, or params is no list", request_id))
             return
         topics = {str(name): self._topic(session, str(name)) for name in names}
-        unknown = [name for name, topic in topics.items() if not topic]
-        if unknown:
-            session.push(_refusal(2, f"Invalid request: streams not recorded here: {unknown}", request_id))
+        malformed = [name for name in topics if not _STREAM.fullmatch(name)]
+        if malformed:
+            session.push(_refusal(2, f"Invalid request: no names of streams: {malformed}", request_id))
             return
         session.push(dumps({"result": None, "id": request_id}))
         for name, topic in topics.items():
+            if not topic:
+                continue  # what does not exist is taken like anything else, and never comes
             if method == "SUBSCRIBE":
                 self.subscribe(session, topic, name)
             else:

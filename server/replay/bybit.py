@@ -167,7 +167,7 @@ class Bybit(Venue):
             text = self._book_text(instrument, view, "snapshot", top.bids(), top.asks())
         else:
             text = self._book_text(instrument, view, "delta", bids, asks)
-        self.publish(topic, text, depth=True)
+        self.publish(topic, text, depth=view.depth > 1)
 
     def _book_text(
         self, instrument: _Instrument, view: _View | None, kind: str, bids: list[Row], asks: list[Row]

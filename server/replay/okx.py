@@ -138,7 +138,7 @@ class Okx(Venue):
                 top = instrument.book.bids(depth), instrument.book.asks(depth)
                 if top != instrument.tops.get(channel):
                     instrument.tops[channel] = top
-                    self.publish(topic, self._top_text(instrument, channel), depth=True)
+                    self.publish(topic, self._top_text(instrument, channel), depth=depth > 1)
 
     def _top_text(self, instrument: _Instrument, channel: str) -> str:
         bids, asks = instrument.tops[channel]

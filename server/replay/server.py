@@ -81,6 +81,8 @@ class ReplayExchange:
         """`http://host:port`, once started."""
         self._released = asyncio.Event()
         self._refusals = 0
+        self._stalled: dict[str, asyncio.Event] = {}
+        """By venue: set when its stall ends."""
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -182,12 +184,22 @@ class ReplayExchange:
         self._venues[venue].drop_depth = count
 
     def freeze(self, venue: str) -> None:
-        """Send no more frames, as behind a stalled connection."""
+        """Send no more frames, as in a market where nothing happens; its connections live on."""
         self._players[venue].freeze()
 
     def thaw(self, venue: str) -> None:
         """End a freeze; what came due meanwhile arrives in one burst."""
         self._players[venue].thaw()
+
+    def stall(self, venue: str) -> None:
+        """Freeze a venue, and leave unanswered whatever its clients send, pings too: as behind a dead connection."""
+        self.freeze(venue)
+        self._stalled[venue] = asyncio.Event()
+
+    def unstall(self, venue: str) -> None:
+        """End a stall: clients are answered, and what came due meanwhile arrives in one burst."""
+        self._stalled.pop(venue).set()
+        self.thaw(venue)
 
     def disconnect(self, venue: str | None = None) -> None:
         """Reset the WebSocket connections of one venue or of all."""
@@ -220,14 +232,18 @@ class ReplayExchange:
     async def _websocket(self, request: web.Request, venue: Venue, host: str, path: str) -> web.StreamResponse:
         if sum(len(each.sessions) for each in self._venues.values()) >= self.config.max_sessions:
             return web.Response(status=503, text="too many connections")
-        ws = web.WebSocketResponse(compress=False, max_msg_size=_MAX_REQUEST_BYTES)
+        ws = web.WebSocketResponse(compress=False, max_msg_size=_MAX_REQUEST_BYTES, autoping=False)
         await ws.prepare(request)
         session = Session(ws, request.transport, self.config.outbox_limit)
         venue.opened(session, host, path, request.query)
         pump = asyncio.create_task(session.pump())
         try:
             async for message in ws:
-                if message.type is WSMsgType.TEXT:
+                if venue.name in self._stalled:
+                    await self._stalled[venue.name].wait()
+                if message.type is WSMsgType.PING:
+                    await ws.pong(message.data)
+                elif message.type is WSMsgType.TEXT:
                     venue.received(session, message.data)
                     await session.room()
         finally:

@@ -91,9 +91,11 @@ class Fields:
         return self.time_ns(field, getattr(message, field)) if message.HasField(field) else 0
 
     def instrument(self, field: str, name: str, registry: Registry) -> Instrument | None:
-        """None if there is none of that name; `found` tells it once the rest of the request is in order."""
+        """None if there is none of that name; `Registry.instrument` tells it once the rest of the request is in order."""
         if self.text(field, name, _MAX_INSTRUMENT_CHARS) and ":" not in name:
-            self.wrong(field, "must be venue:SYMBOL, such as binance:BTC/USDT", "INVALID_NAME")
+            # Looked for once a request: it takes a while, and there may be hundreds of names.
+            nearest = [] if self._violations else registry.nearest_instruments(name)
+            self.wrong(field, f"must be venue:SYMBOL, such as {', '.join(nearest) or 'binance:BTC/USDT'}", "INVALID_NAME")
         return registry.find_instrument(name)
 
     def asset(self, field: str, name: str, registry: Registry) -> Asset | None:
@@ -155,7 +157,7 @@ class Fields:
 def found(kind: str, name: str, thing: Item | None) -> Item:
     """`thing`, or NotFound. After `Fields.check`: a malformed request is told first."""
     if thing is None:
-        raise NotFound(kind, name, hint="ListInstruments shows all of them" if kind == "instrument" else "")
+        raise NotFound(kind, name)
     return thing
 
 

@@ -15,7 +15,7 @@ from server.feeds.hub import MarketData
 from server.instruments import Instrument, Registry
 from server.rpc import convert
 from server.rpc.boundary import Call
-from server.rpc.fields import Fields, found, page_of
+from server.rpc.fields import Fields, page_of
 from server.rpc.market_encoder import MarketDataEncoder
 from server.rpc.streams import check_position, messages
 from server.storage.tick_history import TickHistory
@@ -67,8 +67,10 @@ class MarketDataService:
         quote = self._market_data.quote(instrument.name)
         if quote is None:
             state = self._market_data.state(instrument.name)
+            absent = self._registry.absent.get(instrument.name)
+            reason = f"its feed is {state.name}" + (f": {absent}" if absent else "")
             raise MarketDataStale(
-                f"there is no trustworthy price of {instrument.name} now: its feed is {state.name}",
+                f"there is no trustworthy price of {instrument.name} now: {reason}",
                 metadata={"instrument": instrument.name, "feed_state": state.name},
             )
         return pb.GetQuoteResponse(quote=convert.quote(quote, self._clock.now_ns()))
@@ -121,9 +123,9 @@ class MarketDataService:
     # -- requests --------------------------------------------------------------------------------------
 
     def _named(self, fields: Fields, name: str) -> Instrument:
-        instrument = fields.instrument("instrument", name, self._registry)
+        fields.instrument("instrument", name, self._registry)
         fields.check()
-        return found("instrument", name, instrument)
+        return self._registry.instrument(name)
 
     def _subscriptions(self, request: pb.SubscribeMarketDataRequest) -> list[hub.Subscription]:
         fields = Fields()
@@ -131,10 +133,8 @@ class MarketDataService:
         if not 1 <= len(wanted) <= MAX_SUBSCRIPTIONS:
             fields.wrong("subscriptions", f"must be 1 to {MAX_SUBSCRIPTIONS}, not {len(wanted)}", "OUT_OF_RANGE")
             fields.check()
-        instruments = [
+        for index, each in enumerate(wanted):
             _check_subscription(fields, f"subscriptions[{index}]", each, self._registry)
-            for index, each in enumerate(wanted)
-        ]
         ids = [_subscription_id(each) for each in wanted]
         seen: set[str] = set()
         for index, subscription_id in enumerate(ids):
@@ -143,8 +143,8 @@ class MarketDataService:
             seen.add(subscription_id)
         fields.check()
         return [
-            _subscription(each, subscription_id, found("instrument", each.instrument, instrument))
-            for each, subscription_id, instrument in zip(wanted, ids, instruments, strict=True)
+            _subscription(each, subscription_id, self._registry.instrument(each.instrument))
+            for each, subscription_id in zip(wanted, ids, strict=True)
         ]
 
     async def _trades_of_interval(
@@ -187,11 +187,9 @@ def _name(instrument: Instrument) -> str:
     return instrument.name
 
 
-def _check_subscription(
-    fields: Fields, path: str, wanted: pb.MarketDataSubscription, registry: Registry
-) -> Instrument | None:
+def _check_subscription(fields: Fields, path: str, wanted: pb.MarketDataSubscription, registry: Registry) -> None:
     fields.text(f"{path}.subscription_id", wanted.subscription_id, _MAX_SUBSCRIPTION_ID_CHARS, required=False)
-    instrument = fields.instrument(f"{path}.instrument", wanted.instrument, registry)
+    fields.instrument(f"{path}.instrument", wanted.instrument, registry)
     channel = fields.choice(f"{path}.channel", wanted.channel, pb.Channel)
     delivery = fields.choice(f"{path}.delivery", wanted.delivery, pb.Delivery, required=False)
     if channel == pb.CHANNEL_BOOK:
@@ -206,7 +204,6 @@ def _check_subscription(
         fields.wrong(f"{path}.interval_ms", "is for DELIVERY_INTERVAL only", "NOT_ALLOWED")
     if wanted.HasField("resume_from"):
         check_position(fields, f"{path}.resume_from", wanted.resume_from)
-    return instrument
 
 
 def _subscription_id(wanted: pb.MarketDataSubscription) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastpath.model import OrderFlag, TrailingUnit
 from server.engine.orders import NewOrder
 from server.instruments import Instrument, Registry
-from server.rpc.fields import Fields, found
+from server.rpc.fields import Fields
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
 
@@ -83,7 +83,7 @@ class _Form:
         self._registry.account(account)
         return NewOrder(
             account=account,
-            instrument=found("instrument", request.instrument, instrument),
+            instrument=self._registry.instrument(request.instrument),
             side=side,
             order_type=request.type,
             time_in_force=request.time_in_force or default,
@@ -199,9 +199,7 @@ class _Form:
             self._flags |= _SLIDE
             if not request.post_only:
                 self._refuse("post_only_slide", "goes with post_only")
-        fields.choice(
-            "self_trade_prevention", request.self_trade_prevention, pb.SelfTradePrevention, required=False
-        )
+        fields.choice("self_trade_prevention", request.self_trade_prevention, pb.SelfTradePrevention, required=False)
         fields.between("self_trade_group", request.self_trade_group, 0, _MAX_GROUP)
         if request.cancel_on_disconnect:
             self._flags |= _CANCEL_ON_DISCONNECT

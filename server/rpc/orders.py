@@ -11,7 +11,7 @@ from server.engine.history import History
 from server.engine.trading import OrderEvent, OrdersSnapshot, OrderUpdate, Trading
 from server.rpc import convert
 from server.rpc.boundary import Call
-from server.rpc.fields import Fields, found
+from server.rpc.fields import Fields
 from server.rpc.metrics import OrderMetrics
 from server.rpc.order_calls import OrderCall, OrderCalls
 from server.rpc.order_changes import order_ref
@@ -107,7 +107,7 @@ class OrderService:
         )
         fields.between("valid_for_ms", request.valid_for_ms, 1, MAX_REFERENCE_MS)
         fields.check()
-        name = found("instrument", request.instrument, instrument).name
+        name = self._trading.registry.instrument(request.instrument).name
         until_ns = self._clock.now_ns() + request.valid_for_ms * 1_000_000
         await self._trading.set_reference_prices(name, mark=mark, index=index, until_ns=until_ns)
         return pb.SetReferencePricesResponse(expire_time=convert.timestamp(until_ns))
@@ -179,10 +179,11 @@ class OrderService:
         return event.SerializeToString()
 
     def _check_filter(self, fields: Fields, instrument: str) -> None:
-        known = fields.instrument("instrument", instrument, self._trading.registry) if instrument else None
+        if instrument:
+            fields.instrument("instrument", instrument, self._trading.registry)
         fields.check()
         if instrument:
-            found("instrument", instrument, known)
+            self._trading.registry.instrument(instrument)
 
 
 def _statuses(fields: Fields, request: pb.ListOrdersRequest) -> frozenset[int] | None:

@@ -139,6 +139,19 @@ def test_values_out_of_their_domain_name_the_setting(overrides: dict[str, object
         load_config(overrides=overrides)
 
 
+def test_what_can_never_be_followed_is_refused_all_at_once() -> None:
+    venues = {"kraken": ["BTC/USD"], "binance": ["BTC/USDT", "BTC/USD:BTC"], "okx": [], "bybit": ["BTCUSDT"]}
+    with pytest.raises(ConfigError) as refused:
+        load_config(overrides={"feeds": {"venues": venues}, "paper": {"rules": {"binanse": {"model": "queue"}}}})
+    problems = refused.value.message.splitlines()
+    assert len(problems) == 5
+    for problem, part in zip(problems, ("'kraken'", "COIN-M", "okx: no symbols", "'BTCUSDT'", "'binanse'"), strict=True):
+        assert part in problem
+    with pytest.raises(ConfigError, match=r'no venue to follow.*feeds.mode to "off"'):
+        load_config(overrides={"feeds": {"venues": {}}})
+    assert load_config(overrides={"feeds": {"venues": venues, "mode": "off"}}).feeds.mode == "off"
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
 def test_other_machines_are_served_with_tls_only(host: str) -> None:
     assert not is_loopback(host)
