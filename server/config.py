@@ -159,7 +159,7 @@ class FeedSettings(_Section):
         ge=1,
         le=3600,
         description="A connection over which nothing came for so long, no answer to a ping either, is taken anew, and its"
-        " books are STALE meanwhile; so is a book that quotes have contradicted for so long. Seconds.",
+        " books are STALE meanwhile. Seconds.",
     )
     replay_speed: float = Field(
         default=1.0,

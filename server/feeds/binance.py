@@ -56,8 +56,7 @@ class Binance(Dialect):
         if event == "depthUpdate":
             return (read("book", market, _depth, message),)
         if event == "trade":
-            # Futures also report what is no trade of the market, such as insurance fund transfers.
-            return (read("trade", market, _trade, message),) if message.get("X", "MARKET") == "MARKET" else ()
+            return (read("trade", market, _trade, message),)
         if event == "bookTicker" or (event is None and "B" in message and "A" in message):
             return (read("quote", market, _quote, message),)
         return None
@@ -85,7 +84,8 @@ def _depth(market: str, message: Message) -> DepthFrame:
 
 def _quote(market: str, message: Message) -> QuoteFrame:
     venue_time_ns = ns(message["T"]) if "T" in message else None
-    return QuoteFrame(market, (message["b"], message["B"]), (message["a"], message["A"]), venue_time_ns)
+    bid, ask = (message["b"], message["B"]), (message["a"], message["A"])
+    return QuoteFrame(market, bid, ask, venue_time_ns, sequence(message.get("u", 0)))
 
 
 def _trade(market: str, message: Message) -> TradeFrame:
@@ -96,4 +96,7 @@ def _trade(market: str, message: Message) -> TradeFrame:
         qty=message["q"],
         aggressor_side=SELL if message["m"] else BUY,
         venue_time_ns=ns(message["T"]),
+        number=sequence(message["t"]),
+        # Futures also number what is no trade of the market, such as insurance fund transfers.
+        public=message.get("X", "MARKET") == "MARKET",
     )

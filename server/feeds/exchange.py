@@ -18,8 +18,11 @@ FRAMES_A_TURN = 32
 _log = logging.getLogger(__name__)
 
 
-def tapped_exchange(ccxt_id: str, config: Mapping[str, Any], tap: Tap) -> Any:
-    """A ccxt.pro exchange that hands market data to `tap` and keeps everything else.
+def tapped_exchange(
+    ccxt_id: str, config: Mapping[str, Any], tap: Tap, unreadable: Callable[[Exception], None] = lambda error: None
+) -> Any:
+    """A ccxt.pro exchange that hands market data to `tap` and keeps everything else. `unreadable` is told of messages
+    that are no JSON; they are left out.
 
     ccxt connects, subscribes, answers pings, reads acknowledgements and errors and knows the REST endpoints. Market
     data does not reach its own caches: they hold floats, cost more than all of our processing, and some of its books
@@ -45,7 +48,7 @@ def tapped_exchange(ccxt_id: str, config: Mapping[str, Any], tap: Tap) -> Any:
         connection.heard_s = getattr(connection, "heard_s", None)
 
         def receive_loop() -> None:
-            connection.reading = self.asyncio_loop.create_task(_receive(connection))
+            connection.reading = self.asyncio_loop.create_task(_receive(connection, unreadable))
 
         connection.receive_loop = receive_loop
         return connection
@@ -65,7 +68,7 @@ def drop(client: Any, reason: str) -> None:
     client.on_error(ccxt.NetworkError(reason))
 
 
-async def _receive(client: Any) -> None:
+async def _receive(client: Any, unreadable: Callable[[Exception], None]) -> None:
     """Read a connection to its end, in place of ccxt's own loop: that handles all that has arrived in one go, and after
     a burst nobody else is served for as long as it takes."""
     handled = 0
@@ -75,7 +78,10 @@ async def _receive(client: Any) -> None:
         while not client.closed():
             message = await client.receive()
             client.heard_s = clock()
-            client.handle_message(message)
+            try:
+                client.handle_message(message)
+            except ValueError as error:  # of the JSON reader; what our own code raises ends in `handle_message` above
+                unreadable(error)
             handled += 1
             if not handled % FRAMES_A_TURN:
                 await asyncio.sleep(0)

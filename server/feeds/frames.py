@@ -27,16 +27,24 @@ class DepthFrame(NamedTuple):
 
 
 class QuoteFrame(NamedTuple):
-    """Best bid and ask as (price, quantity); an empty side is ("0", "0")."""
+    """Best bid and ask as (price, quantity); an empty side is ("0", "0").
+
+    `sequence` is the one the book has when these are its best levels; 0 where the venue does not tell.
+    """
 
     market: str
     bid: Sequence[str]
     ask: Sequence[str]
     venue_time_ns: int | None
+    sequence: int = 0
 
 
 class TradeFrame(NamedTuple):
-    """One public trade; `aggressor_side` is 1 BUY, 2 SELL."""
+    """One public trade; `aggressor_side` is 1 BUY, 2 SELL.
+
+    Where the venue numbers the trades of a market one after another, `number` is that of this one, or of the last of the
+    `merged` that were put into it; otherwise 0. What is not `public` has a number and is no trade of the market.
+    """
 
     market: str
     trade_id: str
@@ -44,6 +52,9 @@ class TradeFrame(NamedTuple):
     qty: str
     aggressor_side: int
     venue_time_ns: int | None
+    number: int = 0
+    merged: int = 1
+    public: bool = True
 
 
 Channel = Literal["book", "quote", "trade"]

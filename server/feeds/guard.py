@@ -58,9 +58,9 @@ class BookGuard:
         return not self._has_book
 
     @property
-    def touch(self) -> tuple[int, int]:
-        """Best bid and best ask in ticks; 0 for a side that is empty."""
-        return self._book.bids.best()[0], self._book.asks.best()[0]
+    def best(self) -> tuple[Level, Level]:
+        """Best bid and ask of the book, (0, 0) for a side that is empty."""
+        return self._book.bids.best(), self._book.asks.best()
 
     def depth(self, frame: DepthFrame, receive_time_ns: int) -> BookUpdate | None:
         """Take a frame of the stream. Returns what to publish, if anything."""

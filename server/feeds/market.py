@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from server.feeds.best_prices import BestPrices, Moment, Top
 from server.feeds.frames import DepthFrame, QuoteFrame, TradeFrame
 from server.feeds.grid import Grid
 from server.feeds.guard import BookGuard
 from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Quote, Trade
+from server.feeds.seen_trades import SeenTrades
 from server.instruments import Instrument
 
 
@@ -23,8 +25,6 @@ class Market:
         self.guard = BookGuard(instrument, buffers=buffers)
         self.book_client: Any = None
         """The ccxt connection its book came over last."""
-        self.contradicted_s: float | None = None
-        """Loop time since when quotes have told another touch than the book, which did not change meanwhile."""
         self.lost_s: float | None = asyncio.get_running_loop().time()
         """Loop time since when the book has not been LIVE; None while it is."""
         self.live = asyncio.Event()
@@ -33,8 +33,8 @@ class Market:
         self._price = Grid(instrument.tick_size)
         self._qty = Grid(instrument.data_lot_size)
         self._state = self.guard.state
-        self._has_quote = False
-        self._last_trade_id = ""
+        self.best = BestPrices()
+        self.trades = SeenTrades()
 
     def depth(self, frame: DepthFrame, receive_time_ns: int) -> bool:
         """Take a depth frame. True if the state of the book changed."""
@@ -53,45 +53,42 @@ class Market:
         return self._publish(self.guard.disconnected(reason, now_ns))
 
     def quote(self, frame: QuoteFrame, receive_time_ns: int) -> None:
-        """Raises ValueError if the price or quantity is none of this instrument."""
+        """Raises ValueError if the price or quantity is none of this instrument, or the quote is crossed."""
         if self.guard.state is not FeedState.LIVE:
             return
         price, qty = self._price.units, self._qty.units
-        bid, ask = frame.bid, frame.ask
-        if (price(bid[0]), price(ask[0])) == self.guard.touch:
-            self.contradicted_s = None
-        elif self.contradicted_s is None:
-            self.contradicted_s = asyncio.get_running_loop().time()
-        self._has_quote = True
-        self._hub.publish(
-            Quote(
-                self.instrument,
-                price(bid[0]),
-                qty(bid[1]),
-                price(ask[0]),
-                qty(ask[1]),
-                frame.venue_time_ns,
-                receive_time_ns,
-            )
-        )
+        bid, ask = ((price(side[0]), qty(side[1])) for side in (frame.bid, frame.ask))
+        if any((not level[0]) != (not level[1]) for level in (bid, ask)):
+            raise ValueError(f"a quote has a price without a quantity, or the reverse: {frame.bid} {frame.ask}"[:200])
+        if bid[0] and ask[0] and bid[0] >= ask[0]:
+            raise ValueError(f"a quote is crossed: bid {frame.bid[0]}, ask {frame.ask[0]}")
+        moment = Moment(frame.sequence, frame.venue_time_ns, receive_time_ns)
+        if self.best.quoted((bid, ask), moment, asyncio.get_running_loop().time()):
+            self._publish_quote((bid, ask), frame.venue_time_ns, receive_time_ns)
 
-    def withdraw_quote(self, now_ns: int) -> None:
-        """Quotes stopped coming: publish that there is none, if there was one."""
-        if self._has_quote and self.guard.state is FeedState.LIVE:
-            self._hub.publish(Quote(self.instrument, 0, 0, 0, 0, None, now_ns))
-        self._has_quote = False
+    def quotes_lost(self, now_ns: int) -> None:
+        """Quotes stopped coming: the best prices of the book are the quote until they come again."""
+        if self.guard.state is FeedState.LIVE and self.best.quotes_lost():
+            self._publish_quote(self.best.published, None, now_ns)
+
+    def quote_ahead_s(self, now_s: float) -> float:
+        """How long the book has not come to where a newer quote is."""
+        since_s = self.best.ahead_since_s
+        return now_s - since_s if since_s is not None else 0.0
 
     def trade(self, frame: TradeFrame, receive_time_ns: int) -> None:
         """Raises ValueError if the price or quantity is none of this instrument."""
-        if frame.trade_id == self._last_trade_id:  # some venues answer a new subscription with their last trade
+        if not self.trades.add(frame) or not frame.public:
             return
-        self._last_trade_id = frame.trade_id
+        price, qty = self._price.units(frame.price), self._qty.units(frame.qty)
+        if not price or not qty:
+            raise ValueError(f"a trade has no price or no quantity: {frame.price} {frame.qty}")
         self._hub.publish(
             Trade(
                 self.instrument,
                 frame.trade_id,
-                self._price.units(frame.price),
-                self._qty.units(frame.qty),
+                price,
+                qty,
                 frame.aggressor_side,
                 frame.venue_time_ns,
                 receive_time_ns,
@@ -101,15 +98,25 @@ class Market:
     def _publish(self, update: BookUpdate | None) -> bool:
         if update is None:
             return False
-        self.contradicted_s = None
         self._hub.publish(update)
-        if update.state is self._state:
-            return False
+        changed = update.state is not self._state
         self._state = update.state
         if update.state is FeedState.LIVE:
+            self._take_best(update, became_live=changed)
             self.live.set()
             self.lost_s = None
         else:
             self.live.clear()
             self.lost_s = self.lost_s or asyncio.get_running_loop().time()
-        return True
+        return changed
+
+    def _take_best(self, update: BookUpdate, *, became_live: bool) -> None:
+        top = self.guard.best
+        moment = Moment(update.venue_sequence, update.venue_time_ns, update.receive_time_ns)
+        if became_live:  # the hub made a quote of it
+            self.best.start(top, moment)
+        elif self.best.book_changed(top, moment, asyncio.get_running_loop().time()):
+            self._publish_quote(top, update.venue_time_ns, update.receive_time_ns)
+
+    def _publish_quote(self, top: Top, venue_time_ns: int | None, receive_time_ns: int) -> None:
+        self._hub.publish(Quote(self.instrument, *top[0], *top[1], venue_time_ns, receive_time_ns))

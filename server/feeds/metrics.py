@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -9,6 +10,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from server.feeds.hub import MarketData
+
+_log = logging.getLogger(__name__)
 
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
@@ -28,6 +31,10 @@ class FeedMetrics:
             "tradewind_feed_refused", "Messages, quotes and trades left out: unreadable, out of range, off the grid.",
             ("venue",), registry=registry,
         )  # fmt: skip
+        self.lost_trades = Counter(
+            "tradewind_feed_lost_trades", "Trades that never came, by their numbers (Binance, OKX).",
+            ("venue",), registry=registry,
+        )  # fmt: skip
         self.reconnects = Counter(
             "tradewind_feed_reconnects", "Subscriptions that were lost and begun again.", ("venue",), registry=registry
         )
@@ -43,6 +50,37 @@ class FeedMetrics:
             "tradewind_feed_lag_seconds", "From the venue's time of a frame to its receipt here.",
             ("venue",), buckets=_LAG_BUCKETS_S, registry=registry,
         )  # fmt: skip
+
+
+class FrameCounts:
+    """What one venue's feed counts of its frames."""
+
+    def __init__(self, metrics: FeedMetrics, venue: str) -> None:
+        self._messages = {channel: metrics.messages.labels(venue, channel) for channel in ("book", "quote", "trade")}
+        self._lag = metrics.lag.labels(venue)
+        self._refused = metrics.refused.labels(venue)
+        self._lost_trades = metrics.lost_trades.labels(venue)
+        self._refusing: set[str] = set()
+
+    def came(self, channel: str, venue_time_ns: int | None, receive_time_ns: int) -> None:
+        """A frame came."""
+        self._messages[channel].inc()
+        if venue_time_ns is not None:
+            self._lag.observe((receive_time_ns - venue_time_ns) / 1e9)
+
+    def refused(self, name: str, problem: str) -> None:
+        """A message, quote or trade was left out. Never rounded; said once an instrument (or venue, where it is not
+        known)."""
+        self._refused.inc()
+        if name not in self._refusing:
+            self._refusing.add(name)
+            _log.error("%s: %s; further ones are only counted (tradewind_feed_refused)", name, problem)
+
+    def lost(self, name: str, trades: int) -> None:
+        """So many trades of an instrument are missing by their numbers."""
+        if trades:
+            self._lost_trades.inc(trades)
+            _log.warning("%s: %d trades are missing by their numbers", name, trades)
 
 
 class HubMetrics(Collector):

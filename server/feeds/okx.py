@@ -7,7 +7,7 @@ from typing import Any
 
 from server.feeds.dialect import Dialect, Message
 from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteFrame, TradeFrame, read
-from server.feeds.numbers import integer, ns, sequence, trade_id
+from server.feeds.numbers import MAX_SEQUENCE, integer, ns, sequence, trade_id
 from server.feeds.specs import Rules
 
 
@@ -70,8 +70,16 @@ def _depth(market: str, book: Message, *, is_snapshot: bool) -> DepthFrame:
 
 
 def _trade(market: str, trade: Message) -> TradeFrame:
-    side = BUY if trade["side"] == "buy" else SELL
-    return TradeFrame(market, trade_id(trade["tradeId"]), trade["px"], trade["sz"], side, ns(trade["ts"]))
+    return TradeFrame(
+        market=market,
+        trade_id=trade_id(trade["tradeId"]),
+        price=trade["px"],
+        qty=trade["sz"],
+        aggressor_side=BUY if trade["side"] == "buy" else SELL,
+        venue_time_ns=ns(trade["ts"]),
+        number=sequence(trade["tradeId"]),
+        merged=integer(trade.get("count", 1), 1, MAX_SEQUENCE, "the number of merged trades"),
+    )
 
 
 def _quote(market: str, top: Message) -> QuoteFrame:

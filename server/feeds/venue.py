@@ -14,17 +14,19 @@ from server.clock import Clock
 from server.feeds.backoff import Backoff
 from server.feeds.ccxt_import import ccxt
 from server.feeds.exchange import close, drop, silence_s, tapped_exchange
-from server.feeds.frames import BadFrame, DepthFrame, Frame, QuoteFrame
+from server.feeds.frames import DepthFrame, Frame, QuoteFrame, TradeFrame
 from server.feeds.hub import MarketData
 from server.feeds.keep import keep_subscribed
 from server.feeds.listing import Listing, list_markets, one_line
 from server.feeds.market import Market
-from server.feeds.metrics import FeedMetrics
+from server.feeds.metrics import FeedMetrics, FrameCounts
 from server.feeds.model import FeedState
 from server.feeds.venue_config import DIALECTS, VenueConfig, VenueStatus
 from server.instruments import Instrument
 
 _SNAPSHOTS_AT_ONCE = 2
+QUOTE_AHEAD_LIMIT_S = 2.0
+"""How long a book may stay behind a newer quote that has other prices."""
 _RESUBSCRIBE_TIMEOUT_S = 5.0
 _PINGS_BEFORE_STALE = 3
 _RESYNC_LIMIT_S = 10.0
@@ -67,13 +69,9 @@ class VenueFeed:
         """By WebSocket URL."""
         self._tasks: list[asyncio.Task[None]] = []
         self._resyncs: dict[Market, asyncio.Task[None]] = {}
-        self._refusing: set[Market | None] = set()
         self._snapshots = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
         self._metrics = metrics
-        self._message_counters = {
-            channel: metrics.messages.labels(config.venue, channel) for channel in ("book", "quote", "trade")
-        }
-        self._lag = metrics.lag.labels(config.venue)
+        self._counts = FrameCounts(metrics, config.venue)
         self.status = VenueStatus(config.venue, FeedState.SYNCING, "not started", clock.now_ns())
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -120,7 +118,7 @@ class VenueFeed:
         keepalive_ms = int(config.stale_after_s / _PINGS_BEFORE_STALE * 1_000)
         streaming = {"keepAlive": keepalive_ms, "maxPingPongMisses": float("inf")}
         settings = {"options": self._dialect.options(config.symbols), "streaming": streaming, **config.ccxt}
-        exchange = tapped_exchange(self._dialect.ccxt_id, settings, self._tap)
+        exchange = tapped_exchange(self._dialect.ccxt_id, settings, self._tap, self._unreadable)
         if config.redirect is not None:
             config.redirect(exchange)
         return exchange
@@ -152,7 +150,7 @@ class VenueFeed:
     async def _keep_quotes(self, markets: list[Market]) -> None:
         def lost(reason: str) -> None:
             for market in markets:
-                market.withdraw_quote(self._clock.now_ns())
+                market.quotes_lost(self._clock.now_ns())
 
         symbols = [market.symbol for market in markets]
         await self._keep(lambda: self._exchange.watch_bids_asks(symbols), lost)
@@ -178,19 +176,21 @@ class VenueFeed:
         limit_s = self._config.stale_after_s
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(limit_s / 4)
+            await asyncio.sleep(min(limit_s, QUOTE_AHEAD_LIMIT_S) / 4)
             for client in list(self._exchange.clients.values()):
                 if silence_s(client) > limit_s:
                     client.heard_s = None
                     drop(client, f"nothing came for {limit_s:g} s, no answer to a ping either")
             now = loop.time()
             for market in self._markets.values():
-                if market.contradicted_s is not None and now - market.contradicted_s > limit_s:
-                    reason = f"it did not change for {limit_s:g} s although its quotes did"
+                if market.live.is_set() and market.quote_ahead_s(now) > QUOTE_AHEAD_LIMIT_S:
+                    reason = f"it did not follow its quote for {QUOTE_AHEAD_LIMIT_S:g} s"
                     self._disconnected([market], reason)
                     if self._dialect.snapshot_by_rest:  # the next delta asks for a snapshot
                         self._drop_if_dead(market.book_client, f"{market.symbol}: {reason}")
-                        continue
+                    else:
+                        self._book_changed(market)
+                    continue
                 lost = market.lost_s is not None and now - market.lost_s > limit_s
                 if lost and not self._dialect.snapshot_by_rest:
                     self._book_changed(market)
@@ -214,8 +214,7 @@ class VenueFeed:
         try:
             frames = self._dialect.parse(message, product)
         except Exception as error:
-            # What market it is of cannot be told: if it was of a book, the next one shows that it is missing.
-            self._refused(None, f"a message cannot be read: {one_line(error)}")
+            self._unreadable(error)
             return True
         if frames is None:
             return self._is_refusal(message)
@@ -230,36 +229,38 @@ class VenueFeed:
                 self._take(market, frame, client, receive_time_ns)
         return True
 
+    def _unreadable(self, error: Exception) -> None:
+        """Of what market a message is cannot be told: if it was of a book, the next one shows that it is missing."""
+        self._counts.refused(self._config.venue, f"a message cannot be read: {one_line(error)}")
+
     def _take(self, market: Market, frame: Frame, client: Any, receive_time_ns: int) -> None:
         """Take one frame over. What is wrong with it concerns its market alone; never raises."""
+        counts, name = self._counts, market.instrument.name
         try:
-            if isinstance(frame, BadFrame):
-                self._bad(market, frame, receive_time_ns)
-                return
-            if frame.venue_time_ns is not None:
-                self._lag.observe((receive_time_ns - frame.venue_time_ns) / 1e9)
             if isinstance(frame, DepthFrame):
-                self._message_counters["book"].inc()
+                counts.came("book", frame.venue_time_ns, receive_time_ns)
                 market.book_client = client
                 self._depth_taken(market, changed=market.depth(frame, receive_time_ns))
             elif isinstance(frame, QuoteFrame):
-                self._message_counters["quote"].inc()
+                counts.came("quote", frame.venue_time_ns, receive_time_ns)
                 market.quote(frame, receive_time_ns)
-            else:
-                self._message_counters["trade"].inc()
+            elif isinstance(frame, TradeFrame):
+                counts.came("trade", frame.venue_time_ns, receive_time_ns)
+                counts.lost(name, market.trades.missing_before(frame))
                 market.trade(frame, receive_time_ns)
-        except (ValueError, ArithmeticError) as error:
-            self._refused(market, one_line(error))
+            elif frame.channel == "book":
+                counts.came("book", None, receive_time_ns)
+                market.book_client = client
+                self._depth_taken(market, changed=market.unreadable(frame.problem, receive_time_ns))
+            else:
+                counts.came(frame.channel, None, receive_time_ns)
+                counts.refused(name, f"a {frame.channel} cannot be read: {frame.problem}")
         except Exception as error:
-            _log.exception("%s: a frame could not be handled", market.instrument.name)
+            if isinstance(frame, QuoteFrame | TradeFrame) and isinstance(error, ValueError | ArithmeticError):
+                counts.refused(name, one_line(error))
+                return
+            _log.exception("%s: a frame could not be handled", name)
             self._depth_taken(market, changed=market.unreadable(one_line(error), receive_time_ns))
-
-    def _bad(self, market: Market, frame: BadFrame, receive_time_ns: int) -> None:
-        self._message_counters[frame.channel].inc()
-        if frame.channel == "book":
-            self._depth_taken(market, changed=market.unreadable(frame.problem, receive_time_ns))
-        else:
-            self._refused(market, f"a {frame.channel} cannot be read: {frame.problem}")
 
     def _depth_taken(self, market: Market, *, changed: bool) -> None:
         if changed:
@@ -278,15 +279,6 @@ class VenueFeed:
         _log.warning("%s refuses a subscription: %s", self._config.venue, text[:_MOST_TEXT])
         self._changed()
         return True
-
-    def _refused(self, market: Market | None, problem: str) -> None:
-        """A message, quote or trade is out of range or off the grid. Never rounded: it is left out, and said once a
-        market."""
-        self._metrics.refused.labels(self._config.venue).inc()
-        if market not in self._refusing:
-            self._refusing.add(market)
-            name = market.instrument.name if market is not None else self._config.venue
-            _log.error("%s: %s; further ones are only counted (tradewind_feed_refused)", name, problem)
 
     # -- books ---------------------------------------------------------------------------------------------
 

@@ -43,8 +43,7 @@ class VenueConfig:
     venue:         one of DIALECTS.
     symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
     redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
-    stale_after_s: a connection is taken anew when nothing came over it for so long, not even an answer to a ping; and
-                   a book when its quotes have contradicted it for so long while it did not change.
+    stale_after_s: a connection is taken anew when nothing came over it for so long, not even an answer to a ping.
     ccxt:          further configuration for ccxt.
     """
 

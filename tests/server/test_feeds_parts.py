@@ -107,10 +107,11 @@ def test_a_derivative_is_not_tradable_and_counts_contracts() -> None:
     assert (instrument.contract_size, instrument.min_qty) == (10, 1)
 
 
-def test_only_trades_of_the_market_count() -> None:
+def test_what_is_no_trade_of_the_market_has_a_number_and_does_not_count() -> None:
     trade = {"e": "trade", "s": "BTCUSDT", "t": 7, "p": "1.5", "q": "2", "T": 3, "m": True, "X": "MARKET"}
-    assert Binance().parse(trade, "linear") == (TradeFrame("linear:BTCUSDT", "7", "1.5", "2", 2, 3_000_000),)
-    assert Binance().parse(trade | {"X": "INSURANCE_FUND"}, "linear") == ()
+    frame = TradeFrame("linear:BTCUSDT", "7", "1.5", "2", 2, 3_000_000, number=7)
+    assert Binance().parse(trade, "linear") == (frame,)
+    assert Binance().parse(trade | {"X": "INSURANCE_FUND"}, "linear") == (frame._replace(public=False),)
 
 
 def test_what_is_no_market_data_is_left_to_ccxt() -> None:
