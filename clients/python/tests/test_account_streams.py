@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+import tradewind
 from clients.python.tests.scripted import Call, Driver, ScriptedServer, hold
 from tradewind import OrderStatus, OrderUpdate
 from tradewind.v1 import accounts_pb2, common_pb2, orders_pb2
@@ -69,6 +70,37 @@ async def test_an_order_that_closed_in_a_gap_is_looked_up(driver: Driver, server
     watch.close()
     assert [(update.order.order_id, update.order.is_open) for update in updates[2:]] == [("2", True), ("1", False)]
     assert watch.gaps == 1
+
+
+async def test_a_server_that_goes_away_while_a_closed_order_is_looked_up_ends_nothing(server: ScriptedServer) -> None:
+    def breaks(call: Call) -> Iterator[Any]:
+        yield orders(10, 10, snapshot=orders_pb2.OrdersSnapshot(orders=[order(1)], is_last=True))
+        call.fail(grpc.StatusCode.UNAVAILABLE)
+
+    def gap(call: Call) -> Iterator[Any]:
+        yield orders(90, 90, gap=common_pb2.StreamGap(from_sequence=11, to_sequence=90))
+        yield orders(90, 90, snapshot=orders_pb2.OrdersSnapshot(is_last=True))
+        yield from hold(call)
+
+    def resumes(call: Call) -> Iterator[Any]:
+        assert call.request.resume_from == common_pb2.StreamPosition(epoch="e", sequence=90)
+        yield orders(91, 90, update=orders_pb2.OrderUpdate(order=order(5)))
+        yield from hold(call)
+
+    closed = orders_pb2.GetOrderResponse(order=order(1, orders_pb2.ORDER_STATUS_CANCELED))
+    away = [lambda call: call.fail(grpc.StatusCode.UNAVAILABLE)] * 4  # one call of the SDK is four tries
+    server.on("SubscribeOrders", breaks, gap, resumes)
+    server.on("GetOrder", *away, lambda call: closed)
+    for kind in (tradewind.AsyncClient, tradewind.Client):
+        server.calls.clear()
+        driver = Driver(kind(server.address, "t", account="demo", max_outage_s=30))
+        watch = driver.client.watch_orders()
+        updates: list[OrderUpdate] = await driver.take(watch, 3)
+        watch.close()
+        assert [(update.order.order_id, update.order.is_open) for update in updates] == [
+            ("1", True), ("1", False), ("5", True),
+        ]  # fmt: skip
+        await driver.call("close")
 
 
 async def test_balances_and_positions_are_followed(driver: Driver, server: ScriptedServer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -308,6 +309,65 @@ async def test_an_outage_that_lasts_is_an_error(driver: Driver, server: Scripted
     with pytest.raises(errors.Unavailable):
         await driver.take(watch, 2)  # this client gives up after a second
     assert len(server.calls["SubscribeMarketData"]) > 2
+
+
+async def test_outages_of_a_quiet_stream_are_not_added_up(server: ScriptedServer) -> None:
+    def breaks(call: Call) -> Iterator[Any]:
+        yield market(1, 0, **ack())
+        call.fail(CODE.UNAVAILABLE)
+
+    server.on("SubscribeMarketData", *[breaks] * 5, quiet_after_snapshot)
+    for kind in (tradewind.AsyncClient, tradewind.Client):
+        server.calls.clear()
+        driver = Driver(kind(server.address, "t", max_outage_s=0))  # one attempt that fails is too long already
+        watch = driver.client.watch_book(NAME)
+        assert levels((await driver.take(watch, 1))[0].bids) == {"100": "1"}
+        assert watch.reconnects == 5
+        watch.close()
+        await driver.call("close")
+
+
+@pytest.mark.parametrize("reason", ["QUOTA_EXCEEDED", ""])
+async def test_a_stream_that_broke_outlives_what_the_server_still_counts_or_cancels(
+    driver: Driver, server: ScriptedServer, reason: str
+) -> None:
+    def breaks(call: Call) -> Iterator[Any]:
+        yield whole(1, {"100": "1"}, {"101": "2"})
+        call.fail(CODE.UNAVAILABLE)
+
+    def refuses(call: Call) -> None:
+        quota = error_details_pb2.ErrorInfo(domain="tradewind", reason=reason)
+        call.fail(CODE.RESOURCE_EXHAUSTED if reason else CODE.CANCELLED, "no", quota)
+
+    server.on("SubscribeMarketData", breaks, refuses, quiet_after_snapshot)
+    watch = driver.client.watch_book(NAME)
+    assert len(await driver.take(watch, 2)) == 2
+    watch.close()
+
+
+async def test_a_server_that_was_away_for_long_is_found_soon() -> None:
+    server = ScriptedServer()
+    server.on("SubscribeMarketData", quiet_after_snapshot)
+    attempts: list[float] = []
+
+    def turned_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.append(time.monotonic())
+        writer.close()
+
+    async with tradewind.AsyncClient(server.address, "t", max_outage_s=120) as client:
+        watch = client.watch_book(NAME)
+        await anext(watch)
+        reader = asyncio.create_task(anext(watch))
+        server.stop()
+        nobody = await asyncio.start_server(turned_away, "127.0.0.1", server.port)
+        await until(lambda: len(attempts) > 10)  # by now the waits between attempts have grown
+        nobody.close()
+        waits = [after - before for before, after in pairwise(attempts[-5:])]
+        assert sorted(waits)[1] < 1.5, "one of the better ones: the machine may be busy"
+        again = ScriptedServer(server.port)
+        again.on("SubscribeMarketData", quiet_after_snapshot)
+        assert levels((await asyncio.wait_for(reader, 60)).bids) == {"100": "1"}
+        again.stop()
 
 
 @pytest.mark.parametrize("code", [CODE.UNAUTHENTICATED, CODE.PERMISSION_DENIED, CODE.INTERNAL, CODE.NOT_FOUND])

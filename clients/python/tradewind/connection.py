@@ -58,9 +58,11 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A server that was restarted, or its standby, is found at once; the waits between attempts grow from there.
+    # A server that was restarted, or its standby, is found within half a second however long it was away: an attempt
+    # costs next to nothing, and until the next one every call fails at once.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # what one attempt may take where nothing answers, not even a refusal
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     # A connection of its own: one that a broken client shares with others would be closed under them.
     ("grpc.use_local_subchannel_pool", 1),

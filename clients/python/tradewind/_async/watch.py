@@ -12,24 +12,38 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
-from tradewind.errors import ShuttingDown, SlowConsumer, TradewindError, Unavailable, from_rpc_error
+from tradewind.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    QuotaExceeded,
+    ShuttingDown,
+    SlowConsumer,
+    TradewindError,
+    Unavailable,
+    from_rpc_error,
+    nobody_answered,
+)
 from tradewind.models import Order, OrderUpdate
 from tradewind.streams import Feed, MessageLost, OrdersFeed, is_only_acks
 
 T = TypeVar("T")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""Between attempts, twice as long after each that failed."""
+LONGEST_PAUSE_WITHOUT_SERVER_S = 0.4
+"""Where nobody answers, or the server stops, there is nobody to spare, and the stream is to stand soon after it does."""
 DEFAULT_OUTAGE_S = 60.0
 
-_RECONNECT_AFTER = (Unavailable, SlowConsumer, MessageLost)
+_RECONNECT_AFTER = (Unavailable, SlowConsumer, QuotaExceeded, MessageLost, DeadlineExceeded, Cancelled)
+"""What another attempt may mend. QuotaExceeded: the server may still count the stream that broke. Cancelled: not by us."""
 
 
 class AsyncWatch(Generic[T]):
     """Iterate over it to follow what it watches. Nothing is read ahead: the server waits, or merges, for a slow reader.
 
-    When the connection breaks, it is opened again and continues where it was; after `max_outage_s` without success the
-    last error is raised. A first connection that fails is an error at once. Use `async with` to be subscribed before
-    the block begins and to end the stream after it.
+    When the connection breaks, it is opened again and continues where it was. Once nothing was received for
+    `max_outage_s` in spite of that, the last error is raised. A first connection that fails is an error at once. Use
+    `async with` to be subscribed before the block begins and to end the stream after it.
     """
 
     def __init__(
@@ -45,7 +59,9 @@ class AsyncWatch(Generic[T]):
         self._messages: AsyncIterator[Any] | None = None
         self._connected_before = False
         self._failures = 0
-        self._down_since = 0.0
+        self._opened_at = 0.0
+        self._down_since: float | None = None
+        """Since when nothing was received; None while the stream stands."""
         self._closed = False
 
     @property
@@ -89,10 +105,12 @@ class AsyncWatch(Generic[T]):
         """Take in the next message; None if the stream broke and is to be opened again, or was closed."""
         try:
             if self._messages is None:
+                self._opened_at = time.monotonic()
                 self._call = self._open_call(self._feed.request())
                 self._messages = aiter(self._call)
             message = await anext(self._messages)
             self._connected_before = True
+            self._down_since = None
             self._items.extend(self._feed.accept(message))
         except StopAsyncIteration:
             await self._reconnect(ShuttingDown("the server ended the stream", reason="SHUTTING_DOWN"))
@@ -118,11 +136,15 @@ class AsyncWatch(Generic[T]):
         if not self._connected_before or not isinstance(error, _RECONNECT_AFTER):
             raise error
         now = time.monotonic()
-        if self._failures == 0:
+        if self._down_since is None:
             self._down_since = now
+            if now - self._opened_at > LONGEST_PAUSE_S:  # it stood, if only quietly
+                self._failures = 0
         elif now - self._down_since > self._max_outage_s:
             raise error
-        pause_s = min(FIRST_PAUSE_S * 2**self._failures, LONGEST_PAUSE_S)
+        away = nobody_answered(error) or isinstance(error, ShuttingDown)
+        longest_s = LONGEST_PAUSE_WITHOUT_SERVER_S if away else LONGEST_PAUSE_S
+        pause_s = min(FIRST_PAUSE_S * 2**self._failures, longest_s)
         self._failures = min(self._failures + 1, 16)
         self.reconnects += 1
         await sleep(pause_s * random.uniform(0.5, 1.0))  # not everybody at once after a restart
@@ -148,9 +170,14 @@ class AsyncOrdersWatch(AsyncWatch[OrderUpdate]):
         self._look_up = look_up
 
     async def _read(self) -> Any:
-        message = await super()._read()
+        message = None if self._orders.unknown else await super()._read()  # those that could not be looked up come first
         while self._orders.unknown:
-            order = await self._look_up(self._orders.unknown[0])
+            try:
+                order = await self._look_up(self._orders.unknown[0])
+            except _RECONNECT_AFTER as error:
+                await self._reconnect(error)
+                break
+            self._down_since = None
             self._items.append(OrderUpdate(order, is_snapshot=True))
             del self._orders.unknown[0]
         return message
