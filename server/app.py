@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from server import pauses
 from server.clock import Clock, SystemClock
 from server.clock_watch import ClockWatch
-from server.config import Config, FeedSettings
+from server.config import Config, FeedSettings, is_loopback
 from server.engine.engine import Engine
 from server.engine.history import History
 from server.engine.limits import EngineLimits
@@ -31,7 +31,7 @@ from server.engine.recovery import recover
 from server.engine.runner import Runner
 from server.engine.setup import DEFAULT_SETUP, apply_setup
 from server.engine.trading import Trading
-from server.errors import Unavailable
+from server.errors import ConfigError, Unavailable
 from server.failpoints import from_environment
 from server.feeds.hub import MarketData
 from server.feeds.metrics import FeedMetrics, HubMetrics
@@ -54,7 +54,7 @@ from server.rpc.boundary import Boundary
 from server.rpc.market_data import MarketDataService
 from server.rpc.metrics import OrderMetrics, RpcMetrics
 from server.rpc.orders import OrderService
-from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services
+from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services, check_address
 from server.rpc.system import ServerInfo, SystemService
 from server.snapshots import Snapshots
 from server.storage.ports import Bus
@@ -164,9 +164,7 @@ async def _start(
         board.set(service.full_name, ServiceState.STARTING, "waits for the engine")
     tokens = TokenStore(config.data_dir, clock, os.urandom)
     registry = new_registry()
-    metrics_url = None
-    if config.metrics.enabled:
-        metrics_url = parts.enter_context(serve_metrics(config.metrics, registry))
+    metrics_url = _serve_metrics(config, registry, parts)
     await parts.enter_async_context(measure_loop_lag(registry))
 
     stores = Stores(config, board, clock, StoreMetrics(registry), parts)
@@ -219,6 +217,26 @@ async def _start(
         config.data_dir,
         os.getpid(),
     )
+
+
+def _serve_metrics(config: Config, registry: CollectorRegistry, parts: contextlib.AsyncExitStack) -> str | None:
+    """The URL of the metrics, if they are served. Raises ConfigError with all addresses that cannot be taken, that of the
+    gRPC server, which is taken last, among them."""
+    problems, url = [], None
+    try:
+        check_address(config.server)
+    except ConfigError as error:
+        problems.append(error.message)
+    if config.metrics.enabled:
+        try:
+            url = parts.enter_context(serve_metrics(config.metrics, registry))
+        except ConfigError as error:
+            problems.append(error.message)
+        if not is_loopback(config.metrics.host):
+            log.warning("anybody who reaches this machine can read the metrics: they have no tokens and no TLS", url=url)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return url
 
 
 async def _start_markets(

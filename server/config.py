@@ -32,6 +32,10 @@ from server.instruments import Instrument
 DEFAULT_FILE = Path("tradewind.toml")
 ENV_PREFIX = "TRADEWIND_"
 _DELIMITER = "__"
+OTHER_VARIABLES = frozenset(
+    f"{ENV_PREFIX}{name}" for name in ("ACCOUNT", "ADDRESS", "FAILPOINT", "SOAK", "TOKEN", "TOKEN_FILE")
+)
+"""Variables that are no settings: of clients, and of tests."""
 _NS_PER_MS = 1_000_000
 
 
@@ -356,10 +360,9 @@ def _check_environment() -> None:
             continue
         if variable.upper().startswith((f"{ENV_PREFIX}FEEDS__VENUES__", f"{ENV_PREFIX}PAPER__RULES__")):
             continue
-        # Clients have variables of their own (TRADEWIND_TOKEN): only what looks like a setting is refused.
-        close = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.85)
-        if close or _DELIMITER in variable:
-            raise ConfigError(f"environment variable {variable} is no setting" + _did_you_mean(close))
+        if variable not in OTHER_VARIABLES:
+            close = difflib.get_close_matches(variable.upper(), known | OTHER_VARIABLES, n=1, cutoff=0.75)
+            raise ConfigError(f"environment variable {variable} is no setting: unset it" + _did_you_mean(close))
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

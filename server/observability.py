@@ -109,7 +109,7 @@ def serve_metrics(settings: MetricsSettings, registry: CollectorRegistry) -> Ite
     except OSError as error:
         raise ConfigError(
             f"metrics cannot be served on {settings.host}:{settings.port} ({error.strerror}):"
-            " choose another metrics.port, or set metrics.enabled to false"
+            " choose another with metrics.port (--metrics-port), or set metrics.enabled to false"
         ) from None
     try:
         yield f"http://{settings.host}:{server.server_port}/metrics"

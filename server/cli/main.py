@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from server.cli.session import Session
 from server.errors import TradewindError as ServerError
 from tradewind import TradewindError
 from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
+
+_OUT_OF_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory")
 
 app = typer.Typer(
     name="tradewind",
@@ -74,14 +77,18 @@ def main(arguments: list[str] | None = None) -> None:
         fail(_explained(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    except RuntimeError as error:
-        if not _was_interrupted(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if _was_interrupted(error):
+            sys.exit(130)
+        if not _is_out_of_memory(error):
             raise
-        sys.exit(130)
+        fail(_too_little_memory(error))
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
         sys.exit(0)
     except OSError as error:  # a file that was named
+        if error.errno == errno.ENOMEM:
+            fail(_too_little_memory(error))
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ValueError as error:  # refused by the SDK before anything was sent
         fail(str(error))
@@ -93,11 +100,21 @@ def _was_interrupted(error: BaseException) -> bool:
     return origin is not None and (isinstance(origin, KeyboardInterrupt) or _was_interrupted(origin))
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Threads and libraries that cannot be made or loaded say so in words of their own."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _too_little_memory(error: BaseException) -> str:
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return f"not enough memory ({said[:100]}): see `ulimit -v`, lower engine.max_orders, or give the machine more"
+
+
 def _explained(error: TradewindError) -> str:
     """The error in one line, with what to do where that is known."""
     if isinstance(error, InvalidArgument) and error.violations:
         return "; ".join(f"{v.field}: {v.description}" for v in error.violations) + f" [{error.reason}]"
-    if isinstance(error, Unavailable) and error.reason == "UNAVAILABLE":
+    if isinstance(error, Unavailable) and error.reason == "UNAVAILABLE" and not error.from_server:
         reason = error.message.rpartition("last error: ")[2]  # gRPC tells the whole story of a failed connection
         return f"no server answers ({reason}). Start one with: tradewind up"
     if isinstance(error, Unauthenticated):

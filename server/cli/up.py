@@ -21,6 +21,7 @@ from server.cli.startup import StartReport, WhatNow
 from server.lifecycle import ServiceStatus as LifecycleStatus
 from server.lifecycle import running_instance
 from tradewind import ServiceState, ServiceStatus
+from tradewind.errors import Unavailable
 
 if TYPE_CHECKING:
     from server.config import Config
@@ -50,6 +51,9 @@ def up(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="gRPC port; 0 takes any free one.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the metrics; 0 takes any free one.")
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="Market data of the real exchanges, not recordings.")] = False,
     speed: Annotated[
         float | None, typer.Option(min=0, help="Pace of the recordings: 10 is tenfold, 0 flat out.")
@@ -72,6 +76,7 @@ def up(
     overrides: dict[str, Any] = {
         "data_dir": data_dir or session.given_data_dir,
         "server": {"port": port},
+        "metrics": {"port": metrics_port},
         "feeds": {"mode": "live" if live else None, "replay_speed": speed},
     }
     from server.config import load_config  # here, as the server below: --help should not wait for it
@@ -130,6 +135,7 @@ def _arguments(config_file: Path | None, overrides: dict[str, Any]) -> list[str]
         "--config": config_file,
         "--data-dir": overrides["data_dir"],
         "--port": overrides["server"]["port"],
+        "--metrics-port": overrides["metrics"]["port"],
         "--speed": overrides["feeds"]["replay_speed"],
     }
     given = [text for name, value in options.items() if value is not None for text in (name, str(value))]
@@ -179,12 +185,22 @@ def status(context: typer.Context, json: JsonFlag = False) -> None:
       tradewind status && echo ready
     """
     with session_of(context).client() as client:
-        info, services = client.get_info(), client.list_services()
+        services = client.list_services()
+        try:
+            info, problem = client.get_info(), None
+        except Unavailable as error:  # the engine has stopped; the parts below say why
+            if not error.from_server:
+                raise
+            info, problem = None, error.message
     if json:
         print_json({"address": client.address, "info": info, "services": services})
     else:
         out = console()
-        out.print(f"Tradewind {info.version} on {client.address}, market data: {info.market_data}", markup=False)
-        out.print(f"up since {info.start_time:%Y-%m-%d %H:%M:%S} UTC, {info.command_sequence} commands", markup=False)
+        if info is None:
+            out.print(f"Tradewind on {client.address}: {problem}", markup=False)
+        else:
+            up_since = f"up since {info.start_time:%Y-%m-%d %H:%M:%S} UTC, {info.command_sequence} commands"
+            out.print(f"Tradewind {info.version} on {client.address}, market data: {info.market_data}", markup=False)
+            out.print(up_since, markup=False)
         out.print(table(services, SERVICE_COLUMNS))
     sys.exit(0 if all(service.state is ServiceState.SERVING for service in services) else 1)

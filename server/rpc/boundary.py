@@ -281,8 +281,8 @@ class Boundary:
         self._open_streams += 1
         expiry = None
         if call.token is not None and call.token.expire_ns is not None:
-            left_s = (call.token.expire_ns - self._clock.now_ns()) / 1e9
-            expiry = self._loop.call_later(left_s, stream.end, errors.Unauthenticated("the token expired"))
+            expired = errors.Unauthenticated("the token expired")
+            expiry = self._clock.call_at(call.token.expire_ns, lambda: stream.end(expired))
         gauge.inc()
         try:
             yield stream

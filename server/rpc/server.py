@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,20 +96,34 @@ def _offered(services: Services, board: StatusBoard, *, loopback: bool) -> list[
 
 def bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
     """Take the port, before `server.start()`. Returns host:port. Raises ConfigError."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"{host}:{settings.port}"
+    address = check_address(settings)
     try:
-        _check_free(settings.host, settings.port)
         if settings.tls_cert is not None and settings.tls_key is not None:
             port = server.add_secure_port(address, _credentials(settings.tls_cert, settings.tls_key))
         else:
             port = server.add_insecure_port(address)
-    except (RuntimeError, OSError):
-        raise ConfigError(
-            f"cannot listen on {address}: something else uses the port, or the address is not of this machine;"
-            " choose another with server.port and server.host, or stop what runs there"
-        ) from None
-    return f"{host}:{port}"
+    except RuntimeError:
+        raise _cannot_listen(address) from None
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def check_address(settings: ServerSettings) -> str:
+    """host:port as configured. Raises ConfigError if it cannot be taken, before grpc finds out, which prints lines of its
+    own about it."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.port}"
+    try:
+        _check_free(settings.host, settings.port)
+    except OSError:
+        raise _cannot_listen(address) from None
+    return address
+
+
+def _cannot_listen(address: str) -> ConfigError:
+    return ConfigError(
+        f"cannot listen on {address}: something else uses the port, or the address is not of this machine;"
+        " choose another with server.port (--port) and server.host, or stop what runs there"
+    )
 
 
 def _options(settings: ServerSettings, *, channelz: bool) -> list[tuple[str, int]]:
@@ -127,7 +142,7 @@ def _options(settings: ServerSettings, *, channelz: bool) -> list[tuple[str, int
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raises OSError if the port is taken: before grpc finds out, which prints lines of its own about it."""
+    """Raises OSError if the port is taken."""
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,6 +151,28 @@ def _check_free(host: str, port: int) -> None:
 
 def _credentials(cert: Path, key: Path) -> grpc.ServerCredentials:
     try:
-        return grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+        key_pem, cert_pem = key.read_bytes(), cert.read_bytes()
     except OSError as error:
         raise ConfigError(f"server.tls_cert and server.tls_key cannot be read: {error}") from None
+    _check_pair(cert, cert_pem, key, key_pem)
+    return grpc.ssl_server_credentials([(key_pem, cert_pem)])
+
+
+def _check_pair(cert: Path, cert_pem: bytes, key: Path, key_pem: bytes) -> None:
+    """Raises ConfigError that says what is wrong with the two files; grpc only says that something is."""
+    for setting, path, pem, wanted in (
+        ("tls_cert", cert, cert_pem, b"CERTIFICATE-----"), ("tls_key", key, key_pem, b"PRIVATE KEY-----"),
+    ):  # fmt: skip
+        if wanted not in pem:
+            swapped = b"PRIVATE KEY-----" in cert_pem and b"CERTIFICATE-----" in key_pem
+            what = "the two are swapped" if swapped else f"it holds no {wanted.decode().strip('-').lower()} in PEM form"
+            raise ConfigError(f"server.{setting} {path}: {what}")
+    if b"ENCRYPTED" in key_pem:
+        raise ConfigError(f"server.tls_key {key}: it is encrypted with a passphrase; give one that is not")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"server.tls_cert {cert} and server.tls_key {key} do not belong together, or one is damaged"
+            f" ({error.reason or error})"
+        ) from None

@@ -42,6 +42,10 @@ class Watchdog:
         while not self._closed.wait(self._timeout_s / 4):
             with self._lock:
                 if self._watched is not None and time.monotonic() - self._watched[0] > self._timeout_s:
-                    with socket.socket(fileno=os.dup(self._watched[1].fileno())) as end:
+                    # A connection that was closed meanwhile needs no end, and must not be that of this thread.
+                    with (
+                        contextlib.suppress(OSError, psycopg.Error),
+                        socket.socket(fileno=os.dup(self._watched[1].fileno())) as end,
+                    ):
                         end.shutdown(socket.SHUT_RDWR)
                     self._watched = None

@@ -147,6 +147,10 @@ async def test_a_port_in_use_is_said_clearly_and_leaves_nothing_behind(tmp_path:
         with pytest.raises(ConfigError, match=r"metrics\.port"):
             async with running(settings(tmp_path / "two", metrics={"enabled": True, "port": metrics_port})):
                 pass
+        both = settings(tmp_path / "two", server={"port": port}, metrics={"enabled": True, "port": metrics_port})
+        with pytest.raises(ConfigError, match=r"(?s)server\.port.*\n.*metrics\.port.*--metrics-port"):
+            async with running(both):
+                pass
     async with running(settings(tmp_path / "two")):
         pass
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from fastpath.model import PaperModel
-from server.config import Config, is_loopback, load_config, setting_names
+from server.config import OTHER_VARIABLES, Config, is_loopback, load_config, setting_names
 from server.errors import ConfigError
+from server.failpoints import VARIABLE
 from server.instruments import Instrument, InstrumentKind
+from tradewind.connection import ADDRESS_ENV, TOKEN_ENV, TOKEN_FILE_ENV
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,7 +111,9 @@ def test_a_replay_exchange_is_named_by_its_url(clean: Path) -> None:
             load_config(overrides={"feeds": {"replay_url": wrong}})
 
 
-@pytest.mark.parametrize("variable", ["TRADEWIND_SERVER__PROT", "TRADEWIND_DATADIR", "TRADEWIND_NOSUCH__THING"])
+@pytest.mark.parametrize(
+    "variable", ["TRADEWIND_SERVER__PROT", "TRADEWIND_DATADIR", "TRADEWIND_NOSUCH__THING", "TRADEWIND_FOO"]
+)
 def test_mistyped_environment_variables_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
     with pytest.raises(ConfigError, match=variable):
@@ -118,7 +122,8 @@ def test_mistyped_environment_variables_are_refused(monkeypatch: pytest.MonkeyPa
 
 def test_variables_of_clients_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_config().model_dump()
-    for variable in ("TRADEWIND_TOKEN", "TRADEWIND_ADDRESS", "TRADEWIND_SOAK"):
+    assert {ADDRESS_ENV, TOKEN_ENV, TOKEN_FILE_ENV, VARIABLE} < OTHER_VARIABLES
+    for variable in OTHER_VARIABLES:
         monkeypatch.setenv(variable, "x")
     assert load_config().model_dump() == before
 

@@ -211,6 +211,23 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return cert, key
 
 
+async def test_certificates_and_keys_that_do_not_belong_together_are_told_apart_from_ports(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (cert, key), (_, other_key) = certificate(tmp_path), certificate(tmp_path / "other")
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for tls_cert, tls_key, what in (
+        (key, cert, "the two are swapped"), (cert, other_key, "do not belong together"), (cert, empty, "no private key"),
+        (empty, key, "no certificate"),
+    ):  # fmt: skip
+        config = settings(
+            tmp_path / "data", server={"host": "0.0.0.0", "tls_cert": str(tls_cert), "tls_key": str(tls_key)}
+        )
+        with pytest.raises(ConfigError, match=what):
+            async with running(config):
+                pass
+
+
 async def test_tls_is_spoken_with_a_certificate_and_reflection_needs_a_token_beyond_loopback(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     config = settings(

@@ -55,7 +55,10 @@ class TradewindError(Exception):
         request_id: names the call in the server's log; empty on streams and on errors of this side.
         violations: malformed fields; empty unless the server named some.
         retry_after: when a retry makes sense, if the server said so.
+        from_server: whether the server said it, and not the connection to it.
     """
+
+    from_server = False
 
     def __init__(
         self,
@@ -194,7 +197,7 @@ def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> TradewindError
     code, message = error.code(), error.details() or ""
     trailers = dict(error.trailing_metadata() or ())
     details = _Details.of(trailers.get(STATUS_DETAILS_KEY))
-    return _kind(code, details.reason)(
+    made = _kind(code, details.reason)(
         message,
         reason=details.reason or code.name,
         metadata=details.metadata,
@@ -202,6 +205,8 @@ def from_rpc_error(error: grpc.RpcError, request_id: str = "") -> TradewindError
         violations=details.violations,
         retry_after=details.retry_after,
     )
+    made.from_server = bool(details.reason)
+    return made
 
 
 def from_status(status: status_pb2.Status) -> TradewindError:
