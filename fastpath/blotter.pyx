@@ -14,6 +14,7 @@ from fastpath.blotter_orders cimport Orders
 from fastpath.model cimport (
     EVENT_BALANCE_CHANGED,
     EVENT_INSTRUMENT_DEFINED,
+    EVENT_INSTRUMENT_SUCCEEDED,
     EVENT_ORDER_ACCEPTED,
     EVENT_ORDER_FILLED,
     EVENT_ORDER_TRIGGERED,
@@ -30,7 +31,7 @@ cdef size_t event_count(const uint8_t[::1] events) except? 0:
 
 
 def changes(const uint8_t[::1] events):
-    """What events touched: (accounts, instruments whose orders changed, fill events in order)."""
+    """What events touched: (accounts, instruments that were defined or whose orders changed, fill events in order)."""
     cdef size_t i, count = event_count(events)
     cdef const event_t* event = <const event_t*>&events[0] if count else NULL
     cdef set accounts = set(), instruments = set()
@@ -43,6 +44,10 @@ def changes(const uint8_t[::1] events):
             if event[i].instrument != last_instrument:
                 last_instrument = event[i].instrument
                 instruments.add(last_instrument)
+        elif event[i].kind == EVENT_INSTRUMENT_DEFINED or event[i].kind == EVENT_INSTRUMENT_SUCCEEDED:
+            last_instrument = event[i].instrument
+            instruments.add(last_instrument)
+            continue
         elif event[i].kind != EVENT_BALANCE_CHANGED and event[i].kind != EVENT_POSITION_CHANGED:
             continue
         if event[i].account != last_account:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -29,7 +29,7 @@ from server.engine.history import History
 from server.engine.limits import EngineLimits
 from server.engine.recovery import recover
 from server.engine.runner import Runner
-from server.engine.setup import DEFAULT_SETUP, apply_setup
+from server.engine.setup import apply_setup, setup_of
 from server.engine.trading import Trading
 from server.errors import ConfigError, Unavailable
 from server.failpoints import from_environment
@@ -174,7 +174,8 @@ async def _start(
     watch.start()
     parts.callback(watch.stop)
     trading = Trading(engine, runner, new_id=lambda: secrets.token_hex(12))
-    await apply_setup(trading, DEFAULT_SETUP if config.accounts.demo else replace(DEFAULT_SETUP, accounts=()))
+    own = [each.instrument() for each in config.instruments]
+    await apply_setup(trading, setup_of(trading.registry, own, demo=config.accounts.demo))
     await trading.close_old_sessions()
 
     hub = MarketData(epoch=secrets.token_hex(8))

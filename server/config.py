@@ -10,7 +10,7 @@ import difflib
 import ipaddress
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from fastpath.model import PaperModel
 from server.errors import ConfigError
 from server.feeds.venue_config import DIALECTS, unservable
 from server.instruments import Instrument
+from server.own_instruments import OwnInstrument
 
 DEFAULT_FILE = Path("tradewind.toml")
 ENV_PREFIX = "TRADEWIND_"
@@ -259,6 +260,9 @@ class Config(BaseSettings):
     feeds: FeedSettings = FeedSettings()
     paper: PaperSettings = PaperSettings()
     accounts: AccountSettings = AccountSettings()
+    instruments: tuple[OwnInstrument, ...] = Field(
+        default=(), description="Instruments of our own, on the venue `internal`, beside those that are there."
+    )
     logging: LogSettings = LogSettings()
 
     @classmethod
@@ -294,7 +298,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Any] | None = 
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(error))) from None
     _check_server(config.server)
-    problems = [*_check_feeds(config.feeds), *_check_paper(config.paper)]
+    problems = [*_check_feeds(config.feeds), *_check_paper(config.paper), *_check_instruments(config.instruments)]
     if problems:
         raise ConfigError("\n".join(problems))
     if config.feeds.mode == "bus" and config.storage.bus_url is None:
@@ -351,6 +355,12 @@ def _check_paper(paper: PaperSettings) -> Iterator[str]:
             yield f"paper.rules: {name!r} is of no venue; there are {', '.join(DIALECTS)}"
 
 
+def _check_instruments(instruments: Sequence[OwnInstrument]) -> Iterator[str]:
+    symbols = [each.symbol for each in instruments]
+    for symbol in sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
+        yield f"instruments: {symbol} is defined twice"
+
+
 def _check_environment() -> None:
     """pydantic-settings ignores variables it does not know; a near miss of ours is a mistake."""
     known = {ENV_PREFIX + name.replace(".", _DELIMITER).upper() for name in setting_names()}
@@ -374,7 +384,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
         elif problem["type"] == "string_pattern_mismatch":
             yield f"{name} does not look as it should; docs/configuration.md has an example"
         else:
-            yield f"{name}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+            text = problem["msg"].removeprefix("Value error, ")
+            yield f"{name}: {text[:1].lower()}{text[1:]}"
 
 
 def _did_you_mean(close: list[str]) -> str:

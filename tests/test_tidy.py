@@ -66,6 +66,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.lifecycle",
         "server.tokens",
         "server.config",
+        "server.own_instruments",
         "server.storage.tick_history",
         "fastpath.directory",
         "fastpath.model",
@@ -73,7 +74,14 @@ RULES: dict[str, tuple[str, ...]] = {
         "fastpath.order_requests",
         "tradewind.v1",
     ),
-    "server.config": ("server.errors", "server.feeds.venue_config", "server.instruments", "fastpath.model"),
+    "server.config": (
+        "server.errors",
+        "server.feeds.venue_config",
+        "server.instruments",
+        "server.own_instruments",
+        "fastpath.model",
+    ),
+    "server.own_instruments": ("server.instruments",),
     "server.observability": (
         "server.background",
         "server.errors",

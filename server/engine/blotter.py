@@ -36,7 +36,7 @@ class Changes(NamedTuple):
     accounts: set[int]
     """Accounts whose orders, balances or positions changed."""
     instruments: set[int]
-    """Instruments whose orders changed."""
+    """Instruments that were defined, or whose orders changed."""
     fills: list[bytes]
     """The fill events, in order."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from fastpath.model import AccountMode
 from server.engine.trading import Trading
-from server.instruments import INTERNAL_VENUE, Instrument, InstrumentKind
+from server.instruments import INTERNAL_VENUE, Instrument, InstrumentKind, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,18 @@ DEFAULT_SETUP = Setup(
         AccountSetup("maker", AccountMode.ACCOUNT_MODE_PAPER, _PLAY_MONEY),
     ),
 )
+
+
+def setup_of(registry: Registry, own: Sequence[Instrument], *, demo: bool) -> Setup:
+    """What there is without any settings, unless it was defined otherwise before, and the user's `own` instruments as they
+    are; with `demo` accounts or without."""
+    names = {each.name for each in own}
+    missing = [
+        each
+        for each in DEFAULT_SETUP.instruments
+        if each.name not in names and registry.find_instrument(each.name) is None
+    ]
+    return Setup((*missing, *own), DEFAULT_SETUP.accounts if demo else ())
 
 
 async def apply_setup(trading: Trading, setup: Setup) -> None:

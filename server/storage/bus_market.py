@@ -166,6 +166,9 @@ class MarketFollower:
         name = update.instrument.name
         self._heard[name] = asyncio.get_running_loop().time()
         last = self._following.get(name)
+        if last is not None and last.instrument.number != update.instrument.number:  # its tick or lot changed
+            self._withdraw(name, FeedState.GAP)
+            last = None
         if update.is_snapshot:
             self._following[name] = update
             # A picture of what is known anyway would only restart all subscribers.

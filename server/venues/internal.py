@@ -29,7 +29,8 @@ class InternalVenue:
         self._market = market
         self._runner = runner
         self._clock = clock
-        self._publishers: dict[int, BookPublisher] = {}
+        self._publishers: dict[str, tuple[int, BookPublisher]] = {}
+        """By the instrument's name, with its number."""
         self._changed: set[int] = set()
         self._timer: Timer | None = None
 
@@ -68,17 +69,19 @@ class InternalVenue:
 
     def _publish_books(self) -> None:
         registry = self._engine.registry
-        for number in sorted(self._changed):
-            instrument = registry.instrument_by_number(number)
+        names = {registry.instrument_by_number(number).name for number in self._changed}
+        for name in sorted(names):
+            instrument = registry.instrument(name)  # the one of its name that has the orders
             if not instrument.mirrored:
                 self._publish_book(instrument)
         self._changed.clear()
 
     def _publish_book(self, instrument: Instrument) -> None:
         engine = self._engine
-        publisher = self._publishers.get(instrument.number)
-        if publisher is None:
-            publisher = self._publishers[instrument.number] = BookPublisher(self._market, instrument)
+        number, publisher = self._publishers.get(instrument.name, (0, None))
+        if publisher is None or number != instrument.number:
+            publisher = BookPublisher(self._market, instrument)
+            self._publishers[instrument.name] = instrument.number, publisher
         bids, asks = engine.exchange.depth(instrument.number, BOOK_LEVELS)
         publisher.publish(
             [(price, qty) for price, qty, _ in bids],

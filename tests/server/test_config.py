@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -194,3 +195,33 @@ def test_two_errors_are_two_sentences(clean: Path) -> None:
         load_config()
     first, second = caught.value.message.split("; ")
     assert (first.partition(":")[0], second.partition(":")[0]) == ("server.port", "feeds.mode")
+
+
+OWN = '[[instruments]]\nsymbol = "DOGE/USDT"\ntick_size = "0.00001"\nlot_size = 1\n'
+
+
+def test_instruments_of_our_own_are_defined_by_the_file(clean: Path) -> None:
+    (clean / "tradewind.toml").write_text(OWN + 'min_qty = "10"\nmaker_fee_bps = -0.5\n')
+    (own,) = (each.instrument() for each in load_config().instruments)
+    assert (own.name, own.base, own.quote, own.min_qty) == ("internal:DOGE/USDT", "DOGE", "USDT", 10)
+    assert (str(own.tick_size), str(own.maker_fee_bps), own.tradable) == ("0.00001", "-0.5", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN + OWN, "DOGE/USDT is defined twice"),
+        (OWN.replace("DOGE/USDT", "doge"), "instruments.0.symbol"),
+        (OWN.replace("DOGE/USDT", "A/A"), "trades an asset for itself"),
+        (OWN.replace('"0.00001"', '"0"'), "instruments.0.tick_size: input should be greater than 0"),
+        (OWN.replace('"0.00001"', '"1e-12"').replace("= 1\n", '= "1e-7"\n'), "more than 18 decimals"),
+        (OWN + "min_qty = 1.5\n", "min_qty: 1.5 is not a multiple of 1"),
+        (OWN + "min_qty = 3\nmax_qty = 2\n", "max_qty 2 is less than min_qty 3"),
+        (OWN + "taker_fee_bps = 1\nmaker_fee_bps = -2\n", "a maker's rebate"),
+        (OWN + "tik = 1\n", "instruments.0.tik is no setting"),
+    ],
+)
+def test_an_instrument_that_cannot_be_is_refused_before_anything_starts(clean: Path, text: str, message: str) -> None:
+    (clean / "tradewind.toml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config()

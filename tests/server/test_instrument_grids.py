@@ -11,19 +11,24 @@ import numpy as np
 import pytest
 
 from fastpath.model import CancelReason, OrderFlag, OrderStatus, OrderType, RejectReason, Side, TradingStatus
+from server.config import Config
 from server.engine.events import OrderView
 from server.errors import FailedPrecondition
 from server.instruments import Instrument, InstrumentKind
+from server.own_instruments import OwnInstrument
 from server.storage.ports import TickStore
 from server.storage.tick_history import TickHistory
 from server.storage.tick_store_writer import tick_key
 from server.storage.tick_tables import tick_batch
 from server.storage.urls import open_tick_store
+from tests.server import app_support
+from tests.server.app_support import place, running, settings
 from tests.server.engine_support import GTC, House, house
 from tests.server.paper_support import MIRRORED, Market, market
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2
 
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
-STOP, MARKET = int(OrderType.ORDER_TYPE_STOP), int(OrderType.ORDER_TYPE_MARKET)
+STOP = int(OrderType.ORDER_TYPE_STOP)
 CANCELED = int(OrderStatus.ORDER_STATUS_CANCELED)
 CHANGED = int(CancelReason.CANCEL_REASON_INSTRUMENT_CHANGED)
 NAME = MIRRORED.name
@@ -188,3 +193,38 @@ def record(store: TickStore, instrument: Instrument, row: int, time_ns: int, pri
         "qty": np.array([instrument.data_lots_per_lot]), "aggressor_side": np.array([BUY]), "trade_id": [str(row)],
     }  # fmt: skip
     store.write(tick_batch("trades", tick_key(instrument), row, columns))
+
+
+async def test_an_instrument_of_the_settings_trades_and_takes_another_tick_at_the_next_start(tmp_path: Path) -> None:
+    own = {"symbol": "DOGE/USDT", "tick_size": "0.001", "lot_size": "1"}
+    name = "internal:DOGE/USDT"
+    async with running(replace_instruments(settings(tmp_path), own)) as app:
+        money = accounts_pb2.AdjustBalanceRequest(account="maker", asset="DOGE", amount="5000", request_id="doge")
+        await app.accounts.AdjustBalance(money, metadata=app.admin)
+        await place(app, instrument=name, account="maker", side=app_support.SELL, qty="100", price="0.1")
+        bought = await place(app, instrument=name, qty="60", price="0.1")
+        assert bought.status == orders_pb2.ORDER_STATUS_FILLED
+        resting = await place(app, instrument=name, qty="100", price="0.09")
+    async with running(replace_instruments(settings(tmp_path), own | {"tick_size": "0.0001", "lot_size": "50"})) as app:
+        known = market_data_pb2.GetInstrumentRequest(instrument=name)
+        assert (await app.market.GetInstrument(known, metadata=app.admin)).instrument.tick_size == "0.0001"
+        listed = orders_pb2.ListOrdersRequest(account="demo", instrument=name)
+        newest, filled = (await app.orders.ListOrders(listed, metadata=app.admin)).orders
+        assert (newest.order_id, newest.price) == (resting.order_id, "0.09")
+        assert newest.cancel_reason == orders_pb2.CANCEL_REASON_INSTRUMENT_CHANGED
+        assert (filled.order_id, filled.avg_price) == (bought.order_id, "0.1")
+        held = accounts_pb2.ListPositionsRequest(account="demo")
+        (position,) = (await app.accounts.ListPositions(held, metadata=app.admin)).positions
+        assert (position.instrument, position.qty, position.cost, position.avg_price) == (name, "60", "6", "0.1")
+        await place(app, instrument=name, account="maker", qty="50", price="0.1001")
+        closing: dict[str, Any] = {"side": app_support.SELL, "type": app_support.MARKET, "close_position": True, "qty": None}
+        sold = await place(app, instrument=name, **closing)
+        assert (sold.status, sold.cum_qty, sold.avg_price) == (orders_pb2.ORDER_STATUS_FILLED, "50", "0.1001")
+    async with running(settings(tmp_path)) as app:
+        held = accounts_pb2.ListPositionsRequest(account="demo")
+        (position,) = (await app.accounts.ListPositions(held, metadata=app.admin)).positions
+        assert (position.qty, position.cost) == ("10", "1"), "out of the file, it stays as it was"
+
+
+def replace_instruments(config: Config, *own: dict[str, str]) -> Config:
+    return config.model_copy(update={"instruments": tuple(OwnInstrument.model_validate(each) for each in own)})
