@@ -16,7 +16,9 @@ class RotatingFile(io.TextIOBase):
         self._max_bytes = max_bytes
         self._keep = keep
         self._lock = threading.Lock()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (*reversed(path.parent.parents), path.parent):  # `parents=True` makes those open to all
+            if not directory.is_dir():
+                directory.mkdir(mode=0o700, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._line_is_whole = True
 

@@ -18,6 +18,15 @@ _NAME_WIDTH = 34
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the server and how it is."""
+
+    service: str
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class WhatNow:
     """A server that is ready: where, how to get in, and what it plays."""
 
@@ -32,6 +41,8 @@ class WhatNow:
     pid: int | None = None
     """Given when it runs in the background."""
     started_in_s: float | None = None
+    not_serving: tuple[Part, ...] = ()
+    """Parts that are not SERVING; all others are."""
 
     def lines(self) -> list[str]:
         command = _command() if self.data_dir == DEFAULT_DATA_DIR else f"{_command()} --data-dir {self.data_dir}"
@@ -47,6 +58,8 @@ class WhatNow:
             f"  {command} buy {self.instrument} 0.01 {terms}",
             f"  {command} positions",
             "" if self.market_data == "live" else f"Real exchanges instead of recordings: {_command()} up --live",
+            "Not all of it serves:" if self.not_serving else "",
+            *(f"  {part.state:<{_STATE_WIDTH}}  {part.service}: {part.detail}" for part in self.not_serving),
             "Stop: Ctrl-C" if self.pid is None else f"Stop: {command} down   (process {self.pid})",
         ]
         return [line for line in lines if line]
@@ -59,7 +72,7 @@ class StartReport:
         self._as_json = as_json
         self._console = console()
         self._bar: Progress | None = None
-        self._shown: dict[str, str] = {}
+        self._parts: dict[str, Part] = {}
         self._tenth_shown = -1
         self._is_ready = False
 
@@ -75,9 +88,10 @@ class StartReport:
             self._progress(name, detail, *progress)
             return
         self._end_bar()
-        if self._shown.get(name) == state or (self._as_json and self._is_ready):
+        shown = self._parts.get(name)
+        self._parts[name] = Part(name, state, detail)
+        if (shown is not None and shown.state == state) or (self._as_json and self._is_ready):
             return
-        self._shown[name] = state
         if self._as_json:
             print_json({"event": "state", "service": name, "state": state, "detail": detail})
             return
@@ -85,6 +99,10 @@ class StartReport:
         self._console.print(f"[{color}]{state:<{_STATE_WIDTH}}[/{color}]  {name:<{_NAME_WIDTH}}", end="")
         self._console.print(detail, markup=False)
         sys.stdout.flush()
+
+    def not_serving(self) -> tuple[Part, ...]:
+        """What was told of the parts that are not SERVING."""
+        return tuple(part for part in self._parts.values() if part.state != "SERVING")
 
     def ready(self, now: WhatNow) -> None:
         self._end_bar()

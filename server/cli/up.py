@@ -64,6 +64,9 @@ def up(
 ) -> None:
     """Start everything and show what comes up. Ctrl-C stops gracefully, a second one at once.
 
+    With --detach the exit code is 0 when every part is SERVING; 3 when it runs and some are not, or not yet after
+    --wait-s: they are named; 1 when it did not start.
+
     \b
     Examples:
       tradewind up
@@ -110,6 +113,7 @@ def _run(config: Config, json: bool, began_s: float) -> int:
                 ready.instrument,
                 ready.metrics_url,
                 started_in_s=round(time.monotonic() - began_s, 1),
+                not_serving=report.not_serving(),
             )
             with contextlib.suppress(OSError):
                 report.ready(now)

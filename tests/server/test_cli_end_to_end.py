@@ -111,6 +111,33 @@ def test_a_second_server_on_the_same_directory_is_refused(instance: Instance, ho
     assert "tradewind down" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("venues", "replay_url", "lacking"),
+    [
+        ({"bybit": ["BTC/USDT", "NO/SUCH"]}, None, "feed/bybit:NO/SUCH"),  # one symbol
+        ({"bybit": ["BTC/USDT"]}, "http://127.0.0.1:9", "feed/bybit"),  # a whole venue, at a port where nobody listens
+    ],
+)
+def test_a_start_in_the_background_succeeds_only_if_every_part_serves(
+    instance: Instance, tmp_path: Path, venues: dict[str, list[str]], replay_url: str | None, lacking: str
+) -> None:
+    settings = {"TRADEWIND_FEEDS__VENUES": json.dumps(venues)}
+    if replay_url is not None:
+        settings["TRADEWIND_FEEDS__REPLAY_URL"] = replay_url
+    data_dir = tmp_path / "new" / "var"
+    other = Instance(data_dir, instance.environment | settings | {"TRADEWIND_DATA_DIR": str(data_dir)}, [])
+    try:
+        done = other.run("up", "--detach", "--port", "0")
+        assert done.returncode == 3, done.stderr
+        assert "Ready in " in done.stdout
+        told = done.stdout[done.stdout.index("Not all of it serves:") :]
+        assert re.search(rf"NOT_SERVING +{lacking}: .*bybit", told)
+        assert other.run("status").returncode == 1
+        assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+    finally:
+        other.run("down")
+
+
 def test_what_cannot_start_says_why(instance: Instance, tmp_path: Path) -> None:
     port = instance.address.rpartition(":")[2]
     done = instance.run("up", "--detach", "--data-dir", str(tmp_path / "other"), "--port", port)

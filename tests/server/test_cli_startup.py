@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_json_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
         "event": "", "service": "engine", "detail": "recovering", "done": 100, "total": 100
     }  # fmt: skip
     assert events[-1]["token_file"] == "elsewhere/admin.token"
+
+
+def test_what_does_not_serve_is_named_with_its_newest_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    with StartReport(as_json=False) as report:
+        recover(report, 10)
+        report.state("feed/okx", "NOT_SERVING", "first reason", None)
+        report.state("feed/okx", "NOT_SERVING", "second reason", None)
+        report.ready(replace(READY, not_serving=report.not_serving()))
+    lines = capsys.readouterr().out.splitlines()
+    assert "  NOT_SERVING  feed/okx: second reason" in lines[lines.index("Not all of it serves:") :]
+    assert not [line for line in lines if "engine:" in line and "NOT" in line]
 
 
 def test_a_file_gets_each_tenth_of_a_recovery_and_each_state_once(capsys: pytest.CaptureFixture[str]) -> None:
