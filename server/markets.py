@@ -129,7 +129,7 @@ class Markets:
                 log.error("symbol cannot be followed", venue=venue.name, symbol=symbol, error=reason)
             venue.follows(len(instruments), refused)
             if instruments:
-                await feed.start(instruments)
+                await feed.start(instruments, self._define)
             return
 
     async def _numbered(self, instruments: Sequence[Instrument]) -> tuple[list[Instrument], dict[str, str]]:

@@ -17,7 +17,7 @@ from server.feeds.book import MAX_LEVELS, Book
 from server.feeds.frames import DepthFrame, Rows
 from server.feeds.grid import Grid
 from server.feeds.model import BookUpdate, FeedState, Level
-from server.instruments import Instrument
+from server.instruments import Instrument, OffGrid
 
 MAX_BUFFERED = 1_000
 """Deltas kept while a snapshot is being fetched; the oldest go first, and the snapshot must then be newer."""
@@ -40,6 +40,8 @@ class BookGuard:
         self.reason = "waiting for the first snapshot"
         """Why the book is not LIVE, for people; empty while it is."""
         self.gaps = 0
+        self.off_grid = False
+        """Whether the last frame that was wrong had a price or quantity that is no multiple of the tick or lot."""
         self._buffers = buffers
         self._buffer: deque[DepthFrame] = deque(maxlen=MAX_BUFFERED)
         self._book = Book()
@@ -169,6 +171,7 @@ class BookGuard:
         try:
             levels = tuple([(price(row[0]), qty(row[1])) for row in rows])
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            self.off_grid = isinstance(error, OffGrid)
             raise _BadFrame(f"a level cannot be read: {error}") from None
         if any(not level[0] for level in levels):
             raise _BadFrame("a level has the price 0")
@@ -177,6 +180,7 @@ class BookGuard:
     def _trust(self, venue_time_ns: int | None, receive_time_ns: int) -> BookUpdate:
         self.state = FeedState.LIVE
         self.reason = ""
+        self.off_grid = False
         bids, asks = self._book.bids.top(MAX_LEVELS), self._book.asks.top(MAX_LEVELS)
         return self._update(bids, asks, venue_time_ns, receive_time_ns, is_snapshot=True)
 

@@ -23,10 +23,13 @@ class Listing:
     """Why the others cannot be followed, by symbol."""
 
 
-async def list_markets(exchange: Any, dialect: Dialect, venue: str, symbols: Sequence[str]) -> Listing:
-    """Ask the venue, through its ccxt exchange, for its markets. Raises Unavailable if it does not tell them."""
+async def list_markets(
+    exchange: Any, dialect: Dialect, venue: str, symbols: Sequence[str], *, again: bool = False
+) -> Listing:
+    """Ask the venue, through its ccxt exchange, for its markets; once, unless `again`. Raises Unavailable if it does not
+    tell them."""
     try:
-        markets = await exchange.load_markets()
+        markets = await exchange.load_markets(again)
     except Exception as error:  # ccxt raises whatever it stumbles over when an answer is odd
         failed = "cannot be reached" if isinstance(error, ccxt.NetworkError) else "did not tell its markets"
         raise Unavailable(f"{venue} {failed}: {one_line(error)}") from error

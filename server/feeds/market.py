@@ -19,10 +19,10 @@ class Market:
     """Publishes an instrument's book, quotes and trades into the hub. Quotes only while the book is LIVE."""
 
     def __init__(self, instrument: Instrument, hub: MarketData, ccxt_market: dict[str, Any], *, buffers: bool) -> None:
-        self.instrument = instrument
         self.symbol = instrument.symbol
         self.ccxt_market = ccxt_market
-        self.guard = BookGuard(instrument, buffers=buffers)
+        self._buffers = buffers
+        self._set_grid(instrument)
         self.book_client: Any = None
         """The ccxt connection its book came over last."""
         self.lost_s: float | None = asyncio.get_running_loop().time()
@@ -30,11 +30,26 @@ class Market:
         self.live = asyncio.Event()
         """Set while the book is LIVE."""
         self._hub = hub
+        self.trades = SeenTrades()
+
+    def _set_grid(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.guard = BookGuard(instrument, buffers=self._buffers)
         self._price = Grid(instrument.tick_size)
         self._qty = Grid(instrument.data_lot_size)
         self._state = self.guard.state
         self.best = BestPrices()
-        self.trades = SeenTrades()
+
+    def change(self, instrument: Instrument, ccxt_market: dict[str, Any], now_ns: int) -> None:
+        """The venue has other rules for it now. With another tick or lot the book begins anew, and needs a snapshot."""
+        self.ccxt_market = ccxt_market
+        if instrument.number == self.instrument.number:
+            self.instrument = instrument
+            return
+        gaps = self.guard.gaps
+        self._set_grid(instrument)
+        self.guard.gaps = gaps
+        self.disconnected("its tick or lot has changed", now_ns)
 
     def depth(self, frame: DepthFrame, receive_time_ns: int) -> bool:
         """Take a depth frame. True if the state of the book changed."""

@@ -21,8 +21,9 @@ from server.feeds.listing import Listing, list_markets, one_line
 from server.feeds.market import Market
 from server.feeds.metrics import FeedMetrics, FrameCounts
 from server.feeds.model import FeedState
+from server.feeds.rules_watch import Define, RulesWatch
 from server.feeds.venue_config import DIALECTS, VenueConfig, VenueStatus
-from server.instruments import Instrument
+from server.instruments import Instrument, OffGrid
 
 _SNAPSHOTS_AT_ONCE = 2
 QUOTE_AHEAD_LIMIT_S = 2.0
@@ -63,6 +64,7 @@ class VenueFeed:
         self._trouble = trouble
         self._dialect = DIALECTS[config.venue]()
         self._exchange = self._open()
+        self._list = partial(list_markets, self._exchange, self._dialect, config.venue, config.symbols)
         self._markets: dict[str, Market] = {}
         """By the key that frames carry."""
         self._products: dict[str, str] = {}
@@ -70,6 +72,7 @@ class VenueFeed:
         self._tasks: list[asyncio.Task[None]] = []
         self._resyncs: dict[Market, asyncio.Task[None]] = {}
         self._snapshots = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
+        self._rules: RulesWatch | None = None
         self._metrics = metrics
         self._counts = FrameCounts(metrics, config.venue)
         self.status = VenueStatus(config.venue, FeedState.SYNCING, "not started", clock.now_ns())
@@ -78,10 +81,11 @@ class VenueFeed:
 
     async def load(self) -> Listing:
         """Ask the venue for its markets. Raises Unavailable if it does not answer."""
-        return await list_markets(self._exchange, self._dialect, self._config.venue, self._config.symbols)
+        return await self._list()
 
-    async def start(self, instruments: Sequence[Instrument]) -> None:
-        """Begin to watch. `instruments` are the loaded ones with their numbers, at least one."""
+    async def start(self, instruments: Sequence[Instrument], define: Define | None = None) -> None:
+        """Begin to watch. `instruments` are the loaded ones with their numbers, at least one. With `define`, which gives
+        numbers, a tick or lot that the venue changes meanwhile is followed."""
         buffers = self._dialect.snapshot_by_rest
         for instrument in instruments:
             ccxt_market = self._exchange.market(instrument.symbol)
@@ -99,6 +103,9 @@ class VenueFeed:
             self._spawn(self._keep_quotes, markets)
             self._spawn(self._keep_trades, markets)
         self._spawn(self._watch_silence)
+        if define is not None:
+            self._rules = RulesWatch(partial(self._list, again=True), define, self._markets, self._rules_changed)
+            self._spawn(self._rules.run)
 
     async def stop(self) -> None:
         """Close the connections. Books become STALE. Does nothing the second time."""
@@ -111,6 +118,12 @@ class VenueFeed:
         for market in self._markets.values():
             market.disconnected("the feed is stopped", self._clock.now_ns())
         self._changed()
+
+    def _rules_changed(self, instrument: Instrument) -> None:
+        ccxt_market = self._exchange.market(instrument.symbol)
+        market = self._markets[self._dialect.key(ccxt_market)]
+        market.change(instrument, ccxt_market, self._clock.now_ns())
+        self._book_changed(market)
 
     def _open(self) -> Any:
         config = self._config
@@ -258,11 +271,18 @@ class VenueFeed:
         except Exception as error:
             if isinstance(frame, QuoteFrame | TradeFrame) and isinstance(error, ValueError | ArithmeticError):
                 counts.refused(name, one_line(error))
+                self._doubt(isinstance(error, OffGrid))
                 return
             _log.exception("%s: a frame could not be handled", name)
             self._depth_taken(market, changed=market.unreadable(one_line(error), receive_time_ns))
 
+    def _doubt(self, off_grid: bool) -> None:
+        """Whether the venue's ticks and lots are still those that it told."""
+        if off_grid and self._rules is not None:
+            self._rules.doubt()
+
     def _depth_taken(self, market: Market, *, changed: bool) -> None:
+        self._doubt(market.guard.off_grid)
         if changed:
             _log_state(market)
         if changed or market.guard.needs_snapshot:

@@ -50,6 +50,8 @@ class HandExchange:
         """What a new subscriber of a (venue, topic) is sent."""
         self.snapshots: dict[str, dict[str, Any]] = {}
         """Binance's answer about a symbol's book over REST."""
+        self.ticks: dict[str, str] = {}
+        """Tick sizes by Bybit symbol, where they are other ones than those that were recorded."""
         self.subscribed: list[tuple[str, str]] = []
         """All subscriptions so far, in order."""
         self._sessions: dict[str, set[_Session]] = {"bybit": set(), "okx": set(), "binance": set()}
@@ -118,6 +120,9 @@ class HandExchange:
     def _rest(self, venue: str, path: str, query: dict[str, str]) -> dict[str, Any]:
         if venue == "bybit":
             found: dict[str, Any] = _listed("bybit_instruments_spot*") if path.endswith("instruments-info") else {}
+            for listed in found["result"]["list"] if found else ():
+                recorded = listed["priceFilter"]["tickSize"]
+                listed["priceFilter"]["tickSize"] = self.ticks.get(listed["symbol"], recorded)
             empty = {"category": query.get("category", ""), "list": [], "nextPageCursor": ""}
             return found or {"retCode": 0, "retMsg": "OK", "result": empty, "retExtInfo": {}, "time": now_ms()}
         if venue == "okx":

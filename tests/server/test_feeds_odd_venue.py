@@ -16,7 +16,7 @@ from typing import Any
 from tests.server.app_support import running
 from tests.server.hand_exchange import BybitMarket, HandExchange, fed_by, hand_exchange, now_ms
 from tests.waiting import until
-from tradewind import AsyncClient, Book
+from tradewind import AsyncClient, Book, OrderRequest
 
 BTC, DOGE = "bybit:BTC/USDT", "bybit:DOGE/USDT"
 
@@ -286,3 +286,30 @@ async def test_trades_that_never_came_are_counted_where_they_are_numbered(tmp_pa
 
 async def count_is(it: House, count: int) -> bool:
     return len(await it.client.list_trades("okx:BTC/USDT")) == count
+
+
+async def test_a_venue_that_changes_its_tick_while_it_is_followed(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        await until(lambda: is_live(it, "59999"), "the book")
+        bought = await it.client.buy(BTC, "0.001")
+        resting = await it.client.buy(BTC, "0.001", "59000")
+        stop = await it.client.place(OrderRequest(BTC, "SELL", "0.001", type="STOP", trigger_price="58000"))
+        it.exchange.ticks["BTCUSDT"] = "0.001"
+        it.btc.stands([("59999.555", "5")], [("60001", "5")])
+        await it.btc.delta(b=[["59999.555", "5"]])
+        await until(lambda: is_live(it, "59999.555"), "the book on the finer tick")
+        assert (await it.client.get_instrument(BTC)).tick_size == Decimal("0.001")
+        for order in (resting, stop):
+            after = await it.client.get_order(order.order_id)
+            assert (after.status, after.cancel_reason) == ("CANCELED", "INSTRUMENT_CHANGED")
+        (position,) = await it.client.list_positions()
+        assert (position.instrument, position.qty, position.avg_price) == (BTC, Decimal("0.001"), bought.avg_price)
+        assert (await it.client.buy(BTC, "0.001", "59999.554")).status == "NEW"
+        closed = await it.client.place(OrderRequest(BTC, "SELL", type="MARKET", close_position=True))
+        assert (closed.status, closed.avg_price) == ("FILLED", Decimal("59999.555"))
+        assert (await it.top(DOGE))[0] == "LIVE"
+
+
+async def is_live(it: House, bid: str) -> bool:
+    state, best, _ = await it.top()
+    return (state, best) == ("LIVE", Decimal(bid))
