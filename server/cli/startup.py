@@ -90,7 +90,10 @@ class StartReport:
         self._end_bar()
         shown = self._parts.get(name)
         self._parts[name] = Part(name, state, detail)
-        if (shown is not None and shown.state == state) or (self._as_json and self._is_ready):
+        same = shown is not None and shown.state == state
+        if self._as_json and state == "STARTING":  # who reads this wants to know what it waits for now
+            same = shown == self._parts[name]
+        if same or (self._as_json and self._is_ready):
             return
         if self._as_json:
             print_json({"event": "state", "service": name, "state": state, "detail": detail})

@@ -42,6 +42,14 @@ def test_json_is_a_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert events[-1]["token_file"] == "elsewhere/admin.token"
 
 
+def test_json_tells_what_a_part_waits_for_now(capsys: pytest.CaptureFixture[str]) -> None:
+    with StartReport(as_json=True) as report:
+        for detail in ("asking", "asking", "0 of 3 books are LIVE"):
+            report.state("feed/okx", "STARTING", detail, None)
+    details = [json.loads(line)["detail"] for line in capsys.readouterr().out.splitlines()]
+    assert details == ["asking", "0 of 3 books are LIVE"]
+
+
 def test_what_does_not_serve_is_named_with_its_newest_reason(capsys: pytest.CaptureFixture[str]) -> None:
     with StartReport(as_json=False) as report:
         recover(report, 10)
