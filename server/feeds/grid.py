@@ -20,10 +20,12 @@ class Grid:
     second, most of them prices it has seen before.
     """
 
-    __slots__ = ("_cache", "_decimals", "_factor", "step")
+    __slots__ = ("_cache", "_decimals", "_factor", "_least", "step")
 
-    def __init__(self, step: Decimal) -> None:
+    def __init__(self, step: Decimal, least: int = 0) -> None:
+        """`least`: fewer steps are out of range."""
         self.step = step
+        self._least = least
         exponent = step.normalize().as_tuple().exponent
         assert isinstance(exponent, int)
         self._decimals = max(-exponent, 0)
@@ -38,6 +40,8 @@ class Grid:
             units = self._parse(text)
             if units > MAX_UNITS:
                 raise OutOfRange(f"{text[:40]} is too large: at most {MAX_UNITS} times {self.step}")
+            if units < self._least:
+                raise OutOfRange(f"{text[:40]} is too small: at least {self._least * self.step}")
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
             self._cache[text] = units

@@ -45,7 +45,7 @@ class BookGuard:
         self._buffers = buffers
         self._buffer: deque[DepthFrame] = deque(maxlen=MAX_BUFFERED)
         self._book = Book()
-        self._price = Grid(instrument.tick_size)
+        self._price = Grid(instrument.tick_size, least=1)
         self._qty = Grid(instrument.data_lot_size)
         self._texts: _Texts | None = None
         self._sequence = 0
@@ -169,13 +169,10 @@ class BookGuard:
     def _levels(self, rows: Rows) -> Levels:
         price, qty = self._price.units, self._qty.units
         try:
-            levels = tuple([(price(row[0]), qty(row[1])) for row in rows])
+            return tuple([(price(row[0]), qty(row[1])) for row in rows])
         except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             self.off_grid = isinstance(error, OffGrid)
             raise _BadFrame(f"a level cannot be read: {error}") from None
-        if any(not level[0] for level in levels):
-            raise _BadFrame("a level has the price 0")
-        return levels
 
     def _trust(self, venue_time_ns: int | None, receive_time_ns: int) -> BookUpdate:
         self.state = FeedState.LIVE

@@ -72,8 +72,8 @@ class Market:
         if self.guard.state is not FeedState.LIVE:
             return
         price, qty = self._price.units, self._qty.units
-        bid, ask = ((price(side[0]), qty(side[1])) for side in (frame.bid, frame.ask))
-        if any((not level[0]) != (not level[1]) for level in (bid, ask)):
+        bid, ask = (price(frame.bid[0]), qty(frame.bid[1])), (price(frame.ask[0]), qty(frame.ask[1]))
+        if (not bid[0]) != (not bid[1]) or (not ask[0]) != (not ask[1]):
             raise ValueError(f"a quote has a price without a quantity, or the reverse: {frame.bid} {frame.ask}"[:200])
         if bid[0] and ask[0] and bid[0] >= ask[0]:
             raise ValueError(f"a quote is crossed: bid {frame.bid[0]}, ask {frame.ask[0]}")

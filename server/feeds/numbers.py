@@ -21,6 +21,8 @@ _TRADE_ID = re.compile(r"[!-~]{1,64}")
 
 def integer(value: object, low: int, high: int, what: str) -> int:
     """`value` as an integer from `low` to `high`; `what` names it in the error."""
+    if type(value) is int and low <= value <= high:
+        return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         value = int(value)
     if type(value) is not int or not low <= value <= high:

@@ -100,6 +100,19 @@ def test_instruments_carry_the_venues_own_numbers() -> None:
     assert (instrument.kind, instrument.tradable, instrument.number) == (InstrumentKind.SPOT, True, 0)
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ("0", "1"), ("-1", "1"), ("NaN", "1"), ("1", "0"), ("1", "Infinity"), ("1", "1e-30"), ("x", "1"),
+        ("1", "1", "1e30"), ("1", "1", "-5"), ("1", "1", "1", "NaN"), ("1", "1", "1", "1", "1e30"), ("1", None),
+    ],
+)  # fmt: skip
+def test_absurd_order_rules_are_refused_where_a_market_is_listed(rules: tuple[str, ...]) -> None:
+    market = {"symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "type": "spot"}
+    with pytest.raises((ValueError, ArithmeticError, TypeError)):
+        describe("okx", market, Rules(*rules))
+
+
 def test_a_derivative_is_not_tradable_and_counts_contracts() -> None:
     market = {"symbol": "UNI/USD:UNI", "base": "UNI", "quote": "USD", "type": "swap", "contractSize": 10.0}
     instrument = describe("okx", market, Rules("0.001", "1"))
