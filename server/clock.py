@@ -8,6 +8,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 COMPARE_NS = 1_000_000_000
@@ -20,6 +21,9 @@ _SLEW = 20
 """A small difference is made up for at one part in so many: 5 %."""
 _ACCEPTED_SLEW = 2
 """The same of a backward step that was accepted: the time then goes at half its speed."""
+
+
+_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Timer(Protocol):
@@ -62,28 +66,28 @@ class SystemClock:
     and the program cannot know which.
     """
 
-    def __init__(
-        self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] | None = None
-    ) -> None:
+    def __init__(self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] | None = None) -> None:
         """`steady_ns` counts nanoseconds from any start and is never set."""
         self._wall_ns = wall_ns
-        self._steady_ns = steady_ns or _since_boot_ns
+        self._steady_ns = steady_ns or partial(time.clock_gettime_ns, _SINCE_BOOT)
         self._correcting = threading.Lock()
-        self._line = _Line(self._steady_ns(), self._wall_ns())
+        self._begin(_Line(self._steady_ns(), self._wall_ns()))
         self._difference_ns = 0
         self._accepted_ns = 0
         """The backward step that is being made up for by an administrator's decision; 0: none."""
 
     def now_ns(self) -> int:
-        line = self._line
+        # Read for every message: the plain case first, with as little as it takes.
+        offset_ns, until_ns = self._plain
         steady_ns = self._steady_ns()
-        if steady_ns - line.steady_ns >= COMPARE_NS and self._correcting.acquire(blocking=False):
+        if steady_ns < until_ns:
+            return steady_ns + offset_ns
+        if steady_ns - self._line.steady_ns >= COMPARE_NS and self._correcting.acquire(blocking=False):
             try:
                 self._compare()
             finally:
                 self._correcting.release()
-            return self._line.at(steady_ns)
-        return line.at(steady_ns)
+        return self._line.at(steady_ns)
 
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> Timer:
         return _LoopTimer(self, when_ns, callback)
@@ -93,7 +97,7 @@ class SystemClock:
         with self._correcting:
             steady_ns = self._steady_ns()
             if self._line.at(steady_ns) < time_ns:
-                self._line = _Line(steady_ns, time_ns)
+                self._begin(_Line(steady_ns, time_ns))
             self._compare()
 
     @property
@@ -115,12 +119,18 @@ class SystemClock:
             difference_ns = self._difference_ns
             if difference_ns > STEP_NS:
                 steady_ns = self._steady_ns()
-                self._line = _Line(steady_ns, max(self._wall_ns(), self._line.at(steady_ns)))
+                self._begin(_Line(steady_ns, max(self._wall_ns(), self._line.at(steady_ns))))
             elif difference_ns < -STEP_NS:
                 self._accepted_ns = difference_ns
             self._compare()
             line = self._line
             return Agreement(line.time_ns, difference_ns, abs(line.correction_ns) * line.slew)
+
+    def _begin(self, line: _Line) -> None:
+        self._line = line
+        uncorrected = not line.correction_ns
+        self._plain = line.time_ns - line.steady_ns, line.steady_ns + COMPARE_NS if uncorrected else 0
+        """What is added to the steady time, and until when it is as simple as that."""
 
     def _compare(self) -> None:
         """Begin a new line from here. Holding the lock."""
@@ -131,13 +141,13 @@ class SystemClock:
         difference_ns = self._difference_ns = wall_ns - now_ns
         if abs(difference_ns) <= STEP_NS:
             self._accepted_ns = 0
-            self._line = _Line(steady_ns, now_ns, difference_ns if abs(difference_ns) > _NOISE_NS else 0)
+            self._begin(_Line(steady_ns, now_ns, difference_ns if abs(difference_ns) > _NOISE_NS else 0))
         elif self._accepted_ns - STEP_NS <= difference_ns < 0 and self._accepted_ns:
             self._accepted_ns = difference_ns
-            self._line = _Line(steady_ns, now_ns, difference_ns, _ACCEPTED_SLEW)
+            self._begin(_Line(steady_ns, now_ns, difference_ns, _ACCEPTED_SLEW))
         else:
             self._accepted_ns = 0
-            self._line = _Line(steady_ns, now_ns)
+            self._begin(_Line(steady_ns, now_ns))
 
 
 class _Line(NamedTuple):
@@ -152,13 +162,6 @@ class _Line(NamedTuple):
         passed_ns = max(steady_ns - self.steady_ns, 0)
         corrected_ns = min(passed_ns // self.slew, abs(self.correction_ns))
         return self.time_ns + passed_ns + (corrected_ns if self.correction_ns > 0 else -corrected_ns)
-
-
-def _since_boot_ns() -> int:
-    return time.clock_gettime_ns(_SINCE_BOOT)
-
-
-_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class _LoopTimer:
