@@ -196,7 +196,9 @@ async def _start(
     info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
     services = Services(
         SystemService(info, trading, board, tokens, clock),
-        MarketDataService(hub, trading.registry, engine.blotter.trading_status, ticks, clock),
+        MarketDataService(
+            hub, trading.registry, engine.blotter.trading_status, ticks, trading.catalogue.define_instruments, clock
+        ),
         OrderService(trading, history, OrderMetrics(registry), clock),
         AccountService(trading, history, clock),
     )

@@ -67,8 +67,36 @@ CANDLE_COLUMNS: Columns[Candle] = {
 
 
 def register(app: typer.Typer) -> None:
-    for command in (instruments, quote, book, trades, candles):
+    for command in (instruments, define, quote, book, trades, candles):
         app.command()(command)
+
+
+def define(
+    context: typer.Context,
+    symbol: Annotated[str, typer.Argument(help="BASE/QUOTE.", metavar="SYMBOL")],
+    tick: Annotated[str, typer.Option(metavar="SIZE", help="Prices are multiples of it.")],
+    lot: Annotated[str, typer.Option(metavar="SIZE", help="Quantities are multiples of it.")],
+    min_qty: Annotated[str | None, typer.Option(metavar="QTY", help="Smallest order; one lot.")] = None,
+    max_qty: Annotated[str | None, typer.Option(metavar="QTY", help="Largest order; no limit.")] = None,
+    min_notional: Annotated[str | None, typer.Option(metavar="MONEY", help="Smallest price times quantity.")] = None,
+    maker_fee: Annotated[str | None, typer.Option(metavar="BPS", help="Basis points, 0; a rebate below.")] = None,
+    taker_fee: Annotated[str | None, typer.Option(metavar="BPS", help="Basis points; 5.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Define an instrument of the internal venue, or define it anew.
+
+    The same again changes nothing. With another tick or lot its open orders are canceled and positions carried over.
+
+    \b
+    Example:
+      tradewind define DOGE/USDT --tick 0.00001 --lot 1
+    """
+    with session_of(context).client() as client:
+        instrument = client.define_instrument(
+            symbol, tick, lot, min_qty=min_qty, max_qty=max_qty, min_notional=min_notional,
+            maker_fee_bps=maker_fee, taker_fee_bps=taker_fee,
+        )  # fmt: skip
+    show([instrument], INSTRUMENT_COLUMNS, as_json=json, empty="")
 
 
 def instruments(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from google.protobuf.duration_pb2 import Duration
+from pydantic import ValidationError
 
 from server.clock import Clock
 from server.engine.paging import decode_number_token, decode_token, encode_token
@@ -13,6 +14,7 @@ from server.errors import InvalidRequest, MarketDataStale
 from server.feeds import subscription as hub
 from server.feeds.hub import MarketData
 from server.instruments import Instrument, Registry
+from server.own_instruments import OwnInstrument
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, page_of
@@ -35,13 +37,15 @@ class MarketDataService:
         registry: Registry,
         trading_status: Callable[[int], int],
         ticks: TickHistory,
+        define: Callable[[Sequence[Instrument]], Awaitable[list[Instrument]]],
         clock: Clock,
     ) -> None:
-        """`trading_status` says the TradingStatus of an instrument by its number."""
+        """`trading_status` says the TradingStatus of an instrument by its number, `define` defines instruments."""
         self._market_data = market_data
         self._registry = registry
         self._trading_status = trading_status
         self._ticks = ticks
+        self._define = define
         self._clock = clock
 
     async def ListInstruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
@@ -61,6 +65,11 @@ class MarketDataService:
 
     async def GetInstrument(self, request: pb.GetInstrumentRequest, call: Call) -> pb.GetInstrumentResponse:
         return pb.GetInstrumentResponse(instrument=self._instrument(self._named(Fields(), request.instrument)))
+
+    async def DefineInstrument(self, request: pb.DefineInstrumentRequest, call: Call) -> pb.DefineInstrumentResponse:
+        given = {field.name: value for field, value in request.ListFields()}
+        (instrument,) = await self._define([_own_instrument(given)])
+        return pb.DefineInstrumentResponse(instrument=self._instrument(instrument))
 
     async def GetQuote(self, request: pb.GetQuoteRequest, call: Call) -> pb.GetQuoteResponse:
         instrument = self._named(Fields(), request.instrument)
@@ -165,6 +174,21 @@ class MarketDataService:
 
     def _instrument(self, instrument: Instrument) -> pb.Instrument:
         return convert.instrument(instrument, self._trading_status(instrument.number))
+
+
+def _own_instrument(given: dict[str, str]) -> Instrument:
+    """Raises InvalidRequest."""
+    fields = Fields()
+    try:
+        return OwnInstrument.model_validate(given).instrument()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            missing = problem["type"] == "missing"
+            text = "is required" if missing else problem["msg"].removeprefix("Value error, ")
+            name = str(problem["loc"][0]) if problem["loc"] else "symbol"
+            fields.wrong(name, text[:1].lower() + text[1:], "REQUIRED" if missing else "INVALID")
+    fields.check()
+    raise AssertionError("what is wrong was told")
 
 
 def _interval_ns(fields: Fields, interval: Duration) -> int:

@@ -51,6 +51,7 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.SystemService/RevokeToken": _ADMIN,
     "/tradewind.v1.MarketDataService/ListInstruments": _READ,
     "/tradewind.v1.MarketDataService/GetInstrument": _READ,
+    "/tradewind.v1.MarketDataService/DefineInstrument": _ADMIN,
     "/tradewind.v1.MarketDataService/GetQuote": _READ,
     "/tradewind.v1.MarketDataService/GetBook": _READ,
     "/tradewind.v1.MarketDataService/ListTrades": _READ,

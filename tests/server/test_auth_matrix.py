@@ -41,6 +41,7 @@ NEEDS = {
     "/tradewind.v1.OrderService/StreamOrders": Scope.TRADE,
     "/tradewind.v1.OrderService/SetTradingStatus": Scope.RISK_ADMIN,
     "/tradewind.v1.OrderService/SetReferencePrices": Scope.RISK_ADMIN,
+    "/tradewind.v1.MarketDataService/DefineInstrument": Scope.ADMIN,
     "/tradewind.v1.AccountService/CreateAccount": Scope.ADMIN,
     "/tradewind.v1.AccountService/AdjustBalance": Scope.ADMIN,
 }

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -25,7 +26,8 @@ from tests.server import app_support
 from tests.server.app_support import place, running, settings
 from tests.server.engine_support import GTC, House, house
 from tests.server.paper_support import MIRRORED, Market, market
-from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2
+from tests.server.rpc_support import refused
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 STOP = int(OrderType.ORDER_TYPE_STOP)
@@ -228,3 +230,24 @@ async def test_an_instrument_of_the_settings_trades_and_takes_another_tick_at_th
 
 def replace_instruments(config: Config, *own: dict[str, str]) -> Config:
     return config.model_copy(update={"instruments": tuple(OwnInstrument.model_validate(each) for each in own)})
+
+
+async def test_an_administrator_defines_an_instrument_while_the_server_runs(tmp_path: Path) -> None:
+    wanted = {"symbol": "DOGE/USDT", "tick_size": "0.001", "lot_size": "1", "maker_fee_bps": "-0.5"}
+    async with running(settings(tmp_path)) as app:
+        define_instrument = app.market.DefineInstrument
+        request = market_data_pb2.DefineInstrumentRequest(**wanted)
+        defined = (await define_instrument(request, metadata=app.admin)).instrument
+        assert (defined.name, defined.tradable, defined.maker_fee_bps) == ("internal:DOGE/USDT", True, "-0.5")
+        assert (await define_instrument(request, metadata=app.admin)).instrument == defined
+        book = market_data_pb2.GetBookRequest(instrument=defined.name)
+        assert (await app.market.GetBook(book, metadata=app.admin)).book.state == market_data_pb2.FEED_STATE_LIVE
+        assert (await place(app, instrument=defined.name, qty="1", price="0.125")).status == orders_pb2.ORDER_STATUS_NEW
+        wrong = market_data_pb2.DefineInstrumentRequest(symbol="doge", tick_size="0", min_qty="x")
+        answer = await refused(define_instrument(wrong, metadata=app.admin))
+        assert answer.fields == {"symbol": "INVALID", "tick_size": "INVALID", "lot_size": "REQUIRED", "min_qty": "INVALID"}
+        trader = await app.token(system_pb2.SCOPE_TRADE)
+        assert (await refused(define_instrument(request, metadata=trader))).code is grpc.StatusCode.PERMISSION_DENIED
+    async with running(settings(tmp_path)) as app:
+        known = market_data_pb2.GetInstrumentRequest(instrument=defined.name)
+        assert (await app.market.GetInstrument(known, metadata=app.admin)).instrument == defined

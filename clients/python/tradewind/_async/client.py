@@ -99,6 +99,29 @@ class AsyncClient(AsyncOrderCalls):
         request = market_data_pb2.GetInstrumentRequest(instrument=instrument)
         return convert.instrument((await self._call(self._market.GetInstrument, request)).instrument)
 
+    async def define_instrument(
+        self,
+        symbol: str,
+        tick_size: Number,
+        lot_size: Number,
+        *,
+        min_qty: Number | None = None,
+        max_qty: Number | None = None,
+        min_notional: Number | None = None,
+        maker_fee_bps: Number | None = None,
+        taker_fee_bps: Number | None = None,
+    ) -> Instrument:
+        """Define a spot instrument with a book of the server's own, or define it anew; `DOGE/USDT` is `internal:DOGE/USDT`.
+
+        The same again changes nothing. With another tick or lot its open orders are canceled, positions carried over.
+        """
+        limits = {"min_qty": min_qty, "max_qty": max_qty, "min_notional": min_notional}
+        fees = {"maker_fee_bps": maker_fee_bps, "taker_fee_bps": taker_fee_bps}
+        numbers = {"tick_size": tick_size, "lot_size": lot_size} | limits | fees
+        given = {name: decimal_text(name, value) for name, value in numbers.items() if value is not None}
+        request = market_data_pb2.DefineInstrumentRequest(symbol=symbol, **given)
+        return convert.instrument((await self._call(self._market.DefineInstrument, request)).instrument)
+
     async def get_quote(self, instrument: str) -> Quote:
         """Best bid and ask now. Raises StaleMarketData when there is no trustworthy one."""
         request = market_data_pb2.GetQuoteRequest(instrument=instrument)
