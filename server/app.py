@@ -204,7 +204,7 @@ async def _start(
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
     server = GrpcServer(config.server, boundary, services, board)
-    await _start_markets(config, hub, trading, stores.start_bus(), board, registry, clock, parts)
+    await _start_markets(config, hub, trading, ticks, stores.start_bus(), board, registry, clock, parts)
     await server.start()
     parts.push_async_callback(_stop_serving, board, server, trading, hub)
     for service in PUBLIC:
@@ -236,7 +236,9 @@ def _serve_metrics(config: Config, registry: CollectorRegistry, parts: contextli
         except ConfigError as error:
             problems.append(error.message)
         if not is_loopback(config.metrics.host):
-            log.warning("anybody who reaches this machine can read the metrics: they have no tokens and no TLS", url=url)
+            log.warning(
+                "anybody who reaches this machine can read the metrics: they have no tokens and no TLS", url=url
+            )
     if problems:
         raise ConfigError("\n".join(problems))
     return url
@@ -246,6 +248,7 @@ async def _start_markets(
     config: Config,
     hub: MarketData,
     trading: Trading,
+    ticks: TickHistory,
     bus: Bus | None,
     board: StatusBoard,
     registry: CollectorRegistry,
@@ -272,7 +275,12 @@ async def _start_markets(
     from server.markets import Markets  # loads every venue's driver, which takes longer than all else together
 
     chance = Random(secrets.randbits(64)).random
-    markets = Markets(config.feeds, hub, trading.registry, define, board, FeedMetrics(registry), clock, chance)
+
+    async def recorded(instrument: Instrument) -> list[tuple[str, int]]:
+        return await ticks.newest_trades(instrument, clock.now_ns())
+
+    metrics = FeedMetrics(registry)
+    markets = Markets(config.feeds, hub, trading.registry, define, board, metrics, clock, chance, recorded)
     parts.push_async_callback(markets.stop)
     await markets.start()
 

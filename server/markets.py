@@ -25,6 +25,8 @@ from server.lifecycle import ServiceState, StatusBoard
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 
 DefineInstruments = Callable[[Sequence[Instrument]], Awaitable[list[Instrument]]]
+RecordedTrades = Callable[[Instrument], Awaitable[list[tuple[str, int]]]]
+"""Ids and times of an instrument's newest recorded trades, oldest first."""
 
 STARTING_LIMIT_S = 15.0
 """A feed that starts has so long for its next book to become LIVE; after that it is told as it is."""
@@ -46,8 +48,10 @@ class Markets:
         metrics: FeedMetrics,
         clock: Clock,
         chance: Callable[[], float],
+        recorded: RecordedTrades,
     ) -> None:
-        """`define` gives instruments their numbers, `chance` numbers from 0 to 1 for the jitter of retries."""
+        """`define` gives instruments their numbers, `chance` numbers from 0 to 1 for the jitter of retries. `recorded`
+        tells which trades need not be taken again."""
         self._settings = settings
         self._hub = hub
         self._registry = registry
@@ -56,6 +60,7 @@ class Markets:
         self._metrics = metrics
         self._clock = clock
         self._chance = chance
+        self._recorded = recorded
         self._replay: ReplayExchange | None = None
         self._replay_url = settings.replay_url if settings.mode == "replay" else None
         self._venues: list[_Venue] = []
@@ -129,7 +134,8 @@ class Markets:
                 log.error("symbol cannot be followed", venue=venue.name, symbol=symbol, error=reason)
             venue.follows(len(instruments), refused)
             if instruments:
-                await feed.start(instruments, self._define)
+                known = {each.name: await self._recorded(each) for each in instruments}
+                await feed.start(instruments, self._define, known)
             return
 
     async def _numbered(self, instruments: Sequence[Instrument]) -> tuple[list[Instrument], dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from server.feeds.best_prices import BestPrices, Moment, Top
@@ -13,6 +14,8 @@ from server.feeds.hub import MarketData
 from server.feeds.model import BookUpdate, FeedState, Quote, Trade
 from server.feeds.seen_trades import SeenTrades
 from server.instruments import Instrument
+
+_log = logging.getLogger(__name__)
 
 
 class Market:
@@ -109,6 +112,12 @@ class Market:
                 receive_time_ns,
             )
         )
+
+    def log_state(self) -> None:
+        """Tell how far its book can be trusted now."""
+        level = logging.INFO if self.guard.state is FeedState.LIVE else logging.WARNING
+        reason = f": {self.guard.reason}" if self.guard.reason else ""
+        _log.log(level, "%s is %s%s", self.instrument.name, self.guard.state.name, reason)
 
     def _publish(self, update: BookUpdate | None) -> bool:
         if update is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from server.background import Trouble, keep_running
@@ -83,13 +84,20 @@ class VenueFeed:
         """Ask the venue for its markets. Raises Unavailable if it does not answer."""
         return await self._list()
 
-    async def start(self, instruments: Sequence[Instrument], define: Define | None = None) -> None:
+    async def start(
+        self,
+        instruments: Sequence[Instrument],
+        define: Define | None = None,
+        known: Mapping[str, Iterable[tuple[str, int]]] = MappingProxyType({}),
+    ) -> None:
         """Begin to watch. `instruments` are the loaded ones with their numbers, at least one. With `define`, which gives
-        numbers, a tick or lot that the venue changes meanwhile is followed."""
+        numbers, a tick or lot that the venue changes meanwhile is followed. `known`: by instrument, ids and times of
+        trades that were taken before, oldest first."""
         buffers = self._dialect.snapshot_by_rest
         for instrument in instruments:
             ccxt_market = self._exchange.market(instrument.symbol)
             market = Market(instrument, self._hub, ccxt_market, buffers=buffers)
+            market.trades.remember(known.get(instrument.name, ()))
             self._markets[self._dialect.key(ccxt_market)] = market
         self._metrics.last_message_age.labels(self._config.venue).set_function(self._last_message_age_s)
         self._changed()
@@ -284,7 +292,7 @@ class VenueFeed:
     def _depth_taken(self, market: Market, *, changed: bool) -> None:
         self._doubt(market.guard.off_grid)
         if changed:
-            _log_state(market)
+            market.log_state()
         if changed or market.guard.needs_snapshot:
             self._book_changed(market)
 
@@ -336,7 +344,7 @@ class VenueFeed:
         async with self._snapshots:
             frame = await self._dialect.fetch_snapshot(self._exchange, market.ccxt_market)
         if market.snapshot(frame, self._clock.now_ns()):
-            _log_state(market)
+            market.log_state()
             self._changed()
 
     async def _resubscribe(self, market: Market) -> None:
@@ -357,7 +365,7 @@ class VenueFeed:
             if resync is not None:
                 resync.cancel()
             if market.disconnected(reason, now_ns):
-                _log_state(market)
+                market.log_state()
         self._changed()
 
     # -- status --------------------------------------------------------------------------------------------
@@ -387,11 +395,3 @@ class VenueFeed:
     def _last_message_age_s(self) -> float:
         last_ns = self.status.last_message_ns
         return (self._clock.now_ns() - last_ns) / 1e9 if last_ns else 0.0
-
-
-def _log_state(market: Market) -> None:
-    state = market.guard.state
-    level = logging.INFO if state is FeedState.LIVE else logging.WARNING
-    _log.log(
-        level, "%s is %s%s", market.instrument.name, state.name, market.guard.reason and f": {market.guard.reason}"
-    )

@@ -11,7 +11,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
-from server.errors import FailedPrecondition
+from server.errors import FailedPrecondition, Unavailable
 from server.feeds.model import Trade
 from server.instruments import Instrument
 from server.storage.ports import Columns, TickStore
@@ -21,6 +21,10 @@ from server.storage.tick_tables import CANDLE_COLUMNS, integers
 R = TypeVar("R")
 
 _EXACT = Context(prec=80)
+
+_SPANS_NS = tuple(seconds * 1_000_000_000 for seconds in (10, 300, 3_600, 86_400, 30 * 86_400))
+"""How far back the newest trades are looked for: further where there are few."""
+_ENOUGH_REPEATED, _MOST_REPEATED = 1_000, 10_000
 
 RowPosition = tuple[int, int]
 """(time_ns, row_id) of a row."""
@@ -73,9 +77,7 @@ class TickHistory:
         page = await self._ask(found)
         return TradesPage([trade for _, trade in page], page[-1][0] if len(page) == limit else None)
 
-    async def candles(
-        self, grids: Sequence[Instrument], interval_ns: int, start_ns: int, end_ns: int
-    ) -> list[Candle]:
+    async def candles(self, grids: Sequence[Instrument], interval_ns: int, start_ns: int, end_ns: int) -> list[Candle]:
         """Candles that open in `[start_ns, end_ns)`, oldest first. Arguments and errors as of `trades`."""
 
         def found(store: TickStore) -> list[Candle]:
@@ -87,6 +89,24 @@ class TickHistory:
             return [merged[open_ns] for open_ns in sorted(merged)]
 
         return await self._ask(found)
+
+    async def newest_trades(self, instrument: Instrument, now_ns: int) -> list[tuple[str, int]]:
+        """Ids and times of trades that were recorded last, oldest first: enough to know again what a venue repeats.
+        Empty if nothing is recorded, or the store is away."""
+
+        def found(store: TickStore) -> list[tuple[str, int]]:
+            rows: Columns = {"trade_id": [], "time_ns": []}
+            for span_ns in _SPANS_NS:
+                start_ns, end_ns = now_ns - span_ns, now_ns + _SPANS_NS[-1]
+                rows = store.rows("trades", tick_key(instrument), start_ns, end_ns, limit=_MOST_REPEATED)
+                if len(rows["trade_id"]) >= _ENOUGH_REPEATED:
+                    break
+            return list(zip(map(str, rows["trade_id"]), integers(rows, "time_ns").tolist(), strict=True))
+
+        try:
+            return await self._ask(found)
+        except (FailedPrecondition, Unavailable):
+            return []
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)

@@ -253,6 +253,33 @@ async def test_trades_that_a_venue_repeats_count_once(tmp_path: Path) -> None:
         assert (await it.client.get_order(resting.order_id)).cum_qty == Decimal("0.4")
 
 
+async def test_trades_that_a_venue_repeats_after_a_restart_count_once(tmp_path: Path) -> None:
+    begin = datetime.now(UTC) - timedelta(seconds=1)
+    trades = [{"p": "59995", "v": "0.4", "S": "Sell", "i": f"t{n}", "T": now_ms()} for n in range(3)]
+    async with house(tmp_path) as it:
+        await it.btc.trade(*trades[:2])
+
+        async def came() -> bool:
+            return len(await it.client.list_trades(BTC)) == 2
+
+        await until(came)
+    async with house(tmp_path) as it:
+        resting = await it.client.buy(BTC, "0.8", "59996")
+        await it.btc.trade(*trades)
+        await until(lambda: filled(it, resting.order_id), "the one print that is new fills its own quantity")
+
+        async def recorded() -> list[str]:
+            return [trade.trade_id for trade in await it.client.list_trades(BTC, 1_000, start=begin)]
+
+        async def all_recorded() -> bool:
+            return "t2" in await recorded()
+
+        await until(all_recorded)
+        assert await recorded() == ["t0", "t1", "t2"]
+        assert [trade.trade_id for trade in await it.client.list_trades(BTC)] == ["t2"]
+        assert await filled(it, resting.order_id)
+
+
 async def filled(it: House, order_id: str) -> bool:
     return (await it.client.get_order(order_id)).cum_qty == Decimal("0.4")
 
