@@ -1,4 +1,4 @@
-"""Whether a venue's ticks and lots are still the ones that were told at the start."""
+"""Whether a venue's markets, ticks and lots are still the ones that were told at the start."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ class RulesWatch:
         define: Define,
         markets: Mapping[str, Market],
         changed: Callable[[Instrument], None],
+        unlisted: Callable[[list[Market], str], None],
     ) -> None:
         """`load` asks the venue anew, `define` gives instruments their numbers, `markets` hold them as they are
-        known, `changed` is told each that is another one now."""
+        known, `changed` is told each that is another one now, `unlisted` each that cannot be followed any more, and
+        why."""
         self._load = load
         self._define = define
         self._markets = markets
         self._changed = changed
+        self._unlisted = unlisted
         self._doubted = asyncio.Event()
 
     def doubt(self) -> None:
@@ -60,7 +63,12 @@ class RulesWatch:
 
     async def _look(self) -> None:
         known = {market.instrument.name: market.instrument for market in self._markets.values()}
-        told = [each for each in (await self._load()).instruments if each.name in known]
+        listing = await self._load()
+        for market in self._markets.values():
+            if market.symbol in listing.refused:
+                # Its book may rest for ever, and is no price.
+                self._unlisted([market], listing.refused[market.symbol])
+        told = [each for each in listing.instruments if each.name in known]
         for instrument in await self._define(told):
             if instrument != known[instrument.name]:
                 self._changed(instrument)

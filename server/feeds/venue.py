@@ -39,6 +39,8 @@ _MOST_TEXT = 200
 # From the state that needs attention most to the one that needs none.
 _WORST_FIRST = (FeedState.STALE, FeedState.GAP, FeedState.SYNCING, FeedState.LIVE)
 
+Watch = Callable[[list[str]], Awaitable[object]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +114,8 @@ class VenueFeed:
             self._spawn(self._keep_trades, markets)
         self._spawn(self._watch_silence)
         if define is not None:
-            self._rules = RulesWatch(partial(self._list, again=True), define, self._markets, self._rules_changed)
+            list_again = partial(self._list, again=True)
+            self._rules = RulesWatch(list_again, define, self._markets, self._rules_changed, self._disconnected)
             self._spawn(self._rules.run)
 
     async def stop(self) -> None:
@@ -162,31 +165,30 @@ class VenueFeed:
     # -- subscriptions -------------------------------------------------------------------------------------
 
     async def _keep_book(self, markets: list[Market]) -> None:
-        symbols, params = [market.symbol for market in markets], self._dialect.book_params()
-        await self._keep(
-            lambda: self._exchange.watch_order_book_for_symbols(symbols, **params),
-            lambda reason: self._disconnected(markets, reason),
-        )
+        watch = partial(self._exchange.watch_order_book_for_symbols, **self._dialect.book_params())
+        await self._keep(watch, markets, partial(self._disconnected, markets))
 
     async def _keep_quotes(self, markets: list[Market]) -> None:
         def lost(reason: str) -> None:
             for market in markets:
                 market.quotes_lost(self._clock.now_ns())
 
-        symbols = [market.symbol for market in markets]
-        await self._keep(lambda: self._exchange.watch_bids_asks(symbols), lost)
+        await self._keep(self._exchange.watch_bids_asks, markets, lost)
 
     async def _keep_trades(self, markets: list[Market]) -> None:
-        symbols = [market.symbol for market in markets]
-        await self._keep(lambda: self._exchange.watch_trades_for_symbols(symbols), lambda reason: None)
+        await self._keep(self._exchange.watch_trades_for_symbols, markets, lambda reason: None)
 
-    async def _keep(self, watch: Callable[[], Awaitable[object]], lost: Callable[[str], None]) -> None:
+    async def _keep(self, watch: Watch, markets: list[Market], lost: Callable[[str], None]) -> None:
+        def watch_listed() -> Awaitable[object]:
+            # One that the venue dropped meanwhile would have ccxt refuse all of them.
+            return watch([market.symbol for market in markets if market.symbol in self._exchange.markets])
+
         def told(reason: str) -> None:
             self.status.reconnects += 1
             self._metrics.reconnects.labels(self._config.venue).inc()
             lost(reason)
 
-        await keep_subscribed(watch, told, Backoff(self._chance), self._config.stale_after_s)
+        await keep_subscribed(watch_listed, told, Backoff(self._chance), self._config.stale_after_s)
 
     async def _watch_silence(self) -> None:
         """Take connections anew that are dead, and books that do not follow their market.
@@ -284,9 +286,9 @@ class VenueFeed:
             _log.exception("%s: a frame could not be handled", name)
             self._depth_taken(market, changed=market.unreadable(one_line(error), receive_time_ns))
 
-    def _doubt(self, off_grid: bool) -> None:
-        """Whether the venue's ticks and lots are still those that it told."""
-        if off_grid and self._rules is not None:
+    def _doubt(self, unfit: bool) -> None:
+        """Whether the venue's markets, ticks and lots are still those that it told."""
+        if unfit and self._rules is not None:
             self._rules.doubt()
 
     def _depth_taken(self, market: Market, *, changed: bool) -> None:
@@ -305,6 +307,7 @@ class VenueFeed:
         for market in named:
             market.guard.refused(f"{self._config.venue} refuses its subscription: {text[:_MOST_TEXT]}")
         _log.warning("%s refuses a subscription: %s", self._config.venue, text[:_MOST_TEXT])
+        self._doubt(True)
         self._changed()
         return True
 

@@ -52,6 +52,8 @@ class HandExchange:
         """Binance's answer about a symbol's book over REST."""
         self.ticks: dict[str, str] = {}
         """Tick sizes by Bybit symbol, where they are other ones than those that were recorded."""
+        self.unlisted: set[str] = set()
+        """Bybit symbols that are not listed any more."""
         self.subscribed: list[tuple[str, str]] = []
         """All subscriptions so far, in order."""
         self._sessions: dict[str, set[_Session]] = {"bybit": set(), "okx": set(), "binance": set()}
@@ -120,6 +122,8 @@ class HandExchange:
     def _rest(self, venue: str, path: str, query: dict[str, str]) -> dict[str, Any]:
         if venue == "bybit":
             found: dict[str, Any] = _listed("bybit_instruments_spot*") if path.endswith("instruments-info") else {}
+            if found:
+                found["result"]["list"] = [m for m in found["result"]["list"] if m["symbol"] not in self.unlisted]
             for listed in found["result"]["list"] if found else ():
                 recorded = listed["priceFilter"]["tickSize"]
                 listed["priceFilter"]["tickSize"] = self.ticks.get(listed["symbol"], recorded)

@@ -13,6 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from server.feeds import rules_watch
 from tests.server.app_support import running
 from tests.server.hand_exchange import BybitMarket, HandExchange, fed_by, hand_exchange, now_ms
 from tests.waiting import until
@@ -335,6 +338,26 @@ async def test_a_venue_that_changes_its_tick_while_it_is_followed(tmp_path: Path
         closed = await it.client.place(OrderRequest(BTC, "SELL", type="MARKET", close_position=True))
         assert (closed.status, closed.avg_price) == ("FILLED", Decimal("59999.555"))
         assert (await it.top(DOGE))[0] == "LIVE"
+
+
+async def test_a_symbol_that_is_delisted_while_it_is_followed_is_no_price_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules_watch, "EVERY_S", 0.2)
+    monkeypatch.setattr(rules_watch, "PAUSE_S", 0.05)
+    async with house(tmp_path) as it:
+        await until(lambda: is_live(it, "59999"), "the book")
+        assert (await it.top(DOGE))[0] == "LIVE"
+        it.exchange.unlisted.add("DOGEUSDT")
+
+        async def is_stale() -> bool:
+            return bool((await it.top(DOGE))[0] == "STALE")
+
+        await until(is_stale, "the book of DOGE/USDT, which rests on a healthy connection, is no price")
+        (feed,) = [each for each in await it.client.list_services() if each.name == "feed/bybit"]
+        assert feed.state == "DEGRADED"
+        assert "bybit has no market 'DOGE/USDT'" in feed.detail
+        assert await is_live(it, "59999")
 
 
 async def is_live(it: House, bid: str) -> bool:
