@@ -187,6 +187,9 @@ class Runner:
                     self._wake.set()
         except Unavailable as failure:
             self._fail(failure)
+        except asyncio.CancelledError:
+            self._fail(Unavailable("the engine stopped: its task was canceled"))
+            raise
         except Exception as error:
             self._fail(Unavailable(f"the engine stopped: internal error ({type(error).__name__})"))
             _log.exception("the engine stopped")

@@ -6,11 +6,14 @@ They stay beside the server also when its journal is in a database: each machine
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from server.errors import SnapshotUnusable
+
+_log = logging.getLogger(__name__)
 
 _SUFFIX = ".snapshot"
 _UNFINISHED = ".unfinished"
@@ -29,6 +32,10 @@ class SnapshotFiles:
         try:
             names = os.listdir(self.directory)
         except FileNotFoundError:
+            return []
+        except OSError as error:
+            # They only make a start quick.
+            _log.warning("snapshots in %s cannot be listed: %s", self.directory, error.strerror)
             return []
         stems = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
         return sorted((int(stem) for stem in stems if stem.isdigit()), reverse=True)

@@ -89,6 +89,17 @@ async def test_strange_files_in_the_spool_disturb_nothing(tmp_path: Path) -> Non
     assert all(path.exists() for path in strange)
 
 
+async def test_a_file_where_the_snapshots_should_be_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "snapshots").touch()
+    async with running(settings(tmp_path, snapshots={"every_commands": 1})) as app:
+        assert (await place(app, price="100")).status == orders_pb2.ORDER_STATUS_NEW
+
+        async def is_degraded() -> bool:
+            return (await part(app, "snapshots"))[0] == DEGRADED
+
+        await until(is_degraded, "none can be made")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b'{"format": 1, "tokens": [3]}', None])
 async def test_tokens_that_cannot_be_read_stop_the_start_with_what_to_do(tmp_path: Path, content: bytes | None) -> None:
     """Nothing else would be safe: without them nobody is known, and new ones would let anybody in who starts servers."""
