@@ -16,7 +16,7 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
                            const order_record_t* amended) noexcept nogil
 
 # The order as the book is to see it; the slot is the caller's affair.
-cdef void shape_taker(const order_record_t* order, taker_t* taker) noexcept nogil
+cdef void shape_taker(const state_t* state, const order_record_t* order, taker_t* taker) noexcept nogil
 
 # When an order of this time in force ends; 0: never.
 cdef ts_t expiry_of(const order_record_t* order) noexcept nogil

@@ -4,6 +4,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32
 
 from fastpath.arith cimport MAX_MONEY, fee_of, product
 from fastpath.ledger cimport ledger_can_move, ledger_free_amount
+from fastpath.link_prices cimport meets_own_group
 from fastpath.market cimport walk
 from fastpath.matching cimport (
     TAKER_HIDDEN,
@@ -36,6 +37,7 @@ from fastpath.model cimport (
     REJECT_REASON_INSTRUMENT_NOT_TRADING,
     REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
+    REJECT_REASON_LINKED_PRICE,
     REJECT_REASON_NOTIONAL_BELOW_MIN,
     REJECT_REASON_NOT_TRADABLE,
     REJECT_REASON_NO_LIQUIDITY,
@@ -75,12 +77,14 @@ from fastpath.model cimport (
     ts_t,
 )
 from fastpath.orders cimport (
+    GROUP_OWNER,
     WAIT_NONE,
     WAIT_TRANSIT,
     WAIT_TRIGGER,
     has_begun,
     is_conditional,
     is_trailing,
+    owner_of,
     takes_any_price,
     total_qty,
 )
@@ -93,7 +97,6 @@ cdef enum:
     POST_ONLY_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE
     SUPPORTED_FLAGS = (POST_ONLY_FLAGS | REDUCING_FLAGS | ORDER_FLAG_PROTECTED | ORDER_FLAG_QUOTE_QTY
                        | ORDER_FLAG_CANCEL_ON_DISCONNECT)
-    GROUP_OWNER = 0x80000000      # an owner key made from a group, not an account
 
 cdef ts_t DAY_NS = 86_400_000_000_000
 cdef price_t MAX_TRIGGER = <price_t>1 << 60
@@ -288,8 +291,8 @@ cdef bint slides_to_nothing(const instrument_t* instrument, const order_record_t
     return match_cost(instrument.book, SIDE_BUY, order.price, 1, &found, &cost, &best) and found > 0 and best == 1
 
 
-cdef void shape_taker(const order_record_t* order, taker_t* taker) noexcept nogil:
-    taker.owner = <uint32_t>GROUP_OWNER | order.stp_group if order.stp_group != 0 else order.account
+cdef void shape_taker(const state_t* state, const order_record_t* order, taker_t* taker) noexcept nogil:
+    taker.owner = owner_of(&state.orders, order)
     taker.side = order.side
     taker.time_in_force = order.time_in_force
     taker.stp_mode = order.stp_mode
@@ -369,7 +372,7 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
         reason = check_market_state(state, instrument, order)
     if reason != 0 or order.waiting != WAIT_NONE:
         return reason
-    shape_taker(order, taker)
+    shape_taker(state, order, taker)
     if takes_any_price(order):
         reason = price_market_order(state, instrument, order, taker, &needed)
         if reason == 0 and travel_ns(instrument) > 0 and not order.flags & UNSIZED_FLAGS:
@@ -396,6 +399,8 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
         reason = check_trigger(amended)
     if reason == 0:
         reason = check_market_state(state, instrument, amended)
+    if reason == 0 and amended.price != order.price and meets_own_group(state, order, amended.price):
+        reason = REJECT_REASON_LINKED_PRICE
     if reason != 0 or (order.waiting != WAIT_NONE and order.waiting != WAIT_TRANSIT):
         return reason
     if amended.flags & REDUCING_FLAGS and amended.qty - amended.cum_qty > reducible(state, amended):

@@ -152,7 +152,7 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     if order.waiting != WAIT_NONE:
         amend_waiting(state, instrument, number, amended)
         return 0
-    shape_taker(amended, &taker)
+    shape_taker(state, amended, &taker)
     taker.slot = slot
     state.sink.count = 0
     if amended.price == order.price and amended.qty <= order.qty:

@@ -63,8 +63,22 @@ cdef void follow_changes(state_t* state) noexcept nogil:
         number = next_triggered(state, &budget)
         if number == NO_ROW:
             return
+        end_parent(state, number)
         trigger(state, number)
         positions = 0
+
+
+cdef void end_parent(state_t* state, uint32_t number) noexcept nogil:
+    """The price of a child has come that trades against its parent: what is left of the parent ends, and its children know, before
+    the child enters. So none trades with it, and no fill comes after the exit."""
+    cdef const order_record_t* child = &state.orders.records[number]
+    cdef uint32_t parent
+    if child.group == NO_ROW or child.link_type == LINK_TYPE_OCO:
+        return
+    parent = state.links.groups[child.group].members[0]
+    if order_is_open(&state.orders.records[parent]) and state.orders.records[parent].side != child.side:
+        withdraw(state, parent, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
+        follow_member(state, parent)
 
 
 cdef void follow_member(state_t* state, uint32_t number) noexcept nogil:

@@ -42,6 +42,9 @@ cdef void links_close(links_t* links) noexcept nogil
 # Build the index anew from the groups. False: out of memory.
 cdef bint links_reindex(links_t* links) noexcept nogil
 
+# The row of a group, or NO_ROW.
+cdef uint32_t find_group(const links_t* links, uint32_t account, uint64_t link_id) noexcept nogil
+
 # The reason this order may not belong to its group, 0 if it may, or has none. Makes sure there is room for it.
 cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order,
                          uint8_t size) noexcept nogil

@@ -166,6 +166,7 @@ cpdef enum RejectReason:
     REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE = 49    # nobody tells this price of the instrument
     REJECT_REASON_CHANGE_PENDING = 50      # another change of the order is on its way to its venue
     REJECT_REASON_NOT_TRADABLE = 51        # the instrument is market data only; no trading status lifts that
+    REJECT_REASON_LINKED_PRICE = 52        # an order of a list would trade at once, or with another of it, where it should wait
 
 cpdef enum CancelReason:         # why an order left the book unfilled; event_t.cancel_reason
     CANCEL_REASON_UNSPECIFIED = 0
@@ -260,7 +261,9 @@ cdef packed struct command_t:        # 192 bytes; unused fields are 0
     uint32_t asset                   # 124 dense asset number, from 1
     char     client_order_id[36]     # 128 zero padded
     uint8_t  link_size               # 164 orders of the group, none of which enters before all have come; 0: each as it comes
-    char     reserved[27]            # 165
+    char     reserved[3]             # 165
+    uint64_t stp_owner               # 168 whose group stp_group is: orders of other owners are never in it. 0: of those who may use all accounts
+    char     reserved_2[16]          # 176
 
 cdef packed struct asset_def_t:      # DEFINE_ASSET: the same 192 bytes
     uint64_t seq

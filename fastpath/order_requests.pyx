@@ -289,6 +289,15 @@ def set_session(bytearray commands not None, uint32_t session):
             command[i].session = session
 
 
+def set_group_owner(bytearray commands not None, uint64_t owner):
+    """Whose the self-trade groups are that new orders name."""
+    cdef command_t* command = <command_t*>PyByteArray_AS_STRING(commands)
+    cdef size_t i
+    for i in range(<size_t>len(commands) // sizeof(command_t)):
+        if command[i].kind == COMMAND_PLACE and command[i].stp_group != 0:
+            command[i].stp_owner = owner
+
+
 def set_client_order_id(bytearray commands not None, Py_ssize_t item, str client_order_id not None):
     """Name the order of an item."""
     cdef bytes name = client_order_id.encode("ascii")

@@ -28,6 +28,7 @@ from fastpath.order_ids cimport order_ids_find, order_ids_t
 
 cdef enum:
     CLIENT_ORDER_ID_SIZE = 36
+    GROUP_OWNER = 0x80000000      # in an owner key: it is that of a self-trade group, not of an account
 
 cdef enum WaitKind:
     WAIT_NONE = 0                 # in the market, or done
@@ -88,16 +89,19 @@ cdef struct order_record_t:
     uint32_t group                # of links, NO_ROW: none
     uint32_t changes              # ChangeKind set: on their way to its venue
     qty_t    linked_qty           # of cum_qty: taken off its siblings already; equal to it between commands
+    uint64_t stp_owner            # of its stp_group; trading state, hashed unless it is 0
 
 cdef struct open_chain_t:
     uint32_t first                # NO_ROW: none
     uint32_t last
+    uint32_t placed               # orders of the account, ever
 
 cdef struct order_store_t:
     order_record_t* records
     open_chain_t* open_chains     # by account
     order_ids_t ids               # from order ids to records
     index_t by_client_order_id
+    index_t stp_groups            # by (stp_owner, stp_group): the first order of each
     uint32_t count
     uint32_t open_count
     uint32_t max_orders
@@ -109,7 +113,8 @@ cdef void orders_close(order_store_t* orders) noexcept nogil
 cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account, const char* client_order_id,
                                  uint32_t client_hash) noexcept nogil
 
-# A new record filled from a PLACE command, status NEW, not yet open. NO_ROW: the bound or the memory is reached.
+# A new record filled from a PLACE command, status NEW, not yet open. NO_ROW: a bound or the memory is reached. One account takes
+# at most nine tenths of all records, so that there is room for the others.
 cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest,
                             uint32_t client_hash) noexcept nogil
 
@@ -119,6 +124,9 @@ cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil
 
 # Build the indexes, the chains of open orders and their number anew from the records. False: out of memory.
 cdef bint orders_reindex(order_store_t* orders) noexcept nogil
+
+# Of the self-trade group that the order names: the same for all its orders, and for no others.
+cdef uint32_t group_owner(const order_store_t* orders, const order_record_t* order) noexcept nogil
 
 cdef uint64_t body_digest(const command_t* command) noexcept nogil
 cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil
@@ -135,6 +143,11 @@ cdef inline uint32_t client_order_id_hash(uint32_t account, const char* client_o
     memcpy(words, client_order_id, 32)
     memcpy(<char*>words + 36, client_order_id + 32, 4)      # the upper half of the account's word
     return <uint32_t>mix(mix_pair(words[0], words[1]) + mix_pair(words[2], words[3]), words[4])
+
+
+cdef inline uint32_t owner_of(const order_store_t* orders, const order_record_t* order) noexcept nogil:
+    """Whom self-trade prevention takes the order for."""
+    return order.account if order.stp_group == 0 else group_owner(orders, order)
 
 
 cdef inline bint is_conditional(const order_record_t* order) noexcept nogil:

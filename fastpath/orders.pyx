@@ -13,14 +13,18 @@ from fastpath.order_ids cimport order_ids_append, order_ids_free, order_ids_init
 
 cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil:
     cdef size_t chains_size = (<size_t>max_accounts + 1) * sizeof(open_chain_t)
+    cdef uint32_t account
     memset(orders, 0, sizeof(order_store_t))
     orders.max_orders = max_orders
     orders.records = <order_record_t*>memory_reserve(max_orders * sizeof(order_record_t))
     orders.open_chains = <open_chain_t*>malloc(chains_size)
     if (orders.records == NULL or orders.open_chains == NULL
-            or not order_ids_init(&orders.ids) or not index_init(&orders.by_client_order_id)):
+            or not order_ids_init(&orders.ids) or not index_init(&orders.by_client_order_id)
+            or not index_init(&orders.stp_groups)):
         return False
-    memset(orders.open_chains, 0xFF, chains_size)           # NO_ROW everywhere
+    for account in range(max_accounts + 1):
+        orders.open_chains[account].first = orders.open_chains[account].last = NO_ROW
+        orders.open_chains[account].placed = 0
     return True
 
 
@@ -29,6 +33,7 @@ cdef void orders_close(order_store_t* orders) noexcept nogil:
     free(orders.open_chains)
     order_ids_free(&orders.ids)
     index_free(&orders.by_client_order_id)
+    index_free(&orders.stp_groups)
     memset(orders, 0, sizeof(order_store_t))
 
 
@@ -47,14 +52,44 @@ cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account, 
             return number
 
 
+cdef uint32_t find_group(const order_store_t* orders, uint64_t stp_owner, uint32_t stp_group) noexcept nogil:
+    """The first order of a self-trade group, or NO_ROW."""
+    cdef uint32_t hash = <uint32_t>mix(mix(13, stp_owner), stp_group)
+    cdef uint32_t cursor = index_start(&orders.stp_groups, hash)
+    cdef uint32_t number
+    while True:
+        number = index_next(&orders.stp_groups, hash, &cursor)
+        if number == NO_ROW or (orders.records[number].stp_group == stp_group
+                                and orders.records[number].stp_owner == stp_owner):
+            return number
+
+
+cdef void name_group(order_store_t* orders, uint32_t number) noexcept nogil:
+    """An order that may be the first of its self-trade group; there must be room for it."""
+    cdef const order_record_t* order = &orders.records[number]
+    if find_group(orders, order.stp_owner, order.stp_group) == NO_ROW:
+        index_insert(&orders.stp_groups, <uint32_t>mix(mix(13, order.stp_owner), order.stp_group), number)
+
+
+cdef uint32_t group_owner(const order_store_t* orders, const order_record_t* order) noexcept nogil:
+    return <uint32_t>GROUP_OWNER | find_group(orders, order.stp_owner, order.stp_group)
+
+
+cdef inline uint32_t share_of(uint32_t max_orders) noexcept nogil:
+    """The most orders one account may have placed."""
+    return max_orders - max_orders // 10
+
+
 cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest,
                             uint32_t client_hash) noexcept nogil:
     cdef uint32_t number = orders.count
     cdef order_record_t* order
-    if (number == orders.max_orders or not order_ids_reserve(&orders.ids)
-            or not index_reserve(&orders.by_client_order_id)):
+    if (number == orders.max_orders or orders.open_chains[command.account].placed >= share_of(orders.max_orders)
+            or not order_ids_reserve(&orders.ids) or not index_reserve(&orders.by_client_order_id)
+            or (command.stp_group != 0 and not index_reserve(&orders.stp_groups))):
         return NO_ROW
     orders.count += 1
+    orders.open_chains[command.account].placed += 1
     order = &orders.records[number]
     order.order_id = command.seq
     order.placed_ns = order.changed_ns = command.ts_ns
@@ -68,6 +103,7 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
     order.status = ORDER_STATUS_NEW
     order.stp_mode = command.stp_mode
     order.stp_group = command.stp_group
+    order.stp_owner = command.stp_owner if command.stp_group != 0 else 0
     order.trigger_source = command.trigger_source
     order.price = command.price
     order.qty = command.qty
@@ -85,6 +121,8 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
     order.group = NO_ROW
     order_ids_append(&orders.ids, order.order_id)
     index_insert(&orders.by_client_order_id, client_hash, number)
+    if order.stp_group != 0:
+        name_group(orders, number)
     return number
 
 
@@ -121,8 +159,12 @@ cdef bint orders_reindex(order_store_t* orders) noexcept nogil:
     orders.open_count = 0
     for number in range(orders.count):
         order = &orders.records[number]
-        if not order_ids_reserve(&orders.ids) or not index_reserve(&orders.by_client_order_id):
+        if (not order_ids_reserve(&orders.ids) or not index_reserve(&orders.by_client_order_id)
+                or not index_reserve(&orders.stp_groups)):
             return False
+        orders.open_chains[order.account].placed += 1
+        if order.stp_group != 0:
+            name_group(orders, number)
         order_ids_append(&orders.ids, order.order_id)
         index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
         if not order_is_open(order):
@@ -164,5 +206,5 @@ cdef uint64_t orders_hash(const order_store_t* orders) noexcept nogil:
         h = 3
         for word in range((<size_t>&order.slot - <size_t>order) // sizeof(uint64_t)):
             h = mix(h, words[word])
-        total += h
+        total += h if order.stp_owner == 0 else mix(h, order.stp_owner)
     return total

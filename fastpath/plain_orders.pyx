@@ -108,7 +108,7 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     state.orders.records[number].maker_fee_ppm = <int>instrument.definition.maker_fee_ppm
     state.orders.records[number].taker_fee_ppm = <int>instrument.definition.taker_fee_ppm
     if meets_others:
-        shape_taker(&state.orders.records[number], &taker)
+        shape_taker(state, &state.orders.records[number], &taker)
         enter_admitted(state, instrument, number, &taker)
     else:
         rest(state, instrument, number, paying_row, needed)

@@ -22,12 +22,14 @@ from fastpath.ledger cimport balance_t, ledger_reindex, position_t
 from fastpath.links cimport group_t, links_reindex
 from fastpath.mirror cimport mirror_new, mirror_t
 from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, qty_t, ts_t
-from fastpath.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, waits_for_price
+from fastpath.orders cimport (
+    WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price,
+)
 from fastpath.pool cimport NIL, order_leaves, pool_take
 from fastpath.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, state_free, state_new
 
 cdef enum:
-    VERSION = 4
+    VERSION = 5
 
 cdef const char* MAGIC = "TWSTATE\n"
 
@@ -81,7 +83,7 @@ cdef struct saved_mirror_t:
 
 cdef struct saved_resting_t:      # in priority order within book, side and visibility
     uint32_t number               # record of the order
-    uint32_t owner
+    uint32_t unused
     price_t  price
     qty_t    leaves
     qty_t    slice                # of it, what shows of an iceberg
@@ -151,7 +153,7 @@ cdef bytes section_of(uint32_t tag, list elements, size_t size):
 
 cdef void describe_resting(const state_t* state, uint32_t slot, saved_resting_t* saved) noexcept nogil:
     saved.number = <uint32_t>state.pool.orders[slot].id
-    saved.owner = state.pool.orders[slot].owner
+    saved.unused = 0
     saved.price = order_price(state.pool, slot)
     saved.leaves = order_leaves(state.pool, slot)
     saved.slice = state.pool.orders[slot].qty
@@ -395,7 +397,7 @@ cdef int load_resting(state_t* state, cursor_t* cursor) except -1:
         whole = item.leaves if item.display == 0 else item.leaves - item.slice + item.display
         if not book_can_rest(book, <uint8_t>item.side, item.hidden, whole):
             raise MemoryError
-        state.pool.orders[slot].owner = item.owner
+        state.pool.orders[slot].owner = owner_of(&state.orders, &state.orders.records[item.number])
         book_rest(book, slot, <uint8_t>item.side, item.hidden, item.price, whole, item.display)
         if item.slice < item.display:                   # what was traded of its slice is taken off again
             book_take(book, slot, item.display - item.slice, &leaves)

@@ -14,6 +14,7 @@ from fastpath.guards cimport guarded_fillable, has_guards
 from fastpath.heap cimport heap_push, heap_reserve
 from fastpath.index cimport NO_ROW
 from fastpath.ledger cimport ledger_position, ledger_reserve
+from fastpath.link_prices cimport check_list_prices, parent_in_the_way
 from fastpath.links cimport group_t, links_check, links_is_child, links_join, links_refuse
 from fastpath.matching cimport (
     FILL_DECREMENTED,
@@ -43,6 +44,7 @@ from fastpath.model cimport (
     EVENT_ORDER_REJECTED,
     EVENT_ORDER_REPLAYED,
     EVENT_ORDER_TRIGGERED,
+    LINK_TYPE_OCO,
     ORDER_STATUS_REJECTED,
     ORDER_TYPE_LIMIT,
     ORDER_TYPE_MARKET_TO_LIMIT,
@@ -81,7 +83,7 @@ from fastpath.orders cimport (
 from fastpath.pool cimport NIL, pool_give, pool_take
 from fastpath.prefetch cimport prefetch_makers, prefetch_settlement
 from fastpath.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
-from fastpath.shrinking cimport call_back, follow_fill, shrink, withdraw, yield_balance
+from fastpath.shrinking cimport call_back, cap_reducing_orders, follow_fill, shrink, withdraw, yield_balance
 from fastpath.sizing cimport UNSIZED_FLAGS
 from fastpath.state cimport find_account, find_instrument, touch_market, travel_ns
 from fastpath.triggers cimport can_wait, start_waiting
@@ -145,6 +147,8 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     cdef uint8_t reason = links_check(&state.links, &state.orders, order, state.events.command.link_size)
     if reason == 0:
         reason = admit(state, instrument, order, &taker)
+    if reason == 0 and state.events.command.link_size > 0:
+        reason = check_list_prices(state, instrument, order)
     if reason != 0:
         refuse(state, order, reason)
         return
@@ -286,10 +290,17 @@ cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number
     cdef order_record_t* order = &state.orders.records[number]
     cdef taker_t taker
     cdef match_t result
+    cdef uint32_t parent
     cdef uint8_t reason
     order.waiting = WAIT_NONE
+    if order.group != NO_ROW and order.link_type != LINK_TYPE_OCO:
+        cap_reducing_orders(state, order.position_row)  # its parent's fills have moved the position
     reason = admit(state, instrument, order, &taker)
     if reason == REJECT_REASON_INSUFFICIENT_BALANCE and is_conditional(order) and yield_balance(state, number):
+        reason = admit(state, instrument, order, &taker)
+    parent = parent_in_the_way(state, instrument, order, taker.price) if reason == 0 else NO_ROW
+    if parent != NO_ROW:                                # no order trades with its own parent
+        withdraw(state, parent, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
         reason = admit(state, instrument, order, &taker)
     taker.slot = slot
     if reason == 0 and travels:

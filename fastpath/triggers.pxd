@@ -19,6 +19,9 @@ cdef enum:
 # Memory for one more waiting order, and no more trailing ones than allowed. False: there is none.
 cdef bint can_wait(state_t* state, instrument_t* instrument, const order_record_t* order) noexcept nogil
 
+# Whether the price that a conditional order waits for has come, were it to wait now. Not for trailing ones.
+cdef bint is_due(const state_t* state, const instrument_t* instrument, const order_record_t* order) noexcept nogil
+
 # An open order (slot taken) starts to wait, or waits no more.
 cdef void start_waiting(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil
 cdef void stop_waiting(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil

@@ -108,6 +108,13 @@ cdef inline int64_t heap_key(uint32_t heap, price_t trigger_price) noexcept nogi
     return -trigger_price if heap & 1 else trigger_price
 
 
+cdef bint is_due(const state_t* state, const instrument_t* instrument, const order_record_t* order) noexcept nogil:
+    cdef uint32_t heap = heap_of(order)
+    cdef price_t price = 0
+    return (watched_price(state, instrument, heap, &price)
+            and heap_key(heap, order.trigger_price) <= heap_key(heap, price))
+
+
 cdef bint can_wait(state_t* state, instrument_t* instrument, const order_record_t* order) noexcept nogil:
     cdef uint32_t heap
     if not is_trailing(order):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import enum
+import functools
 import hashlib
 import json
 import os
@@ -71,6 +72,11 @@ class Token:
 
     def may_use(self, account: str) -> bool:
         return self.accounts is None or account in self.accounts
+
+    @property
+    def group_owner(self) -> int:
+        """Whose self-trade groups its orders name: 0 with all accounts, else the same for all tokens with these accounts."""
+        return _group_owner(self.accounts) if self.accounts is not None else 0
 
     def expired(self, now_ns: int) -> bool:
         return self.expire_ns is not None and now_ns >= self.expire_ns
@@ -201,6 +207,13 @@ class TokenStore:
                 f"{self._path} is damaged ({error!r}): restore it from a backup, or remove it to end all tokens and get"
                 f" a new {ADMIN_FILE}"
             ) from None
+
+
+@functools.lru_cache(maxsize=MAX_TOKENS)
+def _group_owner(accounts: frozenset[str]) -> int:
+    """64 bits, never 0. It is journaled with orders, so it stays what it is."""
+    digest = hashlib.blake2b("\n".join(sorted(accounts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") or 1
 
 
 def _is_root(token: Token) -> bool:

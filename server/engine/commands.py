@@ -10,7 +10,7 @@ import struct
 
 from fastpath.model import CommandKind, MirrorState, Side
 
-COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36sB27x")
+COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36sB3xQ16x")
 COMMAND_SIZE = COMMAND.size
 
 # Looked up once: an enumeration member costs more than packing the record.
@@ -67,11 +67,13 @@ def _pack(
     asset: int = 0,
     client_order_id: bytes = b"",
     link_size: int = 0,
+    stp_owner: int = 0,
 ) -> bytes:
     return COMMAND.pack(
         0, 0, kind, side, order_type, time_in_force, flags, account, instrument, order_id, price, qty,
         trigger_price, display_qty, min_qty, amount, expire_ns, trailing_offset, link_id, session, stp_group,
         stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id, link_size,
+        stp_owner,
     )  # fmt: skip
 
 
@@ -105,6 +107,7 @@ def place(
     expire_ns: int = 0,
     stp_mode: int = 0,
     stp_group: int = 0,
+    stp_owner: int = 0,
     session: int = 0,
     link_id: int = 0,
     link_type: int = 0,
@@ -130,6 +133,7 @@ def place(
         link_id=link_id,
         session=session,
         stp_group=stp_group,
+        stp_owner=stp_owner,
         stp_mode=stp_mode,
         trigger_source=trigger_source,
         trailing_unit=trailing_unit,

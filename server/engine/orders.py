@@ -57,6 +57,8 @@ class NewOrder:
     expire_ns: int = 0
     stp_mode: int = 0
     stp_group: int = 0
+    stp_owner: int = 0
+    """Whose group that is; orders of others are not in it."""
     session: int = 0
     """Whose end cancels it, if its flags say so."""
     list_id: int = 0
@@ -228,6 +230,7 @@ class OrderEntry:
             expire_ns=order.expire_ns,
             stp_mode=order.stp_mode,
             stp_group=order.stp_group,
+            stp_owner=order.stp_owner if order.stp_group else 0,
             session=order.session,
             link_id=order.list_id,
             link_type=order.list_type,

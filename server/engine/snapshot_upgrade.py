@@ -139,6 +139,16 @@ def _changes_travel(sections: list[Section]) -> list[Section]:
     return [*upgraded, Section(_CHANGES, 40, b"")]
 
 
+def _groups_have_owners(sections: list[Section]) -> list[Section]:
+    """4 to 5: self-trade groups belong to owners: all there were to whoever may use all accounts."""
+    return [
+        replace(section, size=section.size + 8, elements=_padded(section, section.size + 8))
+        if section.tag == _ORDERS
+        else section
+        for section in sections
+    ]
+
+
 def _with_reference_prices(instruments: Section) -> Section:
     before = np.frombuffer(instruments.elements, _INSTRUMENT_3)
     after = np.zeros(len(before), _INSTRUMENT_4)
@@ -148,10 +158,15 @@ def _with_reference_prices(instruments: Section) -> Section:
 
 
 def _in_lines(rows: Section) -> Section:
+    return replace(rows, size=_LINE, elements=_padded(rows, _LINE))
+
+
+def _padded(rows: Section, size: int) -> bytes:
+    """The elements, each with zeros behind it."""
     before = np.frombuffer(rows.elements, np.uint8).reshape(-1, rows.size)
-    after = np.zeros((len(before), _LINE), np.uint8)
+    after = np.zeros((len(before), size), np.uint8)
     after[:, : rows.size] = before
-    return replace(rows, size=_LINE, elements=after.tobytes())
+    return after.tobytes()
 
 
 def _with_reference_heaps(waiting: Section) -> Section:
@@ -189,5 +204,6 @@ _STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {
     1: _children_follow_fills,
     2: _orders_travel,
     3: _changes_travel,
+    4: _groups_have_owners,
 }
 """From this version to the next."""

@@ -81,8 +81,16 @@ def _average_of(view: OrderView) -> str:
     return average_price(view.cum_notional, view.quote, _WIDE.multiply(Decimal(view.cum_qty), view.instrument.lot_size))
 
 
+_REFUSALS = {
+    "REJECT_REASON_LINKED_PRICE": "at this price it would trade at once, or with another order of its list:"
+    " a take-profit lies beyond the entry and the market, a stop-loss on the other side",
+}
+"""Those that their names do not explain."""
+
+
 def _reject_message(name: str) -> str:
-    return "refused: " + name.removeprefix("REJECT_REASON_").replace("_", " ").lower()
+    words = name.removeprefix("REJECT_REASON_").replace("_", " ").lower()
+    return "refused: " + _REFUSALS.get(name, words)
 
 
 REJECT_MESSAGES = ("", *map(_reject_message, orders_pb2.RejectReason.keys()[1:]))

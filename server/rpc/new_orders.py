@@ -41,20 +41,23 @@ _TICKS = int(TrailingUnit.TRAILING_UNIT_TICKS)
 _BPS = int(TrailingUnit.TRAILING_UNIT_BPS)
 
 
-def new_order(request: pb.PlaceOrderRequest, registry: Registry, session: int = 0) -> NewOrder:
+def new_order(
+    request: pb.PlaceOrderRequest, registry: Registry, group_owner: int, session: int = 0
+) -> NewOrder:
     """Raises InvalidRequest with everything that is wrong, NotFound for an unknown account or instrument.
 
-    `session` is the stream the order comes on, 0 for none.
+    `group_owner` says whose self-trade group it names; `session` is the stream the order comes on, 0 for none.
     """
-    return _Form(request, registry, session).order()
+    return _Form(request, registry, group_owner, session).order()
 
 
 class _Form:
     """One request on its way through the checks."""
 
-    def __init__(self, request: pb.PlaceOrderRequest, registry: Registry, session: int) -> None:
+    def __init__(self, request: pb.PlaceOrderRequest, registry: Registry, group_owner: int, session: int) -> None:
         self._request = request
         self._registry = registry
+        self._group_owner = group_owner
         self._session = session
         self._fields = Fields()
         self._flags = 0
@@ -101,6 +104,7 @@ class _Form:
             expire_ns=expire_ns,
             stp_mode=request.self_trade_prevention,
             stp_group=request.self_trade_group,
+            stp_owner=self._group_owner,
             session=self._session if request.cancel_on_disconnect else 0,
         )
 

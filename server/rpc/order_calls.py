@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fastpath.order_requests import Requests, set_client_order_id
+from fastpath.order_requests import Requests, set_client_order_id, set_group_owner
 from server.engine.events import EVENT_SIZE
 from server.engine.orders import OrderRequest
 from server.rpc.new_orders import new_order
@@ -13,8 +13,8 @@ from server.rpc.order_changes import amend_order, cancel_order
 from server.rpc.order_lane import OrderLane
 from tradewind.v1 import orders_pb2 as pb
 
-Check: TypeAlias = Callable[[], OrderRequest]
-"""Raises what a request that is not plain is refused with."""
+Check: TypeAlias = Callable[[int], OrderRequest]
+"""A request that is not plain, of this owner of self-trade groups. Raises what it is refused with."""
 
 
 class OrderCall:
@@ -26,9 +26,10 @@ class OrderCall:
         self._lane = lane
         self._read = read
 
-    async def answer(self) -> bytes:
-        """The response message, when all is durable. Raises what the order, or the change, is refused with."""
-        lane, command = self._lane, self._command()
+    async def answer(self, group_owner: int) -> bytes:
+        """The response message, when all is durable. `group_owner` says whose self-trade group the order names. Raises
+        what the order, or the change, is refused with."""
+        lane, command = self._lane, self._command(group_owner)
         events = await lane.trading.carry_out(command)
         answer = lane.writer.one(events)
         if answer is None:
@@ -37,12 +38,13 @@ class OrderCall:
         lane.metrics.count(decided)
         return response
 
-    def _command(self) -> bytes:
+    def _command(self, group_owner: int) -> bytes:
         trading, read = self._lane.trading, self._read
         if not isinstance(read, Requests):
-            return trading.command(read())
+            return trading.command(read(group_owner))
         for at in read.unnamed:
             set_client_order_id(read.commands, at, trading.new_id())
+        set_group_owner(read.commands, group_owner)
         return bytes(read.commands)
 
 
@@ -57,14 +59,15 @@ class OrderCalls:
         if read is not None:
             return OrderCall(self._lane, read.accounts, read)
         message = pb.PlaceOrderRequest.FromString(raw)
-        return OrderCall(self._lane, {message.account}, lambda: new_order(message, self._lane.trading.registry))
+        registry = self._lane.trading.registry
+        return OrderCall(self._lane, {message.account}, lambda owner: new_order(message, registry, owner))
 
     def amend(self, raw: bytes) -> OrderCall:
         read = self._lane.reader.amend(raw)
         if read is not None:
             return OrderCall(self._lane, read.accounts, read)
         message = pb.AmendOrderRequest.FromString(raw)
-        return OrderCall(self._lane, {message.order.account}, lambda: amend_order(message, self._lane.trading))
+        return OrderCall(self._lane, {message.order.account}, lambda _: amend_order(message, self._lane.trading))
 
     def cancel(self, raw: bytes) -> OrderCall:
         read = self._lane.reader.cancel(raw)
@@ -72,5 +75,5 @@ class OrderCalls:
             return OrderCall(self._lane, read.accounts, read)
         message = pb.CancelOrderRequest.FromString(raw)
         return OrderCall(
-            self._lane, {message.order.account}, lambda: cancel_order(message, self._lane.trading.registry)
+            self._lane, {message.order.account}, lambda _: cancel_order(message, self._lane.trading.registry)
         )

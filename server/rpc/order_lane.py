@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from fastpath.directory import Directory
 from fastpath.order_answers import AnswerWriter
-from fastpath.order_requests import RequestReader, Requests, set_client_order_id, set_session
+from fastpath.order_requests import RequestReader, Requests, set_client_order_id, set_group_owner, set_session
 from server.engine.commands import COMMAND_SIZE
 from server.engine.orders import NewOrder, OrderRequest
 from server.engine.sessions import Session
@@ -110,20 +110,22 @@ class OrderBatch:
         self._errors: dict[int, bytes] = {}
         self._events: asyncio.Future[bytes] | None = None
         self._request_id = ""
+        self._group_owner = 0
 
     @property
     def accounts(self) -> set[str]:
         """Names of all accounts the items are about, whether there is such an account or not."""
         return self._accounts | {self._account_of(item) for item in self._others.values()}
 
-    def start(self, request_id: str, session: Session | None = None) -> None:
-        """Hand it to the engine. Raises ResourceExhausted, Unavailable, and InvalidRequest for an empty or too large
-        batch; then nothing was taken."""
+    def start(self, request_id: str, group_owner: int, session: Session | None = None) -> None:
+        """Hand it to the engine. `group_owner` says whose self-trade groups its orders name. Raises ResourceExhausted,
+        Unavailable, and InvalidRequest for an empty or too large batch; then nothing was taken."""
         if not 1 <= self._count <= MAX_BATCH:
             raise InvalidRequest.of(
                 self.field, f"must be 1 to {MAX_BATCH}, not {self._count}", reason="OUT_OF_RANGE"
             )
-        self._request_id = request_id
+        self._request_id, self._group_owner = request_id, group_owner
+        set_group_owner(self._commands, group_owner)
         if session is not None and self._session_accounts:
             set_session(self._commands, session.number)
             for account in self._session_accounts:
@@ -166,7 +168,7 @@ class OrderBatch:
         return account
 
     def _check(self, item: Any, session: Session | None) -> OrderRequest:
-        return new_order(item, self._lane.trading.registry)
+        return new_order(item, self._lane.trading.registry, self._group_owner)
 
     def _write(self, events: bytes, errors: dict[int, bytes], refused: Refused) -> tuple[bytes, Decided]:
         return self._lane.writer.batch(self._count, events, errors, refused)
@@ -215,7 +217,7 @@ class StreamBatch(OrderBatch):
         trading = self._lane.trading
         match item.WhichOneof("command"):
             case "place":
-                order = new_order(item.place, trading.registry, session.number if session is not None else 0)
+                order = new_order(item.place, trading.registry, self._group_owner, session.number if session else 0)
                 return self._covered(order, session)
             case "cancel":
                 return cancel_order(item.cancel, trading.registry)

@@ -21,7 +21,7 @@ SIZES = {
 _REDUCE_ONLY = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY)
 
 
-def order_list(request: pb.PlaceOrderListRequest, registry: Registry) -> list[NewOrder]:
+def order_list(request: pb.PlaceOrderListRequest, registry: Registry, group_owner: int) -> list[NewOrder]:
     """Raises InvalidRequest with everything that is wrong, NotFound for an unknown account or instrument."""
     fields = Fields()
     fields.choice("type", request.type, pb.OrderListType)
@@ -36,7 +36,7 @@ def order_list(request: pb.PlaceOrderListRequest, registry: Registry) -> list[Ne
     violations: list[FieldViolation] = []
     for at, each in enumerate(request.orders):
         try:
-            orders.append(_patient(new_order(each, registry), at))
+            orders.append(_patient(new_order(each, registry, group_owner), at))
         except InvalidRequest as error:
             for wrong in error.violations:
                 violations.append(dataclasses.replace(wrong, field=f"orders[{at}].{wrong.field}"))

@@ -21,11 +21,11 @@ MAX_WAITING_BATCHES = 16
 class _Answer:
     """To one message of the stream: a batch that is on its way, or that the engine had no room for."""
 
-    def __init__(self, batch: StreamBatch, request_id: str, session: Session) -> None:
+    def __init__(self, batch: StreamBatch, request_id: str, group_owner: int, session: Session) -> None:
         self._batch = batch
         self._refusal: TradewindError | None = None
         try:
-            batch.start(request_id, session)
+            batch.start(request_id, group_owner, session)
         except ResourceExhausted as error:
             self._refusal = error
 
@@ -41,9 +41,11 @@ class _Answer:
 class OrderStream:
     """One StreamOrders call. It reads ahead, so that several batches share one sync of the journal."""
 
-    def __init__(self, trading: Trading, requests: AsyncIterator[StreamBatch], request_id: str) -> None:
+    def __init__(
+        self, trading: Trading, requests: AsyncIterator[StreamBatch], request_id: str, group_owner: int
+    ) -> None:
         self._requests = requests
-        self._request_id = request_id
+        self._request_id, self._group_owner = request_id, group_owner
         self._session = trading.open_session()
         self._room = asyncio.Semaphore(MAX_WAITING_BATCHES)
         self._answers: deque[_Answer] = deque()
@@ -93,7 +95,7 @@ class OrderStream:
         try:
             async for batch in self._requests:
                 await self._room.acquire()
-                self._answers.append(_Answer(batch, self._request_id, self._session))
+                self._answers.append(_Answer(batch, self._request_id, self._group_owner, self._session))
                 self._changed.set()
         except asyncio.CancelledError:
             pass  # the server is about to stop, or nobody listens any more: what was taken is still answered

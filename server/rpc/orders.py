@@ -44,14 +44,15 @@ class OrderService:
         """Of the methods that take and give messages as bytes."""
 
     async def PlaceOrder(self, order: OrderCall, call: Call) -> bytes:
-        return await order.answer()
+        return await order.answer(call.caller.group_owner)
 
     async def BatchPlaceOrders(self, batch: OrderBatch, call: Call) -> bytes:
-        batch.start(call.request_id)
+        batch.start(call.request_id, call.caller.group_owner)
         return await batch.answer()
 
     async def PlaceOrderList(self, request: pb.PlaceOrderListRequest, call: Call) -> pb.PlaceOrderListResponse:
-        placed = await self._trading.place_list(request.type, order_list(request, self._trading.registry))
+        orders = order_list(request, self._trading.registry, call.caller.group_owner)
+        placed = await self._trading.place_list(request.type, orders)
         for each in placed:
             self._metrics.decided(each)
         return pb.PlaceOrderListResponse(
@@ -61,10 +62,10 @@ class OrderService:
         )
 
     async def AmendOrder(self, order: OrderCall, call: Call) -> bytes:
-        return await order.answer()
+        return await order.answer(call.caller.group_owner)
 
     async def CancelOrder(self, order: OrderCall, call: Call) -> bytes:
-        return await order.answer()
+        return await order.answer(call.caller.group_owner)
 
     async def CancelOrders(self, request: pb.CancelOrdersRequest, call: Call) -> pb.CancelOrdersResponse:
         fields = Fields()
@@ -85,7 +86,7 @@ class OrderService:
         return pb.SetCancelTimerResponse(expire_time=convert.timestamp(expire_ns) if expire_ns else None)
 
     async def StreamOrders(self, batches: AsyncIterator[StreamBatch], call: Call) -> AsyncIterator[bytes]:
-        with contextlib.closing(OrderStream(self._trading, batches, call.request_id)) as stream:
+        with contextlib.closing(OrderStream(self._trading, batches, call.request_id, call.caller.group_owner)) as stream:
             async for response in stream.responses():
                 yield response
 

@@ -217,8 +217,8 @@ class Stage:
                 fields["link_type"], fields["link_id"] = LINKS[word], int(rest.pop(0))
             elif word == "of":
                 fields["link_size"] = int(rest.pop(0))
-            elif word in ("group", "session"):
-                fields["stp_group" if word == "group" else "session"] = int(rest.pop(0))
+            elif word in ("group", "owner", "session"):
+                fields["session" if word == "session" else f"stp_{word}"] = int(rest.pop(0))
             else:
                 raise AssertionError(f"an order knows no {word!r}")
         if conditional:

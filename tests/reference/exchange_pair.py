@@ -174,7 +174,7 @@ class Generator:
             price=self.price() if priced or rng.random() < 0.02 else 0, qty=qty,
             display_qty=rng.randint(1, max(1, min(qty, 20))) if order_type == 10 or rng.random() < 0.01 else 0,
             min_qty=rng.randint(1, 10) if rng.random() < 0.05 else 0,
-            stp_mode=rng.choice((0, 0, 1, 2, 3, 4, 5)), stp_group=rng.choice((0, 0, 0, 7)),
+            stp_mode=rng.choice((0, 0, 1, 2, 3, 4, 5)), stp_group=rng.choice((0, 0, 0, 7)), stp_owner=rng.choice((0, 0, 5)),
             client_order_id=b"order-%d" % self.placed if rng.random() < 0.99 else b"",
         )  # fmt: skip
         if command.time_in_force in (4, 5) or rng.random() < 0.01:

@@ -23,7 +23,7 @@ from tests.reference.exchange.definitions import (
     succeed,
 )
 from tests.reference.exchange.ledger import all_balances, emit_ledger
-from tests.reference.exchange.links import follow_links_and_positions, refuse_group
+from tests.reference.exchange.links import end_parent, follow_links_and_positions, refuse_group
 from tests.reference.exchange.orders import MAX_TRIGGERS_PER_COMMAND, NEW, PARTIAL, Refused
 from tests.reference.exchange.paper import mirror_command
 from tests.reference.exchange.placing import place
@@ -115,5 +115,6 @@ class ExchangeTwin(State):
                 start_trailing(self, order)
                 self.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
             else:
+                end_parent(self, order)
                 trigger(self, order)
                 follow_links_and_positions(self)

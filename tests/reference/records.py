@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36sB27x")
+COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36sB3xQ16x")
 ASSET = struct.Struct("<QqBBHI64s104x")
 INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq48sqq16s16sxBxB4x")
 ACCOUNT = struct.Struct("<QqBBHI64s104x")
@@ -90,6 +90,7 @@ class Command(NamedTuple):
     asset: int = 0
     client_order_id: bytes = b""
     link_size: int = 0
+    stp_owner: int = 0
 
     def pack(self) -> bytes:
         return COMMAND.pack(*self)

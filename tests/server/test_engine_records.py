@@ -168,7 +168,8 @@ def test_every_field_of_a_placement_lands_where_it_belongs() -> None:
     numbers = {
         "order_type": 4, "time_in_force": 5, "qty": 6, "price": 7, "flags": 8, "trigger_price": 9, "trigger_source": 3,
         "trailing_offset": 10, "trailing_unit": 2, "display_qty": 11, "min_qty": 12, "expire_ns": 14, "stp_mode": 1,
-        "stp_group": 15, "session": 16, "link_id": 2**63, "link_type": 3, "account": 17, "instrument": 18, "side": 2,
+        "stp_group": 15, "session": 16, "link_id": 2**63, "stp_owner": 2**64 - 1,
+        "link_type": 3, "account": 17, "instrument": 18, "side": 2,
     }  # fmt: skip
     read = records.fields("command", commands.place(client_order_id="c", quote_amount=13, **numbers))
     sent = numbers | {"amount": 13, "client_order_id": b"c", "kind": CommandKind.COMMAND_PLACE}

@@ -247,10 +247,10 @@ def read(decode: Callable[[bytes], Any], raw: bytes) -> Any:
         return None
 
 
-def started(batch: Any, session: Any) -> Any:
+def started(batch: Any, group_owner: int, session: Any) -> Any:
     """None, or what kept it from starting."""
     try:
-        batch.start("request-1", session)
+        batch.start("request-1", group_owner, session)
     except TradewindError as error:
         return type(error), error.message, batch.refusal(error)
     return None
@@ -273,8 +273,10 @@ async def test_the_same_messages_give_the_same_answers(tmp_path: Path) -> None:
                 continue
             plain += pair[0]._count - len(pair[0]._others)
             assert pair[0].accounts == pair[1].accounts, raw
+            owner = trader.rng.choice((0, 5, 2**64 - 1))
             results = [
-                started(batch, session if in_stream else None) for batch, session in zip(pair, sessions, strict=True)
+                started(batch, owner, session if in_stream else None)
+                for batch, session in zip(pair, sessions, strict=True)
             ]
             assert results[0] == results[1], raw
             if results[0] is None:
@@ -311,7 +313,8 @@ async def test_single_calls_give_the_same_answers(tmp_path: Path) -> None:
                 continue
             plain[kind] += isinstance(pair[0]._read, Requests)
             assert pair[0].accounts == pair[1].accounts, raw
-            answers = await asyncio.gather(pair[0].answer(), pair[1].answer(), return_exceptions=True)
+            owner = trader.rng.choice((0, 5, 2**64 - 1))
+            answers = await asyncio.gather(pair[0].answer(owner), pair[1].answer(owner), return_exceptions=True)
             assert told(answers[0]) == told(answers[1]), raw
         assert ours.engine.exchange.state_hash() == theirs.engine.exchange.state_hash()
         assert counted(our_metrics) == counted(their_metrics)

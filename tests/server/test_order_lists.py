@@ -58,6 +58,44 @@ async def test_one_cancels_the_other(app: Running) -> None:
     assert (low.status, low.cancel_reason) == (STATUS.ORDER_STATUS_CANCELED, pb.CANCEL_REASON_LINKED_ORDER)
 
 
+@pytest.mark.parametrize("side", [BUY, SELL])
+@pytest.mark.parametrize("kind", [pb.ORDER_LIST_TYPE_BRACKET, pb.ORDER_LIST_TYPE_OTO, pb.ORDER_LIST_TYPE_OCO])
+async def test_a_list_with_swapped_prices_is_refused_with_the_reason(app: Running, kind: int, side: int) -> None:
+    away, above, below = (SELL, "61000", "59000") if side == BUY else (BUY, "59000", "61000")
+    exits = {"reduce_only": kind == pb.ORDER_LIST_TYPE_BRACKET}
+    profit, loss = limit("profit", away, below, **exits), stop("loss", away, above, **exits)
+    entry = limit("entry", side, "60000")
+    if kind == pb.ORDER_LIST_TYPE_OCO:
+        entry, profit = profit, loss
+        placed = await send(app, kind, entry, profit)
+    else:
+        placed = await send(app, kind, entry, profit, *([loss] if kind == pb.ORDER_LIST_TYPE_BRACKET else []))
+    assert placed.orders[0].status == STATUS.ORDER_STATUS_CANCELED
+    wrong = placed.orders[1]
+    assert (wrong.status, wrong.reject_reason) == (STATUS.ORDER_STATUS_REJECTED, pb.REJECT_REASON_LINKED_PRICE)
+    assert "a take-profit lies beyond the entry" in wrong.reject_message
+    assert {each.cum_qty for each in placed.orders} == {"0"}
+
+
+async def test_a_bracket_does_not_trade_with_itself_when_its_stop_fires(app: Running) -> None:
+    """The entry is filled in part and moved away, the stop is hit, and then somebody sells where the entry was."""
+    exits = {"reduce_only": True}
+    await send(
+        app, pb.ORDER_LIST_TYPE_BRACKET, limit("entry", BUY, "60000"), limit("profit", SELL, "63000", **exits),
+        stop("loss", SELL, "59500", **exits),
+    )  # fmt: skip
+    await place(app, account="maker", side=SELL, price="60000", qty="0.3")
+    ref = pb.OrderRef(account="demo", client_order_id="entry")
+    await app.orders.AmendOrder(pb.AmendOrderRequest(order=ref, price="58000"), metadata=app.admin)
+    await place(app, account="maker", side=BUY, price="59000", qty="0.31")
+    await place(app, account="maker", side=SELL, price="59000", qty="0.01")
+    await place(app, account="maker", side=SELL, price="58000", qty="0.1")
+    entry, profit, loss = [await look(app, name) for name in ("entry", "profit", "loss")]
+    assert (entry.status, entry.cum_qty) == (STATUS.ORDER_STATUS_CANCELED, "0.3")
+    assert entry.cancel_reason == profit.cancel_reason == pb.CANCEL_REASON_LINKED_ORDER
+    assert (loss.status, loss.cum_qty) == (STATUS.ORDER_STATUS_FILLED, "0.3")
+
+
 async def test_a_repetition_with_another_body_leaves_a_list_alone(app: Running) -> None:
     await send(app, pb.ORDER_LIST_TYPE_OCO, limit("high", SELL, "63000"), stop("low", SELL, "58000"))
     for orders in (

@@ -13,6 +13,7 @@ from tests.reference.exchange.admission import (
 )
 from tests.reference.exchange.entry import conclude
 from tests.reference.exchange.ledger import free, pays, reducible, required
+from tests.reference.exchange.link_prices import check_own_group
 from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (
     BUY,
@@ -113,6 +114,8 @@ def amend_waiting(state: State, order: Order, price: int, qty: int, awaited: int
         if order.waiting != 4:
             check_trigger(order)
         check_state(state, order)
+        if price != order.price:
+            check_own_group(order, price)
     except Refused:
         order.command = old_command
         raise
@@ -134,6 +137,8 @@ def enter_amended(state: State, order: Order, price: int, qty: int, awaited: int
         check_tradable(state, order)
         check_numbers(state, order)
         check_state(state, order)
+        if price != old_price:
+            check_own_group(order, price)
         if order.has(REDUCE_ONLY) and order.leaves > reducible(state, order):
             raise Refused("REDUCE_ONLY_VIOLATION")
         if order.has(SLIDE) and order.side == BUY and best_opposite(state, order) == 1:

@@ -14,6 +14,7 @@ from tests.reference.exchange.orders import (
     LIMIT,
     MARKET_TO_LIMIT,
     MARKETS,
+    OCO,
     POST_ONLY,
     SLIDE,
     Order,
@@ -21,15 +22,20 @@ from tests.reference.exchange.orders import (
     crosses,
 )
 from tests.reference.exchange.paper import displayed, send_off
-from tests.reference.exchange.shrinking import close, yield_balance
+from tests.reference.exchange.shrinking import cap_reducing_orders, close, yield_balance
 from tests.reference.exchange.state import State
 
 
 def go_to_market(state: State, order: Order, *, travels: bool) -> None:
     """An order that waited enters; it is checked again, for much may have changed."""
     order.command = order.command._replace(price=order.price, qty=order.qty + order.awaited)
+    if order.group and order.body.link_type != OCO:
+        cap_reducing_orders(state, order.account, order.instrument)
     try:
         limit = admit_or_make_way(state, order)
+        if meets_parent(state, order, limit):
+            close(state, (order.group or [])[0], CancelReason.CANCEL_REASON_LINKED_ORDER)
+            limit = admit(state, order)
         if travels:
             send_off(state, order)
             return
@@ -54,6 +60,14 @@ def go_to_market(state: State, order: Order, *, travels: bool) -> None:
         order.price = best - 1 if order.side == BUY else best + 1
         state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
     rest(state, order)
+
+
+def meets_parent(state: State, order: Order, limit: int) -> bool:
+    """Whether it would trade with the rest of its parent."""
+    parent = order.group[0] if order.group and order.body.link_type != OCO else order
+    if not parent.resting or parent.side == order.side or order.instrument in state.mirrors:
+        return False
+    return crosses(order.side, limit, parent.price)
 
 
 def admit_or_make_way(state: State, order: Order) -> int:

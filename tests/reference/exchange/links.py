@@ -135,6 +135,14 @@ def release(state: State, child: Order, parent: Order) -> None:
         state.emit_order(EventKind.EVENT_ORDER_AMENDED, child)
 
 
+def end_parent(state: State, child: Order) -> None:
+    """A child on the other side of its parent has been triggered: what is left of the parent ends first."""
+    parent = child.group[0] if child.group and child.body.link_type != OCO else child
+    if parent.status in (NEW, PARTIAL) and parent.side != child.side:
+        close(state, parent, CancelReason.CANCEL_REASON_LINKED_ORDER)
+        follow_member(state, parent)
+
+
 def grow(state: State, child: Order, lots: int) -> None:
     if child.waiting in (0, 5):
         grow_in_market(state, child, lots)

@@ -64,10 +64,10 @@ def best_opposite(state: State, order: Order) -> int | None:
     return best_available(state, order)
 
 
-def owner(order: Order) -> tuple[str, int]:
+def owner(order: Order) -> tuple[str | int, ...]:
     """Who counts as the same for self-trade prevention."""
-    group = order.command.stp_group
-    return ("group", group) if group else ("account", order.account)
+    command = order.command
+    return ("group", command.stp_owner, command.stp_group) if command.stp_group else ("account", order.account)
 
 
 def take(state: State, taker: Order, limit: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastpath.model import EventKind
 from tests.reference.exchange.admission import admit, check_against_market
 from tests.reference.exchange.entry import conclude
+from tests.reference.exchange.link_prices import check_list_prices
 from tests.reference.exchange.links import check_link, refuse_group
 from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (
@@ -40,12 +41,15 @@ def place(state: State, command: Command) -> None:
             raise Refused("CLIENT_ORDER_ID_CONFLICT")
         state.emit_order(EventKind.EVENT_ORDER_REPLAYED, known)
         return
-    if len(state.orders) >= state.max_orders:
+    own = sum(order.account == command.account for order in state.orders.values())
+    if len(state.orders) >= state.max_orders or own >= state.max_orders - state.max_orders // 10:
         raise Refused("CAPACITY")
     order = new_order(state, command)
     try:
         check_link(state, order)
         limit = admit(state, order)
+        if command.link_size:
+            check_list_prices(state, order)
         if sum(o.is_open for o in state.live if o is not order) >= state.max_open_orders:
             raise Refused("CAPACITY")
         if not order.waiting and (command.link_size or not travel_ns(state, order)):

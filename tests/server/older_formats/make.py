@@ -50,6 +50,7 @@ async def before(it: House) -> None:
         order(buy, 998, 600, "dated", time_in_force=int(TimeInForce.TIME_IN_FORCE_GTD), expire_ns=START_NS * 2),
         order(buy, 0, 400, "stop", trigger_price=1_200_00, **stop),
         order(sell, 0, 300, "trailing", trailing_offset=5_000, trailing_unit=1, **trailing),
+        order(sell, 1_012, 800, "grouped", stp_group=7),
         order(buy, 997, 10**12, "too-much"),
         order(buy, 996, 500, "canceled"),
     ]
