@@ -240,6 +240,10 @@ class Boundary:
                 f"this call needs a token with scope {policy.scope.name.lower()}",
                 metadata={"required_scope": policy.scope.name},
             )
+        if policy.for_all_accounts and call.token is not None and call.token.accounts is not None:
+            raise errors.PermissionDenied(
+                "this call is about all accounts, and the token is bound to some: use a token for all accounts"
+            )
 
     def _decode(self, method: _Method, raw: bytes, call: Call) -> Any:
         """The request message, about an account that the token may use."""

@@ -18,6 +18,8 @@ class Policy:
     """None: anybody, without a token."""
     accounts: Callable[[Any], Iterable[str]] | None = None
     """The accounts a request is about: the token must allow them too."""
+    for_all_accounts: bool = False
+    """It is about all accounts at once: not for a token that is bound to some."""
     open_on_loopback: bool = False
     """No token is needed if the server can be reached from this machine only."""
 
@@ -39,13 +41,14 @@ _TRADE_ACCOUNT = Policy(Scope.TRADE, _one("account"))
 _TRADE_ORDERS = Policy(Scope.TRADE, attrgetter("accounts"))
 _ADMIN = Policy(Scope.ADMIN)
 _ADMIN_ACCOUNT = Policy(Scope.ADMIN, _one("account"))
-_OPERATOR = Policy(Scope.ADMIN, open_on_loopback=True)
+_RISK_ADMIN = Policy(Scope.RISK_ADMIN, for_all_accounts=True)
+_OPERATOR = Policy(Scope.ADMIN, for_all_accounts=True, open_on_loopback=True)
 _REFLECTION = Policy(Scope.READ, open_on_loopback=True)
 
 POLICIES: dict[str, Policy] = {
     "/tradewind.v1.SystemService/GetInfo": _READ,
     "/tradewind.v1.SystemService/ListServices": _READ,
-    "/tradewind.v1.SystemService/AcceptClock": _ADMIN,
+    "/tradewind.v1.SystemService/AcceptClock": Policy(Scope.ADMIN, for_all_accounts=True),
     "/tradewind.v1.SystemService/CreateToken": _ADMIN,
     "/tradewind.v1.SystemService/ListTokens": _ADMIN,
     "/tradewind.v1.SystemService/RevokeToken": _ADMIN,
@@ -65,8 +68,8 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.OrderService/CancelOrders": _TRADE_ACCOUNT,
     "/tradewind.v1.OrderService/SetCancelTimer": _TRADE_ACCOUNT,
     "/tradewind.v1.OrderService/StreamOrders": _TRADE_ORDERS,
-    "/tradewind.v1.OrderService/SetTradingStatus": Policy(Scope.RISK_ADMIN),
-    "/tradewind.v1.OrderService/SetReferencePrices": Policy(Scope.RISK_ADMIN),
+    "/tradewind.v1.OrderService/SetTradingStatus": _RISK_ADMIN,
+    "/tradewind.v1.OrderService/SetReferencePrices": _RISK_ADMIN,
     "/tradewind.v1.OrderService/GetOrder": Policy(Scope.READ, _one("order.account")),
     "/tradewind.v1.OrderService/ListOrders": _READ_ACCOUNT,
     "/tradewind.v1.OrderService/ListFills": _READ_ACCOUNT,
