@@ -48,6 +48,7 @@ from server.observability import (
     serve_metrics,
     watch_clock,
 )
+from server.order_room import OrderRoom
 from server.replica import Replica
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
@@ -56,7 +57,7 @@ from server.rpc.metrics import OrderMetrics, RpcMetrics
 from server.rpc.orders import OrderService
 from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services, check_address
 from server.rpc.system import ServerInfo, SystemService
-from server.snapshots import Snapshots
+from server.snapshots import NewestSnapshot, Snapshots
 from server.storage.ports import Bus
 from server.storage.snapshot_files import SnapshotFiles
 from server.storage.tick_history import TickHistory
@@ -168,7 +169,7 @@ async def _start(
     await parts.enter_async_context(measure_loop_lag(registry))
 
     stores = Stores(config, board, clock, StoreMetrics(registry), parts)
-    engine, runner, history = await _start_engine(config, stores, clock, board, registry, parts)
+    engine, runner, history, snapshots = await _start_engine(config, stores, clock, board, registry, parts)
     watch_clock(registry, lambda: clock.difference_ns)
     watch = ClockWatch(clock, board)
     watch.start()
@@ -195,7 +196,7 @@ async def _start(
 
     info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
     services = Services(
-        SystemService(info, trading, board, tokens, clock),
+        SystemService(info, trading, lambda: snapshots.newest, board, tokens, clock),
         MarketDataService(
             hub, trading.registry, engine.blotter.trading_status, ticks, trading.catalogue.define_instruments, clock
         ),
@@ -292,7 +293,7 @@ async def _start_engine(
     board: StatusBoard,
     registry: CollectorRegistry,
     parts: contextlib.AsyncExitStack,
-) -> tuple[Engine, Runner, History]:
+) -> tuple[Engine, Runner, History, Snapshots]:
     """Open the journal, bring the engine to where it stood, and take commands."""
     reached = from_environment(os.environ)
     journal = await stores.open_journal(new_epoch=secrets.token_hex(8))
@@ -313,7 +314,8 @@ async def _start_engine(
     replica = Replica.of(stores.journal_url, files.directory, files.keep, limits)
     engine.log.history = replica.history
     runner = Runner(engine, journal, clock, reached)
-    snapshots = Snapshots(engine, runner, replica, config.snapshots, board, last_sequence=recovery.snapshot)
+    newest = NewestSnapshot(recovery.snapshot, recovery.state_hash)
+    snapshots = Snapshots(engine, runner, replica, config.snapshots, board, newest)
     metrics = EngineMetrics(
         registry, lambda: runner.queued, engine.exchange.unbalanced_assets, lambda: runner.stats.mirror_failures
     )
@@ -329,9 +331,10 @@ async def _start_engine(
     since = f" after the snapshot at {recovery.snapshot}" if recovery.snapshot else ""
     detail = f"{recovery.commands} commands recovered{since} in {recovery.seconds:.1f} s"
     board.set("engine", ServiceState.SERVING, detail)
+    OrderRoom(engine, board, registry)
     snapshots.start()
     parts.push_async_callback(snapshots.stop)
-    return engine, runner, history
+    return engine, runner, history, snapshots
 
 
 def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:

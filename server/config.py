@@ -84,7 +84,7 @@ class EngineSettings(_Section):
     max_orders: int = Field(
         default=4_000_000,
         ge=1000,
-        description="Orders the engine can hold, closed ones included: client order ids stay taken.",
+        description="Orders the engine can hold, closed ones included; one account: nine tenths.",
     )
     max_open_orders: int = Field(default=1_000_000, ge=1000, description="Orders open at the same time.")
     queue_commands: int = Field(

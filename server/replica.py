@@ -45,6 +45,7 @@ class SnapshotDone(NamedTuple):
     size: int
     """Bytes."""
     seconds: float
+    state_hash: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +118,19 @@ async def make_snapshot(journal: JournalReader, snapshots: SnapshotFiles, limits
     start = time.monotonic()
     engine = Engine(limits, journal.epoch)
     await recover(engine, journal, snapshots)
-    size = write_snapshot(engine, journal, snapshots)
-    return SnapshotDone(engine.command_sequence, size, time.monotonic() - start)
+    size, state_hash = write_snapshot(engine, journal, snapshots)
+    return SnapshotDone(engine.command_sequence, size, time.monotonic() - start, state_hash)
 
 
-def write_snapshot(engine: Engine, journal: JournalReader, snapshots: SnapshotFiles) -> int:
-    """Store the engine as it stands, its last command being the last of a row. Returns the bytes stored."""
+def write_snapshot(engine: Engine, journal: JournalReader, snapshots: SnapshotFiles) -> tuple[int, int]:
+    """Store the engine as it stands, its last command being the last of a row. Returns (bytes stored, state_hash)."""
     checksum = journal.checksum(engine.command_sequence)
     if checksum is None:
         raise SnapshotUnusable(f"no row of the journal ends with command {engine.command_sequence}")
-    data = encode(engine.snapshot(checksum))
+    snapshot = engine.snapshot(checksum)
+    data = encode(snapshot)
     snapshots.write(engine.command_sequence, data)
-    return len(data)
+    return len(data), snapshot.header.state_hash
 
 
 def make_history(

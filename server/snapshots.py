@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import NamedTuple
 
 import structlog
 
@@ -24,24 +25,31 @@ _RETRY_S = 30.0
 log = structlog.get_logger("snapshots")
 
 
+class NewestSnapshot(NamedTuple):
+    """The newest snapshot there is."""
+
+    sequence: int
+    """Of its last command; 0: there is none."""
+    state_hash: int
+
+
 class Snapshots:
     """Has snapshots made. They only make a start quick: a failure is told, and trading goes on."""
 
     def __init__(
         self, engine: Engine, runner: Runner, replica: Replica, settings: SnapshotSettings, board: StatusBoard,
-        *, last_sequence: int,
+        newest: NewestSnapshot,
     ) -> None:  # fmt: skip
-        """`last_sequence`: of the newest snapshot there is, 0 without one."""
         self._engine = engine
         self._runner = runner
         self._replica = replica
         self._settings = settings
         self._board = board
-        self._last_sequence = last_sequence
+        self.newest = newest
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._board.set(SERVICE, ServiceState.SERVING, f"newest at command {self._last_sequence}")
+        self._board.set(SERVICE, ServiceState.SERVING, f"newest at command {self.newest.sequence}")
         self._task = keep_running("snapshots", self._run, self._board.trouble_of(SERVICE))
 
     async def stop(self) -> None:
@@ -53,7 +61,7 @@ class Snapshots:
 
     def write_last(self) -> None:
         """At a graceful stop, when the runner has stopped and the journal is closed: the engine as it stands."""
-        if self._runner.state is not RunnerState.STOPPED or self._engine.command_sequence <= self._last_sequence:
+        if self._runner.state is not RunnerState.STOPPED or self._engine.command_sequence <= self.newest.sequence:
             return
         files = SnapshotFiles(self._replica.directory, keep=self._replica.keep)
         try:
@@ -70,7 +78,7 @@ class Snapshots:
         made = loop.time()
         while True:
             await asyncio.sleep(_POLL_S)
-            new = self._engine.command_sequence - self._last_sequence
+            new = self._engine.command_sequence - self.newest.sequence
             old = loop.time() - made > 60 * self._settings.every_minutes
             if new < self._settings.every_commands and not (old and new):
                 continue
@@ -82,6 +90,6 @@ class Snapshots:
                 self._board.set(SERVICE, ServiceState.DEGRADED, error.message)
                 await asyncio.sleep(_RETRY_S)
                 continue
-            self._last_sequence = done.sequence
+            self.newest = NewestSnapshot(done.sequence, done.state_hash)
             detail = f"newest at command {done.sequence}, {done.size >> 10} KiB, made in {done.seconds:.1f} s"
             self._board.set(SERVICE, ServiceState.SERVING, detail)

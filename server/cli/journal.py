@@ -135,8 +135,8 @@ def _text(value: int | bytes) -> int | str:
 def replay(context: typer.Context, journal_url: JournalOption = None, json: JsonFlag = False) -> None:
     """Carry out the whole journal; print the hash of the state.
 
-    In a new engine, without snapshots. The same journal always comes to the same hash; a server shows its own in
-    `tradewind status --json`.
+    In a new engine, without snapshots. The same journal always comes to the same hash; a server shows that of its
+    newest snapshot in `tradewind status --json`.
 
     \b
     Example:

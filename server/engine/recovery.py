@@ -26,6 +26,8 @@ class Recovery:
 
     snapshot: int
     """Command sequence of the snapshot it began with; 0: none."""
+    state_hash: int
+    """Of that snapshot's trading state; 0 without one."""
     commands: int
     """Carried out after that."""
     seconds: float
@@ -55,6 +57,7 @@ async def recover(
             unusable.append(f"snapshot {sequence}: {error.message}")
             _log.warning("left aside, recovering from before it: %s", unusable[-1])
     begin, total = engine.command_sequence, journal.last_seq
+    state_hash = engine.exchange.state_hash() if begin else 0
     if progress is not None and begin:
         progress(begin, total)
     for commands, ts_ns in command_batches(journal, begin + 1, engine.limits.batch_commands):
@@ -63,7 +66,7 @@ async def recover(
         if progress is not None:
             progress(last_seq, total)
         await asyncio.sleep(0)
-    return Recovery(begin, total - begin, loop.time() - start, tuple(unusable))
+    return Recovery(begin, state_hash, total - begin, loop.time() - start, tuple(unusable))
 
 
 def load_snapshot(snapshots: SnapshotStore | None, sequence: int, journal: JournalReader) -> Snapshot:

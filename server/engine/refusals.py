@@ -33,7 +33,10 @@ def refusal(event: Event, field: str, value: str) -> TradewindError:
             return ClientOrderIdConflict(f"client_order_id {value!r} was used for another order of this account")
         return AlreadyExists(f"{field} {value!r} was used before with another content")
     if reason == RejectReason.REJECT_REASON_CAPACITY:
-        return ResourceExhausted("the engine holds all it is configured to hold; raise the limit in the configuration")
+        return ResourceExhausted(
+            "the engine holds all it is configured to hold (engine.max_orders, of which one account takes at most nine"
+            " tenths, engine.max_open_orders, or another of engine.*): raise the limit and start again"
+        )
     if reason == RejectReason.REJECT_REASON_INVALID_COMMAND:
         return InvalidRequest.of(field, "is out of its domain", reason=name)
     if reason == RejectReason.REJECT_REASON_ORDER_NOT_OPEN:

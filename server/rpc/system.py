@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -34,23 +35,32 @@ class ServerInfo:
 
 class SystemService:
     def __init__(
-        self, info: ServerInfo, trading: Trading, board: StatusBoard, tokens: TokenStore, clock: SystemClock
+        self,
+        info: ServerInfo,
+        trading: Trading,
+        newest_snapshot: Callable[[], tuple[int, int]],
+        board: StatusBoard,
+        tokens: TokenStore,
+        clock: SystemClock,
     ) -> None:
+        """`newest_snapshot` gives the sequence of its last command (0: there is none) and its state_hash."""
         self._info = info
         self._trading = trading
+        self._newest_snapshot = newest_snapshot
         self._board = board
         self._tokens = tokens
         self._clock = clock
 
     async def GetInfo(self, request: pb.GetInfoRequest, call: Call) -> pb.GetInfoResponse:
-        state = await self._trading.state()
+        sequence, state_hash = self._newest_snapshot()
         return pb.GetInfoResponse(
             version=self._info.version,
             start_time=convert.timestamp(self._info.start_ns),
             epoch=self._trading.epoch,
             market_data=self._info.market_data,
-            command_sequence=state.command_sequence,
-            state_hash=f"{state.state_hash:016x}",
+            command_sequence=self._trading.command_sequence,
+            state_hash=f"{state_hash:016x}" if sequence else "",
+            state_hash_sequence=sequence,
             server_time=convert.timestamp(self._clock.now_ns()),
         )
 

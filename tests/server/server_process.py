@@ -68,6 +68,12 @@ class ServerProcess:
         assert self._process is not None
         return await self._process.wait()
 
+    async def stop(self) -> int:
+        """Ask it to end, as whoever runs services does; its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return await self._process.wait()
+
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()

@@ -22,10 +22,12 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from server.app import run
 from server.clock import ManualClock
+from server.engine.snapshot import decode
 from server.errors import ConfigError, JournalFailed
 from server.lifecycle import InstanceLock, ServiceState, ServiceStatus, StatusBoard, running_instance
 from server.storage.bus_memory import MemoryBus
 from server.storage.ports import JournalRow
+from server.storage.snapshot_files import SnapshotFiles
 from server.storage.sqlite_journal import SqliteJournal
 from tests.server.app_support import INSTRUMENT, order, place, running, settings
 from tests.server.rpc_support import Events, Metadata, bearer, refusal, refused
@@ -83,6 +85,7 @@ async def test_every_part_ends_serving_and_the_order_of_the_start_is_kept(tmp_pa
         serving = [status.name for status in app.states if status.state is ServiceState.SERVING]
         assert serving[:2] == ["store/journal", "engine"]
         assert set(serving[2:]) == {
+            "engine/orders",
             "snapshots",
             "clock",
             "store/blotter",
@@ -155,6 +158,21 @@ async def test_a_port_in_use_is_said_clearly_and_leaves_nothing_behind(tmp_path:
         pass
 
 
+async def test_the_state_hash_is_that_of_the_newest_snapshot_whatever_comes_after(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as app:
+        await place(app)
+    async with running(settings(tmp_path)) as app:
+        before = await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
+        assert before.state_hash_sequence == before.command_sequence, "the stop made a snapshot"
+        await place(app)
+        after = await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
+    assert after.command_sequence == before.command_sequence + 1
+    assert (after.state_hash, after.state_hash_sequence) == (before.state_hash, before.state_hash_sequence)
+    files = SnapshotFiles(tmp_path / "snapshots", keep=3)
+    header = decode(files.read(before.state_hash_sequence)).header
+    assert f"{header.state_hash:016x}" == before.state_hash
+
+
 async def test_orders_tokens_and_stream_positions_survive_a_restart(tmp_path: Path) -> None:
     async with running(settings(tmp_path)) as app:
         placed = await place(app, client_order_id="kept")
@@ -162,7 +180,7 @@ async def test_orders_tokens_and_stream_positions_survive_a_restart(tmp_path: Pa
         before = await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
     async with running(settings(tmp_path)) as app:
         after = await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)
-        assert (after.epoch, after.state_hash) == (before.epoch, before.state_hash)
+        assert (after.epoch, after.command_sequence) == (before.epoch, before.command_sequence)
         again = await app.orders.PlaceOrder(order(client_order_id="kept"), metadata=trader)
         assert again.replayed
         assert again.order.order_id == placed.order_id

@@ -308,6 +308,7 @@ def server_info(wire: system_pb2.GetInfoResponse) -> models.ServerInfo:
         market_data=wire.market_data,
         command_sequence=wire.command_sequence,
         state_hash=wire.state_hash,
+        state_hash_sequence=wire.state_hash_sequence,
         server_time=utc(wire.server_time),
     )
 

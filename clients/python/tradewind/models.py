@@ -395,7 +395,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """What a server is. Equal trading states have equal `state_hash`."""
+    """What a server is."""
 
     version: str
     start_time: datetime
@@ -403,6 +403,9 @@ class ServerInfo:
     market_data: str
     command_sequence: int
     state_hash: str
+    """Of the trading state as of the newest snapshot; equal states have equal hashes. Empty: there is none yet."""
+    state_hash_sequence: int
+    """Of the command that hash belongs to, 0 without one."""
     server_time: datetime
 
 
