@@ -113,6 +113,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "server.replica",
         "server.storage",
     ),
+    "server.order_room": ("server.engine", "server.lifecycle"),
     "server.past_events": ("fastpath", "server.child", "server.engine", "server.errors", "server.replica", "server.storage"),
     "server.pauses": (),
     "server.rotating_file": (),

@@ -118,5 +118,7 @@ def _show(placed: OrderList, json: bool) -> None:
     else:
         show(placed.orders, ORDER_COLUMNS, as_json=False, empty="")
     if placed.is_refused:
-        fail(f"refused: {', '.join(order.reject_reason for order in placed.orders if order.reject_reason)}")
+        rejected = [order for order in placed.orders if order.reject_reason]
+        why = next((order for order in rejected if order.reject_reason != "LINKED_ORDER"), rejected[0])
+        fail(f"{why.reject_message or 'rejected'} [{why.reject_reason}]")
     tell_what_was_canceled(placed.orders)

@@ -386,16 +386,19 @@ def test_every_order_type_is_placed_as_typed(
 
 
 def test_lists_are_placed_as_typed(server: ScriptedServer, run: Any) -> None:
-    rejected = order(orders_pb2.ORDER_STATUS_REJECTED, reject_reason=orders_pb2.REJECT_REASON_LINKED_ORDER)
+    rejected, follows = (
+        order(orders_pb2.ORDER_STATUS_REJECTED, reject_reason=reason, reject_message="refused: why")
+        for reason in (orders_pb2.REJECT_REASON_LINKED_PRICE, orders_pb2.REJECT_REASON_LINKED_ORDER)
+    )
     server.on(
         "PlaceOrderList",
         lambda call: orders_pb2.PlaceOrderListResponse(list_id="5", orders=[order(), order(), order()]),
-        lambda call: orders_pb2.PlaceOrderListResponse(list_id="6", orders=[order(), rejected]),
+        lambda call: orders_pb2.PlaceOrderListResponse(list_id="6", orders=[rejected, follows]),
     )
     ran = run("bracket", "buy", NAME, "1", "--take-profit", "120", "--stop-loss", "90", "--id", "b", "--json")
     assert (ran.status, ran.document["list_id"], len(ran.document["orders"])) == (0, "5", 3)
     refused = run("oco", "sell", NAME, "1", "-p", "120", "--stop", "90", "--stop-price", "89")
-    assert (refused.status, refused.err) == (1, "error: refused: LINKED_ORDER\n")
+    assert (refused.status, refused.err) == (1, "error: refused: why [LINKED_PRICE]\n")
     first, second = (call.request for call in server.calls["PlaceOrderList"])
     assert [each.client_order_id for each in first.orders] == ["b", "b-tp", "b-sl"]
     assert [orders_pb2.OrderType.Name(each.type) for each in first.orders] == [
