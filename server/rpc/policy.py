@@ -40,6 +40,7 @@ _READ_ACCOUNT = Policy(Scope.READ, _one("account"))
 _TRADE_ACCOUNT = Policy(Scope.TRADE, _one("account"))
 _TRADE_ORDERS = Policy(Scope.TRADE, attrgetter("accounts"))
 _ADMIN = Policy(Scope.ADMIN)
+_ADMIN_OF_ALL = Policy(Scope.ADMIN, for_all_accounts=True)
 _ADMIN_ACCOUNT = Policy(Scope.ADMIN, _one("account"))
 _RISK_ADMIN = Policy(Scope.RISK_ADMIN, for_all_accounts=True)
 _OPERATOR = Policy(Scope.ADMIN, for_all_accounts=True, open_on_loopback=True)
@@ -48,13 +49,13 @@ _REFLECTION = Policy(Scope.READ, open_on_loopback=True)
 POLICIES: dict[str, Policy] = {
     "/tradewind.v1.SystemService/GetInfo": _READ,
     "/tradewind.v1.SystemService/ListServices": _READ,
-    "/tradewind.v1.SystemService/AcceptClock": Policy(Scope.ADMIN, for_all_accounts=True),
+    "/tradewind.v1.SystemService/AcceptClock": _ADMIN_OF_ALL,
     "/tradewind.v1.SystemService/CreateToken": _ADMIN,
     "/tradewind.v1.SystemService/ListTokens": _ADMIN,
     "/tradewind.v1.SystemService/RevokeToken": _ADMIN,
     "/tradewind.v1.MarketDataService/ListInstruments": _READ,
     "/tradewind.v1.MarketDataService/GetInstrument": _READ,
-    "/tradewind.v1.MarketDataService/DefineInstrument": _ADMIN,
+    "/tradewind.v1.MarketDataService/DefineInstrument": _ADMIN_OF_ALL,
     "/tradewind.v1.MarketDataService/GetQuote": _READ,
     "/tradewind.v1.MarketDataService/GetBook": _READ,
     "/tradewind.v1.MarketDataService/ListTrades": _READ,

@@ -47,6 +47,7 @@ NEEDS = {
 }
 """What the comments of the contract say; every other RPC needs READ."""
 ABOUT_ALL = {
+    "/tradewind.v1.MarketDataService/DefineInstrument",
     "/tradewind.v1.SystemService/AcceptClock",
     "/tradewind.v1.OrderService/SetTradingStatus",
     "/tradewind.v1.OrderService/SetReferencePrices",
