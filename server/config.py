@@ -166,6 +166,19 @@ class FeedSettings(_Section):
         description="A connection over which nothing came for so long, no answer to a ping either, is taken anew, and its"
         " books are STALE meanwhile. Seconds.",
     )
+    compare_every_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=86_400,
+        description="Each LIVE book of a venue is compared with a snapshot fetched over REST so often, in seconds; 0: only"
+        " when few of its known levels are left.",
+    )
+    compare_per_minute: int = Field(
+        default=30,
+        ge=1,
+        le=600,
+        description="Most snapshots fetched from a venue in a minute for that, all its books together.",
+    )
     replay_speed: float = Field(
         default=1.0,
         ge=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -101,17 +102,18 @@ class Markets:
         return replay
 
     def _venue_config(self, venue: str, symbols: tuple[str, ...]) -> VenueConfig:
-        stale_after_s = self._settings.stale_after_s
-        if self._replay_url is None:
-            return VenueConfig(venue, symbols, stale_after_s=stale_after_s)
-        url = f"{self._replay_url}/{venue}"
-        return VenueConfig(
+        settings = self._settings
+        config = VenueConfig(
             venue,
             symbols,
-            redirect=lambda exchange: redirect(exchange, url),
-            stale_after_s=stale_after_s,
-            ccxt={"enableRateLimit": False},
+            stale_after_s=settings.stale_after_s,
+            compare_every_s=settings.compare_every_s,
+            compare_per_minute=settings.compare_per_minute,
         )
+        if self._replay_url is None:
+            return config
+        url = f"{self._replay_url}/{venue}"
+        return replace(config, redirect=lambda exchange: redirect(exchange, url), ccxt={"enableRateLimit": False})
 
     async def _load(self, venue: _Venue, feed: VenueFeed) -> None:
         """Ask the venue for its markets until it tells them, and follow those that can be followed."""

@@ -18,6 +18,7 @@ class Binance(Dialect):
 
     ccxt_id = "binance"
     snapshot_by_rest = True
+    exact_snapshots = True
     subscriptions_per_request = 100
 
     def refusal(self, symbol: str) -> str:
@@ -67,7 +68,16 @@ class Binance(Dialect):
         book = await endpoint({"symbol": market["id"], "limit": _SNAPSHOT_DEPTH})
         venue_time_ns = ns(book["T"]) if "T" in book else None
         last = sequence(book["lastUpdateId"])
-        return DepthFrame(self.key(market), True, book["bids"], book["asks"], last, last, venue_time_ns)
+        return DepthFrame(
+            market=self.key(market),
+            is_snapshot=True,
+            bids=book["bids"],
+            asks=book["asks"],
+            prev_sequence=last,
+            sequence=last,
+            venue_time_ns=venue_time_ns,
+            max_levels=_SNAPSHOT_DEPTH,
+        )
 
 
 def _depth(market: str, message: Message) -> DepthFrame:

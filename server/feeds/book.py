@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
 from server.feeds.model import Level
@@ -14,7 +14,7 @@ MAX_LEVELS = 5_000
 class BookSide:
     """One side. A level's key grows from the best level to the worst: the price for asks, its negative for bids."""
 
-    __slots__ = ("keys", "qty", "sign")
+    __slots__ = ("keys", "limit", "qty", "sign")
 
     def __init__(self, sign: int) -> None:
         self.sign = sign
@@ -23,6 +23,8 @@ class BookSide:
         """Sorted, best first."""
         self.qty: dict[int, int] = {}
         """Quantity by key."""
+        self.limit: int | None = None
+        """The worst key up to which the side is known; None if it is known whole. `apply` does not look at it."""
 
     def apply(self, levels: Iterable[Level]) -> list[int]:
         """Set levels; quantity 0 removes one. Returns the keys whose quantity is another one now."""
@@ -47,6 +49,21 @@ class BookSide:
             del keys[MAX_LEVELS:]
         return changed
 
+    @property
+    def name(self) -> str:
+        """bid or ask."""
+        return "ask" if self.sign > 0 else "bid"
+
+    def within(self, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+        """Those of `levels` that are not beyond the limit."""
+        sign, limit = self.sign, self.limit
+        return levels if limit is None else tuple([level for level in levels if sign * level[0] <= limit])
+
+    def beyond(self, limit: int) -> tuple[Level, ...]:
+        """The levels worse than the key `limit`, best first."""
+        sign, qty, keys = self.sign, self.qty, self.keys
+        return tuple([(sign * key, qty[key]) for key in keys[bisect_right(keys, limit) :]])
+
     def top(self, depth: int) -> tuple[Level, ...]:
         """At most `depth` levels, best first."""
         sign, qty = self.sign, self.qty
@@ -62,6 +79,7 @@ class BookSide:
     def clear(self) -> None:
         self.keys.clear()
         self.qty.clear()
+        self.limit = None
 
 
 class Book:
@@ -73,8 +91,13 @@ class Book:
         self.bids = BookSide(-1)
         self.asks = BookSide(1)
 
+    @property
+    def sides(self) -> tuple[BookSide, BookSide]:
+        """Bids, asks."""
+        return self.bids, self.asks
+
     def reset(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
-        """Replace everything by a snapshot."""
+        """Replace everything by a snapshot. Nothing limits the sides then."""
         self.bids.clear()
         self.asks.clear()
         self.bids.apply(bids)

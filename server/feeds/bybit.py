@@ -18,6 +18,7 @@ class Bybit(Dialect):
 
     ccxt_id = "bybit"
     snapshot_by_rest = False
+    exact_snapshots = False
     # A request is refused whole for one market that is not traded any more.
     subscriptions_per_request = 1
 
@@ -28,8 +29,7 @@ class Bybit(Dialect):
         return url.rpartition("/")[2]
 
     def key(self, market: dict[str, Any]) -> str:
-        category = "spot" if market["spot"] else "linear" if market["linear"] else "inverse"
-        return f"{category}:{market['id']}"
+        return f"{_category_of(market)}:{market['id']}"
 
     def rules(self, market: dict[str, Any]) -> Rules:
         info = market["info"]
@@ -67,6 +67,27 @@ class Bybit(Dialect):
     def unwatch_params(self) -> dict[str, Any]:
         return {"limit": _DEPTH}
 
+    async def fetch_snapshot(self, exchange: Any, market: dict[str, Any]) -> DepthFrame:
+        wanted = {"category": _category_of(market), "symbol": market["id"], "limit": _DEPTH}
+        book = (await exchange.publicGetV5MarketOrderbook(wanted))["result"]
+        # Its update ids are those of another depth; `seq` is the same for all.
+        update_id = sequence(book["u"])
+        return DepthFrame(
+            market=self.key(market),
+            is_snapshot=True,
+            bids=book["b"],
+            asks=book["a"],
+            prev_sequence=update_id,
+            sequence=update_id,
+            venue_time_ns=ns(book.get("cts") or book["ts"]),
+            position=sequence(book["seq"]),
+            max_levels=_DEPTH,
+        )
+
+
+def _category_of(market: dict[str, Any]) -> str:
+    return "spot" if market["spot"] else "linear" if market["linear"] else "inverse"
+
 
 def _category(symbol: str) -> str:
     settled = symbol.partition(":")[2]
@@ -86,6 +107,7 @@ def _depth(market: str, message: Message) -> DepthFrame:
         prev_sequence=update_id - 1,
         sequence=update_id,
         venue_time_ns=ns(message.get("cts") or message["ts"]),
+        position=sequence(book.get("seq", 0)),
     )
 
 

@@ -18,6 +18,8 @@ class Dialect(ABC):
     ccxt_id: ClassVar[str]
     snapshot_by_rest: ClassVar[bool]
     """Deltas connect to a snapshot that has to be fetched, instead of one that the stream begins with."""
+    exact_snapshots: ClassVar[bool]
+    """Deltas tell every level that was touched, so a fetched snapshot and the deltas after it are the book exactly."""
     subscriptions_per_request: ClassVar[int]
     """How many markets may be named in one subscription."""
 
@@ -58,6 +60,7 @@ class Dialect(ABC):
         """Parameters of ccxt's `un_watch_order_book`, where snapshots come by subscribing again."""
         return {}
 
+    @abstractmethod
     async def fetch_snapshot(self, exchange: Any, market: dict[str, Any]) -> DepthFrame:
-        """The book over REST, where `snapshot_by_rest`."""
-        raise TypeError(f"{self.ccxt_id} sends its snapshots on the stream")
+        """The book over REST: to begin with where `snapshot_by_rest`, everywhere to compare with. Raises whatever ccxt
+        and an odd answer raise."""

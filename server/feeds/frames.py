@@ -13,7 +13,7 @@ class DepthFrame(NamedTuple):
     """A book, or a change of one.
 
     A change connects to the state numbered `prev_sequence` and leads to the one numbered `sequence`. Both are 0
-    where the venue sends none; then `checksum` tells whether the book is right after the change.
+    where the venue sends none; then `checksum` alone tells whether the book is right after the change.
     """
 
     market: str
@@ -24,6 +24,10 @@ class DepthFrame(NamedTuple):
     sequence: int
     venue_time_ns: int | None
     checksum: int | None = None
+    position: int = 0
+    """Numbers the states of a book alike on the stream and in fetched snapshots; 0: the venue has no such number."""
+    max_levels: int = 0
+    """Of a fetched snapshot: how many levels a side were asked for. A side with fewer is the whole side."""
 
 
 class QuoteFrame(NamedTuple):

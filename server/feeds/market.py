@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from server.feeds.best_prices import BestPrices, Moment, Top
@@ -21,10 +22,17 @@ _log = logging.getLogger(__name__)
 class Market:
     """Publishes an instrument's book, quotes and trades into the hub. Quotes only while the book is LIVE."""
 
-    def __init__(self, instrument: Instrument, hub: MarketData, ccxt_market: dict[str, Any], *, buffers: bool) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        hub: MarketData,
+        ccxt_market: dict[str, Any],
+        make_guard: Callable[[Instrument], BookGuard],
+    ) -> None:
+        """`make_guard` is called again when the tick or lot has changed."""
         self.symbol = instrument.symbol
         self.ccxt_market = ccxt_market
-        self._buffers = buffers
+        self._make_guard = make_guard
         self._set_grid(instrument)
         self.book_client: Any = None
         """The ccxt connection its book came over last."""
@@ -37,7 +45,7 @@ class Market:
 
     def _set_grid(self, instrument: Instrument) -> None:
         self.instrument = instrument
-        self.guard = BookGuard(instrument, buffers=self._buffers)
+        self.guard = self._make_guard(instrument)
         self._price = Grid(instrument.tick_size)
         self._qty = Grid(instrument.data_lot_size)
         self._state = self.guard.state

@@ -27,6 +27,14 @@ class FeedMetrics:
             "tradewind_feed_gaps", "Books that had to be taken anew because a frame was missing or wrong.",
             ("venue",), registry=registry,
         )  # fmt: skip
+        self.lost = Counter(
+            "tradewind_feed_books_lost", "Books that had to be taken anew, by reason.",
+            ("venue", "reason"), registry=registry,
+        )  # fmt: skip
+        self.comparisons = Counter(
+            "tradewind_feed_comparisons", "LIVE books compared with a fetched snapshot, by result.",
+            ("venue", "result"), registry=registry,
+        )  # fmt: skip
         self.refused = Counter(
             "tradewind_feed_refused", "Messages, quotes and trades left out: unreadable, out of range, off the grid.",
             ("venue",), registry=registry,

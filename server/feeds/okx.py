@@ -10,12 +10,16 @@ from server.feeds.frames import BUY, EMPTY_SIDE, SELL, DepthFrame, Frame, QuoteF
 from server.feeds.numbers import MAX_SEQUENCE, integer, ns, sequence, trade_id
 from server.feeds.specs import Rules
 
+_SNAPSHOT_DEPTH = 400
+
 
 class Okx(Dialect):
-    """A delta names the one before it (`prevSeqId`); messages from before these ids existed carry a checksum."""
+    """A delta names the one before it (`prevSeqId`). Messages from before these ids existed carry a checksum alone,
+    those until 2026 both; since then the checksum is 0."""
 
     ccxt_id = "okx"
     snapshot_by_rest = False
+    exact_snapshots = False
     subscriptions_per_request = 50
 
     def options(self, symbols: Sequence[str]) -> dict[str, Any]:
@@ -48,6 +52,21 @@ class Okx(Dialect):
         text = str(message.get("msg", ""))
         return text if message.get("event") == "error" and "instId" in text else None
 
+    async def fetch_snapshot(self, exchange: Any, market: dict[str, Any]) -> DepthFrame:
+        answer = await exchange.publicGetMarketBooks({"instId": market["id"], "sz": str(_SNAPSHOT_DEPTH)})
+        book = answer["data"][0]
+        number = sequence(book.get("seqId", 0))
+        return DepthFrame(
+            market=self.key(market),
+            is_snapshot=True,
+            bids=book["bids"],
+            asks=book["asks"],
+            prev_sequence=number,
+            sequence=number,
+            venue_time_ns=ns(book["ts"]),
+            max_levels=_SNAPSHOT_DEPTH,
+        )
+
 
 def _type(symbol: str) -> str:
     settled = symbol.partition(":")[2]
@@ -57,15 +76,19 @@ def _type(symbol: str) -> str:
 
 
 def _depth(market: str, book: Message, *, is_snapshot: bool) -> DepthFrame:
+    number = sequence(book.get("seqId", 0))
+    checksum = integer(book["checksum"], -(2**31), 2**31 - 1, "the checksum") if "checksum" in book else None
+    if number and checksum == 0:  # the venue computes none any more; the field stays
+        checksum = None
     return DepthFrame(
         market=market,
         is_snapshot=is_snapshot,
         bids=book["bids"],
         asks=book["asks"],
         prev_sequence=sequence(book.get("prevSeqId", 0)),
-        sequence=sequence(book.get("seqId", 0)),
+        sequence=number,
         venue_time_ns=ns(book["ts"]),
-        checksum=integer(book["checksum"], -(2**31), 2**31 - 1, "the checksum") if "checksum" in book else None,
+        checksum=checksum,
     )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from server.background import Trouble, keep_running
 from server.clock import Clock
 from server.feeds.backoff import Backoff
-from server.feeds.ccxt_import import ccxt
 from server.feeds.exchange import close, drop, silence_s, tapped_exchange
 from server.feeds.frames import DepthFrame, Frame, QuoteFrame, TradeFrame
+from server.feeds.guard import BookGuard
 from server.feeds.hub import MarketData
 from server.feeds.keep import keep_subscribed
 from server.feeds.listing import Listing, list_markets, one_line
@@ -23,17 +23,13 @@ from server.feeds.market import Market
 from server.feeds.metrics import FeedMetrics, FrameCounts
 from server.feeds.model import FeedState
 from server.feeds.rules_watch import Define, RulesWatch
+from server.feeds.snapshots import Snapshots
 from server.feeds.venue_config import DIALECTS, VenueConfig, VenueStatus
 from server.instruments import Instrument, OffGrid
 
-_SNAPSHOTS_AT_ONCE = 2
 QUOTE_AHEAD_LIMIT_S = 2.0
 """How long a book may stay behind a newer quote that has other prices."""
-_RESUBSCRIBE_TIMEOUT_S = 5.0
 _PINGS_BEFORE_STALE = 3
-_RESYNC_LIMIT_S = 10.0
-_RESUBSCRIBE_LIMIT_S = 60.0
-"""Longer: venues count subscriptions, and a market that was delisted never answers."""
 _WORDS = re.compile(r"[\w-]+")
 _MOST_TEXT = 200
 # From the state that needs attention most to the one that needs none.
@@ -73,9 +69,10 @@ class VenueFeed:
         self._products: dict[str, str] = {}
         """By WebSocket URL."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._resyncs: dict[Market, asyncio.Task[None]] = {}
-        self._snapshots = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
         self._rules: RulesWatch | None = None
+        self._snapshots = Snapshots(
+            config, self._dialect, self._exchange, clock, chance, metrics, self._snapshot_taken, self._drop_if_dead, trouble
+        )
         self._metrics = metrics
         self._counts = FrameCounts(metrics, config.venue)
         self.status = VenueStatus(config.venue, FeedState.SYNCING, "not started", clock.now_ns())
@@ -98,7 +95,7 @@ class VenueFeed:
         buffers = self._dialect.snapshot_by_rest
         for instrument in instruments:
             ccxt_market = self._exchange.market(instrument.symbol)
-            market = Market(instrument, self._hub, ccxt_market, buffers=buffers)
+            market = Market(instrument, self._hub, ccxt_market, self._guard)
             market.trades.remember(known.get(instrument.name, ()))
             self._markets[self._dialect.key(ccxt_market)] = market
         self._metrics.last_message_age.labels(self._config.venue).set_function(self._last_message_age_s)
@@ -117,14 +114,26 @@ class VenueFeed:
             list_again = partial(self._list, again=True)
             self._rules = RulesWatch(list_again, define, self._markets, self._rules_changed, self._disconnected)
             self._spawn(self._rules.run)
+        self._spawn(self._snapshots.compare, self._markets.values())
+
+    def _guard(self, instrument: Instrument) -> BookGuard:
+        venue, metrics, dialect = self._config.venue, self._metrics, self._dialect
+        return BookGuard(
+            instrument,
+            buffers=dialect.snapshot_by_rest,
+            exact=dialect.exact_snapshots,
+            on_lost=lambda fault: metrics.lost.labels(venue, fault).inc(),
+            on_compared=lambda result: metrics.comparisons.labels(venue, result).inc(),
+        )
 
     async def stop(self) -> None:
         """Close the connections. Books become STALE. Does nothing the second time."""
-        tasks = [*self._tasks, *self._resyncs.values()]
+        tasks = self._tasks.copy()
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._snapshots.stop()
         await close(self._exchange)
         for market in self._markets.values():
             market.disconnected("the feed is stopped", self._clock.now_ns())
@@ -313,60 +322,22 @@ class VenueFeed:
 
     # -- books ---------------------------------------------------------------------------------------------
 
+    def _snapshot_taken(self, market: Market, changed: bool) -> None:
+        if changed:
+            market.log_state()
+            self._book_changed(market)
+
     def _book_changed(self, market: Market) -> None:
         """The state of a book changed, or it waits for a snapshot."""
-        if market.guard.needs_snapshot and market not in self._resyncs:
-            name = f"{self._config.venue}: resync of {market.symbol}"
-            task = keep_running(name, partial(self._resync, market), self._trouble())
-            self._resyncs[market] = task
-            task.add_done_callback(lambda _: self._resyncs.pop(market, None))
+        if market.guard.needs_snapshot:
+            self._snapshots.resync(market)
         self._changed()
-
-    async def _resync(self, market: Market) -> None:
-        """Get a new snapshot, as often as it takes."""
-        limit_s = _RESYNC_LIMIT_S if self._dialect.snapshot_by_rest else _RESUBSCRIBE_LIMIT_S
-        backoff = Backoff(self._chance, limit_s=limit_s)
-        while market.guard.needs_snapshot:
-            try:
-                if self._dialect.snapshot_by_rest:
-                    await self._fetch_snapshot(market)
-                else:
-                    await self._resubscribe(market)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise  # else ccxt closed a connection, and tries again
-            except ccxt.BaseError as error:
-                _log.warning("%s: no snapshot yet: %s", market.instrument.name, one_line(error))
-            except Exception:
-                _log.exception("%s: taking a snapshot failed", market.instrument.name)
-            if market.guard.needs_snapshot:
-                await asyncio.sleep(backoff.next_s())
-
-    async def _fetch_snapshot(self, market: Market) -> None:
-        async with self._snapshots:
-            frame = await self._dialect.fetch_snapshot(self._exchange, market.ccxt_market)
-        if market.snapshot(frame, self._clock.now_ns()):
-            market.log_state()
-            self._changed()
-
-    async def _resubscribe(self, market: Market) -> None:
-        """Leave the book's channel; `_keep` subscribes again and the stream begins with a snapshot."""
-        params = self._dialect.unwatch_params()
-        try:
-            async with asyncio.timeout(_RESUBSCRIBE_TIMEOUT_S):
-                await self._exchange.un_watch_order_book_for_symbols([market.symbol], params)
-                await market.live.wait()
-        except TimeoutError:
-            self._drop_if_dead(market.book_client, f"{market.symbol}: no snapshot after subscribing again")
 
     def _disconnected(self, markets: list[Market], reason: str) -> None:
         """Nothing connects to these books any more. What comes next begins, or asks for, a new snapshot."""
         now_ns = self._clock.now_ns()
         for market in markets:
-            resync = self._resyncs.get(market)
-            if resync is not None:
-                resync.cancel()
+            self._snapshots.give_up(market)
             if market.disconnected(reason, now_ns):
                 market.log_state()
         self._changed()

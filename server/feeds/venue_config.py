@@ -44,6 +44,8 @@ class VenueConfig:
     symbols:       ccxt's unified symbols: BTC/USDT (spot), BTC/USDT:USDT (perpetual).
     redirect:      called with the ccxt exchange before its first use, to lead it somewhere else (a replay exchange).
     stale_after_s: a connection is taken anew when nothing came over it for so long, not even an answer to a ping.
+    compare_every_s: each LIVE book is compared with a fetched snapshot so often; 0: never without a cause.
+    compare_per_minute: snapshots fetched for comparisons of all books of the venue together, at most.
     ccxt:          further configuration for ccxt.
     """
 
@@ -51,6 +53,8 @@ class VenueConfig:
     symbols: tuple[str, ...]
     redirect: Callable[[Any], None] | None = None
     stale_after_s: float = 10.0
+    compare_every_s: float = 10.0
+    compare_per_minute: int = 30
     ccxt: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

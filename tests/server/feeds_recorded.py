@@ -144,8 +144,8 @@ def bybit(product: str) -> Recording:
 
 
 @functools.cache
-def okx(numbered: bool) -> Recording:
-    """BTC-USDT. As recorded, with checksums alone, or `numbered` as the venue does since."""
+def okx(numbered: bool, checksums: bool = True) -> Recording:
+    """BTC-USDT. As recorded, with checksums alone; `numbered` too, as the venue did later; without checksums, as now."""
     recording = Recording(instrument("okx:BTC/USDT", "0.1", "0.00000001"), Okx())
     true_book = TrueBook()
     sequence = 1_000
@@ -155,6 +155,7 @@ def okx(numbered: bool) -> Recording:
         data, is_snapshot = message["data"][0], message["action"] == "snapshot"
         if numbered:
             data |= {"prevSeqId": -1 if is_snapshot else sequence, "seqId": sequence + 7}
+            data |= {} if checksums else {"checksum": 0}
             sequence += 7
         recording.frames.append(_parsed(recording.dialect, message, ""))
         if is_snapshot:
