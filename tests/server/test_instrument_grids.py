@@ -27,6 +27,7 @@ from tests.server.app_support import place, running, settings
 from tests.server.engine_support import GTC, House, house
 from tests.server.paper_support import MIRRORED, Market, market
 from tests.server.rpc_support import refused
+from tests.waiting import until
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
@@ -251,3 +252,15 @@ async def test_an_administrator_defines_an_instrument_while_the_server_runs(tmp_
     async with running(settings(tmp_path)) as app:
         known = market_data_pb2.GetInstrumentRequest(instrument=defined.name)
         assert (await app.market.GetInstrument(known, metadata=app.admin)).instrument == defined
+        request = market_data_pb2.DefineInstrumentRequest(**wanted | {"tick_size": "0.0001"})
+        await app.market.DefineInstrument(request, metadata=app.admin)
+        placed = await place(app, instrument=defined.name, qty="2", price="0.1251")
+
+        async def shows_the_new_tick() -> bool:
+            shown = (await app.market.GetBook(book, metadata=app.admin)).book
+            return [(level.price, level.qty) for level in shown.bids] == [("0.1251", "2")]
+
+        await until(shows_the_new_tick, "the book with the finer tick, without the orders on the old one")
+        listed = orders_pb2.ListOrdersRequest(account="demo", instrument=defined.name, open_only=True)
+        (still_open,) = (await app.orders.ListOrders(listed, metadata=app.admin)).orders
+        assert still_open.order_id == placed.order_id
