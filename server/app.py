@@ -210,7 +210,7 @@ async def _start(
     parts.push_async_callback(_stop_serving, board, server, trading, hub)
     for service in PUBLIC:
         board.set(service.full_name, ServiceState.SERVING)
-    lock.announce(server.address)
+    lock.announce(server.address, config.server.tls_cert)
     log.info("listening", address=server.address, market_data=config.feeds.mode)
     return lambda: Ready(
         server.address,

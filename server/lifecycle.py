@@ -136,6 +136,8 @@ class RunningInstance:
     pid: int
     address: str
     """host:port of its gRPC server; empty while it starts."""
+    certificate: Path | None = None
+    """The one it shows, if it speaks TLS."""
 
 
 class InstanceLock:
@@ -161,10 +163,11 @@ class InstanceLock:
             )
         self.announce("")
 
-    def announce(self, address: str) -> None:
-        """Write where the server listens into the file."""
-        text = f"{os.getpid()}\n{address}\n".encode()
-        os.pwrite(self._fd, text, 0)  # first, so that who reads meanwhile finds the first two lines whole
+    def announce(self, address: str, certificate: Path | None = None) -> None:
+        """Write where the server listens, and with which certificate, into the file."""
+        shown = "" if certificate is None else certificate.absolute()
+        text = f"{os.getpid()}\n{address}\n{shown}\n".encode()
+        os.pwrite(self._fd, text, 0)  # first, so that who reads meanwhile finds the first lines whole
         os.ftruncate(self._fd, len(text))
 
     def release(self) -> None:
@@ -202,8 +205,8 @@ def _take(fd: int) -> bool:
 
 
 def _read(path: Path) -> RunningInstance | None:
-    pid, address, *_ = [*path.read_text().split("\n"), ""]
-    return RunningInstance(int(pid), address) if pid.isdigit() else None
+    pid, address, certificate, *_ = [*path.read_text().split("\n"), "", ""]
+    return RunningInstance(int(pid), address, Path(certificate) if certificate else None) if pid.isdigit() else None
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,12 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tradewind {metadata.version('tradewind-server')}")
+        raise typer.Exit
+
+
 @app.callback()
 def connect(
     context: typer.Context,
@@ -53,6 +60,9 @@ def connect(
     ca_file: Annotated[
         Path | None, typer.Option(help="Connect with TLS and trust this authority (PEM): for other machines.")
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """What all commands share. Nothing is connected yet."""
     names = ("address", "token_file", "data_dir", "ca_file")
@@ -116,7 +126,14 @@ def _explained(error: TradewindError) -> str:
         return "; ".join(f"{v.field}: {v.description}" for v in error.violations) + f" [{error.reason}]"
     if isinstance(error, Unavailable) and error.reason == "UNAVAILABLE" and not error.from_server:
         reason = error.message.rpartition("last error: ")[2]  # gRPC tells the whole story of a failed connection
+        if "Hostname Verification" in reason:
+            return "the server's certificate is not for the name or address it was asked by: use a name that is in it"
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return "the server's certificate is not signed by the authority in --ca-file"
         return f"no server answers ({reason}). Start one with: tradewind up"
     if isinstance(error, Unauthenticated):
-        return f"{error}. Give a token by TRADEWIND_TOKEN or --token-file; the first is in the server's data directory"
+        return (
+            f"{error}. Give a token by TRADEWIND_TOKEN, TRADEWIND_TOKEN_FILE or --token-file; the first is admin.token in"
+            " the server's data directory (tradewind up prints where)"
+        )
     return str(error)

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from server.cli.certificate import name_in_certificate, reachable
 from server.lifecycle import running_instance
 from tradewind import Client
-from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV, is_local, with_port
+from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV, is_here, with_port
 
 DEFAULT_DATA_DIR = Path("var")
 ADMIN_TOKEN = "admin.token"
@@ -67,8 +68,14 @@ class Session:
 
     def client(self, account: str | None = None) -> Client:
         """A connection; raises ValueError or OSError when the options make no sense or no server is where they say."""
-        address = self._where()
-        return Client(address, account=account, token_file=self._token_file(address), ca_file=self.ca_file)
+        address, certificate = self._where()
+        token_file = self._token_file(address)
+        if certificate is None or address is None:
+            return Client(address, account=account, token_file=token_file, ca_file=self.ca_file)
+        name = name_in_certificate(address, certificate)
+        return Client(
+            address, account=account, token_file=token_file, ca_file=self.ca_file or certificate, tls_name=name
+        )
 
     def _named_data_dir(self) -> Path | None:
         if self.given_data_dir is not None:
@@ -90,21 +97,21 @@ class Session:
             return True
         return self.given_data_dir is not None and ("--data-dir" in self.typed) == ("--address" in self.typed)
 
-    def _where(self) -> str | None:
-        """The address to connect to; None: the SDK's default."""
+    def _where(self) -> tuple[str | None, Path | None]:
+        """The address to connect to, None: the SDK's default; and the certificate of a server of this machine."""
         directory = self._named_data_dir()
         if self._address_counts():
             assert self.address is not None
             if directory is not None and self._directory_counts():
                 _check_same_server(self.address, directory)
-            return self.address
+            return self.address, None
         running = running_instance(directory or DEFAULT_DATA_DIR)
         if running is not None:
             if not running.address:
                 raise ValueError(f"the server on {directory} (process {running.pid}) is still starting: try again soon")
-            return running.address
+            return reachable(running.address), running.certificate
         if directory is None:
-            return None
+            return None, None
         raise ValueError(
             f"no server runs on the data directory {directory}. Start one with: tradewind up --data-dir {directory};"
             " or name another server by --data-dir or --address"
@@ -115,7 +122,7 @@ class Session:
             return self.token_file  # None: the SDK takes what the environment says
         directory = self._named_data_dir()
         admin = (directory or DEFAULT_DATA_DIR) / ADMIN_TOKEN
-        here = address is None or is_local(with_port(address))
+        here = address is None or is_here(with_port(address), self.ca_file is not None)
         if admin.is_file() and (here or self._directory_counts()):
             return admin
         if directory is None and here:

@@ -7,12 +7,13 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from server.cli import startup
+from server.cli import main, startup
 from server.cli.startup import StartReport, WhatNow
 
 READY = WhatNow(
@@ -102,6 +103,13 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 import server.cli
 """
+
+
+@pytest.mark.once
+def test_the_version_is_told_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code or 0, capsys.readouterr().out) == (0, f"tradewind {version('tradewind-server')}\n")
 
 
 @pytest.mark.once

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.python.tests.scripted import ScriptedServer
 from server.lifecycle import InstanceLock
 from tests.server.command_line import nothing_named, runner
+from tradewind.connection import is_here
 from tradewind.v1 import orders_pb2
 
 
 class Place:
     """A server that runs on a data directory and holds its token."""
 
-    def __init__(self, data_dir: Path, listens: bool = True) -> None:
+    def __init__(
+        self, data_dir: Path, listens: bool = True, credentials: grpc.ServerCredentials | None = None
+    ) -> None:
         self.data_dir = data_dir
         self.lock = InstanceLock(data_dir)
-        self.server = ScriptedServer()
+        self.server = ScriptedServer(credentials=credentials)
         self.server.on("CancelOrders", lambda call: orders_pb2.CancelOrdersResponse(canceled_count=1))
         (data_dir / "admin.token").write_text(f"token-of-{data_dir.name}\n")
         if listens:
@@ -137,6 +145,60 @@ def test_what_is_named_and_empty_is_an_error(here: Place, run: Any, named: tuple
     Path("empty").write_text("\n")
     assert run(*named, *CANCEL).status == 1
     assert here.tokens == []
+
+
+def certificates(name: str, authority: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
+    """(certificate, key) for `name`; of an authority, or of one of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(authority[0].subject if authority else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
+        .sign(authority[1] if authority else key, hashes.SHA256())
+    )
+    return made, key
+
+
+@pytest.mark.parametrize("signed_by", ["itself", "an authority"])
+def test_a_server_for_other_machines_is_found_on_its_own(here: Place, run: Any, signed_by: str) -> None:
+    authority = certificates("Some Authority")
+    certificate, key = certificates("trading.example.com", authority if signed_by == "an authority" else None)
+    pem, private = (
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
+    Path("cert.pem").write_bytes(pem)
+    Path("other.pem").write_bytes(authority[0].public_bytes(serialization.Encoding.PEM))
+    place = Place(Path("secure"), credentials=grpc.ssl_server_credentials([(private, pem)]))
+    place.lock.announce(f"0.0.0.0:{place.server.port}", Path("cert.pem"))
+    try:
+        assert run("--data-dir", "secure", *CANCEL).status == 0
+        assert run("--data-dir", "secure", "--ca-file", "cert.pem", *CANCEL).status == 0
+        assert place.tokens == ["token-of-secure"] * 2
+        if signed_by == "itself":
+            refused = run("--data-dir", "secure", "--ca-file", "other.pem", *CANCEL)
+            assert (refused.status, "not signed by the authority in --ca-file" in refused.err) == (1, True)
+        named = run("--address", place.server.address, "--ca-file", "cert.pem", *CANCEL)
+        assert (named.status, "use a name that is in it" in named.err) == (1, True)
+    finally:
+        place.end()
+
+
+def test_the_own_name_of_this_machine_is_this_machine_where_tls_proves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "trader")
+    assert is_here("trader:50051", tls=True)
+    assert not is_here("trader:50051", tls=False)
+    assert not is_here("other:50051", tls=True)
 
 
 @pytest.mark.parametrize(

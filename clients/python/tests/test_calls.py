@@ -312,3 +312,29 @@ class TestConnection:
     @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "localhost:1", "unix:/tmp/x"])
     def test_this_machine_needs_no_tls(self, address: str) -> None:
         assert not Connection.resolve(address, "secret").tls
+
+    def test_an_address_without_a_port_gets_the_default_one(self) -> None:
+        addresses = {"localhost": "localhost:50051", "[::1]": "[::1]:50051", "::1": "[::1]:50051", "a.b:7": "a.b:7"}
+        for given, meant in addresses.items():
+            assert Connection.resolve(given).address == meant
+
+    @pytest.mark.parametrize("address", ["", "localhost:", "localhost:grpc", "localhost:70000", "http://localhost:1", ":1"])
+    def test_an_address_that_is_none_is_refused(self, address: str) -> None:
+        with pytest.raises(ValueError, match="address"):
+            Connection.resolve(address)
+
+    def test_a_token_that_is_named_and_empty_is_refused(self, tmp_path: Any) -> None:
+        (tmp_path / "empty").write_text("")
+        both = {"token": "t", "token_file": "f"}
+        for given in ({"token": ""}, {"token_file": ""}, {"token_file": tmp_path / "empty"}, both):
+            with pytest.raises(ValueError, match="token"):
+                Connection.resolve(**given)
+
+    def test_the_token_of_a_server_started_here_stays_here(self, tmp_path: Any) -> None:
+        (tmp_path / "var").mkdir()
+        (tmp_path / "var" / "admin.token").write_text("from-file")
+        assert Connection.resolve("example.com:50051", tls=True).token == ""
+
+    def test_without_a_token_the_error_says_where_one_is(self) -> None:
+        error = errors.Unauthenticated("no token", reason="UNAUTHENTICATED")
+        assert "TRADEWIND_TOKEN_FILE" in str(Connection.resolve().explained(error))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import socket
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+
+from tradewind.errors import TradewindError, Unauthenticated
 
 DEFAULT_PORT = 50051
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
@@ -77,6 +80,7 @@ class Connection:
     token: str
     ca_certificate: bytes | None
     tls: bool
+    tls_name: str | None = None
 
     @classmethod
     def resolve(
@@ -87,12 +91,14 @@ class Connection:
         token_file: str | Path | None = None,
         tls: bool = False,
         ca_file: str | Path | None = None,
+        tls_name: str | None = None,
     ) -> Connection:
         """Fill in what was not given. What is given is used, or it is an error.
 
         The address from TRADEWIND_ADDRESS or 127.0.0.1:50051; without a port it is 50051. The token from
         TRADEWIND_TOKEN, or the file TRADEWIND_TOKEN_FILE; for a server on this machine `var/admin.token` if there is
-        one; else calls are made without. `ca_file` (PEM) turns TLS on and trusts that authority alone. Raises
+        one; else calls are made without. `ca_file` (PEM) turns TLS on and trusts that authority alone; `tls_name` is the
+        name the certificate is to be for, where it is not that of the address. Raises
         ValueError for an address or token that is empty or malformed, and when a token would leave this machine
         unencrypted; OSError for a file that was named and cannot be read.
         """
@@ -103,10 +109,20 @@ class Connection:
             raise ValueError("token and token_file are both given: give one")
         address = with_port(address or os.environ.get(ADDRESS_ENV) or DEFAULT_ADDRESS)
         tls = tls or ca_file is not None
-        token = token or _find_token(token_file, here=is_local(address))
+        token = token or _find_token(token_file, here=is_here(address, tls))
         if token and not tls and not is_local(address):
             raise ValueError(f"{address} is not this machine: use TLS, or the token would travel in clear")
-        return cls(address, token, Path(ca_file).read_bytes() if ca_file else None, tls)
+        return cls(address, token, Path(ca_file).read_bytes() if ca_file else None, tls, tls_name)
+
+    def explained(self, error: TradewindError) -> TradewindError:
+        """The same error; one about a missing token says where a token is."""
+        if isinstance(error, Unauthenticated) and not self.token:
+            error.message += (
+                f": no token was given and there is no {DEFAULT_TOKEN_FILE} in {Path.cwd()}; set {TOKEN_FILE_ENV} to the"
+                " file admin.token in the server's data directory (`tradewind up` prints where), or give token="
+            )
+            error.args = (error.message,)
+        return error
 
     def metadata(self, request_id: str) -> tuple[tuple[str, str], ...]:
         """What every call carries."""
@@ -116,14 +132,19 @@ class Connection:
     def open(self) -> grpc.Channel:
         """A channel of the blocking API. It connects with the first call."""
         if self.tls:
-            return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca_certificate), _OPTIONS)
+            return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca_certificate), self._options())
         return grpc.insecure_channel(self.address, _OPTIONS)
 
     def open_async(self) -> grpc.aio.Channel:
         """A channel of the asyncio API. It connects with the first call."""
         if self.tls:
-            return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca_certificate), _OPTIONS)
+            return grpc.aio.secure_channel(
+                self.address, grpc.ssl_channel_credentials(self.ca_certificate), self._options()
+            )
         return grpc.aio.insecure_channel(self.address, _OPTIONS)
+
+    def _options(self) -> list[tuple[str, int | str]]:
+        return [*_OPTIONS, ("grpc.ssl_target_name_override", self.tls_name)] if self.tls_name else _OPTIONS
 
 
 def new_id() -> str:
@@ -173,6 +194,11 @@ def _checked(address: str, host: str, port: int) -> str:
     if not host.strip("[]") or any(sign in host for sign in "/ @"):
         raise ValueError(f"address {address}: write host:port, such as {DEFAULT_ADDRESS}")
     return f"{host}:{port}"
+
+
+def is_here(address: str, tls: bool) -> bool:
+    """Whether `address`, with its port, is this machine; also by its own name where TLS proves who answers."""
+    return is_local(address) or (tls and address.rpartition(":")[0] == socket.gethostname())
 
 
 def is_local(address: str) -> bool:

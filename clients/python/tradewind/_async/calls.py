@@ -33,6 +33,7 @@ class AsyncCalls:
         token_file: str | Path | None = None,
         tls: bool = False,
         ca_file: str | Path | None = None,
+        tls_name: str | None = None,
         timeout_s: float = 10.0,
         max_outage_s: float = DEFAULT_OUTAGE_S,
     ) -> None:
@@ -40,7 +41,9 @@ class AsyncCalls:
 
         Address and token have defaults: see `tradewind.connection.Connection.resolve`.
         """
-        self._connection = Connection.resolve(address, token, token_file=token_file, tls=tls, ca_file=ca_file)
+        self._connection = Connection.resolve(
+            address, token, token_file=token_file, tls=tls, ca_file=ca_file, tls_name=tls_name
+        )
         self._account = account
         self._timeout_s = timeout_s
         self._max_outage_s = max_outage_s
@@ -76,7 +79,7 @@ class AsyncCalls:
         try:
             return await method(request, timeout=self._timeout_s, metadata=self._connection.metadata(request_id))
         except grpc.RpcError as error:
-            failure = from_rpc_error(error, request_id)
+            failure = self._connection.explained(from_rpc_error(error, request_id))
             failure.metadata.update(keys or {})
             raise failure from None
 
