@@ -83,7 +83,7 @@ def define(
     taker_fee: Annotated[str | None, typer.Option(metavar="BPS", help="Basis points; 5.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Define an instrument of the internal venue, or define it anew.
+    """Define an instrument of the internal venue, or anew.
 
     The same again changes nothing. With another tick or lot its open orders are canceled and positions carried over.
 

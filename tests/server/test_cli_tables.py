@@ -90,6 +90,7 @@ ANSWERS: dict[str, Callable[[Call], Any]] = {
     "ListServices": lambda call: system_pb2.ListServicesResponse(services=[STATUS]),
     "ListTokens": lambda call: system_pb2.ListTokensResponse(tokens=[TOKEN]),
     "CreateToken": lambda call: system_pb2.CreateTokenResponse(token=TOKEN, secret="s" * 43),
+    "DefineInstrument": lambda call: market_data_pb2.DefineInstrumentResponse(instrument=INSTRUMENT),
     "ListInstruments": lambda call: market_data_pb2.ListInstrumentsResponse(instruments=[INSTRUMENT]),
     "GetQuote": lambda call: market_data_pb2.GetQuoteResponse(quote=QUOTE),
     "GetBook": lambda call: market_data_pb2.GetBookResponse(book=BOOK),
@@ -124,6 +125,7 @@ TABLES: dict[str, list[str]] = {
     "accounts": ["a-rather-long-account-name", "PAPER", SHOWN],
     "token list": ["a1ad68a63045e523", TOKEN.description, "READ, TRADE", "demo, maker", SHOWN],
     "token create --scope read": ["a1ad68a63045e523", TOKEN.description, "s" * 43],
+    "define DOGE/USDT --tick 0.1 --lot 1": [NAME, "0.00000001"],
     "instruments": [NAME, "PERPETUAL", "0.00000001", "0.00012345", "10.25", "-12.75", "market data only"],
     f"quote {NAME}": [NAME, PRICE, QTY, SHOWN],
     f"book {NAME}": [NAME, "LIVE", PRICE, QTY],
@@ -132,7 +134,8 @@ TABLES: dict[str, list[str]] = {
     "status": ["tradewind.v1.MarketDataService", "NOT_SERVING", SHOWN],
 }
 NO_TABLE = {  # a sentence, a line, or what other tests look at
-    "up", "down", "cancel-timer", "halt", "resume", "reference", "token show", "token revoke", "backup", "restore",
+    "up", "down", "accept-clock",
+    "cancel-timer", "halt", "resume", "reference", "token show", "token revoke", "backup", "restore",
     "journal verify", "journal export", "journal replay", "blotter rebuild",
 }  # fmt: skip
 
