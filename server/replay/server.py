@@ -183,6 +183,10 @@ class ReplayExchange:
         """Lose the next `count` depth pushes of a venue on their way: its subscribers see a gap."""
         self._venues[venue].drop_depth = count
 
+    def corrupt_depth(self, venue: str, count: int) -> None:
+        """Send wrong quantities in the next `count` depth pushes of a venue; their numbers are right."""
+        self._venues[venue].corrupt_depth = count
+
     def freeze(self, venue: str) -> None:
         """Send no more frames, as in a market where nothing happens; its connections live on."""
         self._players[venue].freeze()

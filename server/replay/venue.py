@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ import orjson
 from server.clock import Clock
 from server.replay.frame import Frame
 from server.replay.session import Session
+
+# Up to the quantity of a level.
+_QUANTITY = re.compile(r'\["[0-9.]+","')
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Venue(ABC):
         self.on_subscribed: Callable[[], None] = lambda: None
         self.drop_depth = 0
         """Fault: how many of the next depth pushes get lost on their way to the subscribers."""
+        self.corrupt_depth = 0
+        """Fault: in how many of the next depth pushes all quantities are wrong."""
 
     # -- the recording ---------------------------------------------------------------------------------
 
@@ -120,6 +126,9 @@ class Venue(ABC):
         if depth and self.drop_depth > 0:
             self.drop_depth -= 1
             return
+        if depth and self.corrupt_depth > 0:
+            self.corrupt_depth -= 1
+            text = _QUANTITY.sub(r"\g<0>9", text)
         for session in sessions:
             session.push(self.dress(session, topic, text))
 

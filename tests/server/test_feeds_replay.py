@@ -304,6 +304,26 @@ async def test_a_market_in_which_nothing_happens_stays_live_and_its_connection_i
         assert watch.feed.status.reconnects == 0
 
 
+@pytest.mark.parametrize("venue", list(SYMBOLS))
+async def test_wrong_quantities_with_right_numbers_are_found_by_comparing_and_nothing_else_is(venue: str) -> None:
+    _recordings(venue)
+    async with watching(venue, Pace(speed=4.0), compare_every_s=0.2, compare_per_minute=6_000) as watch:
+        await until(lambda: watch.live, "all books LIVE")
+
+        def count(metric: str, **labels: str) -> float:
+            return watch.registry.get_sample_value(f"tradewind_feed_{metric}_total", {"venue": venue, **labels}) or 0
+
+        await until(lambda: count("comparisons", result="same") > 20, "books compared")
+        assert (count("comparisons", result="different"), watch.feed.status.gaps) == (0, 0)
+        watch.exchange.corrupt_depth(venue, 4)
+        found = [("checksum",), ("different", "crossed")][venue != "okx"]
+        await until(lambda: any(count("books_lost", reason=reason) for reason in found), "the damage found")
+        await until(lambda: watch.live, "all books LIVE again")
+        same = count("comparisons", result="same")
+        await until(lambda: watch.live and count("comparisons", result="same") > same + 20, "books compared again")
+        await settle_and_compare(watch, venue)
+
+
 async def settle_and_compare(watch: Watch, venue: str) -> None:
     """With the market held still, every book is the exchange's own, as its REST interface tells it."""
     watch.exchange.freeze(venue)
