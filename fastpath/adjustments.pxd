@@ -26,8 +26,8 @@ cdef void adjustments_close(adjustments_t* adjustments) noexcept nogil
 
 # The earlier adjustment with the command's request id, or NULL.
 cdef const adjustment_t* adjustments_find(const adjustments_t* adjustments, const command_t* command) noexcept nogil
-# Remember the command's request id. False: a bound or the memory is reached.
-cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* command) noexcept nogil
+# Remember the command's request id and its amount, in units of the asset. False: a bound or the memory is reached.
+cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* command, money_t amount) noexcept nogil
 # Build the index anew from the items. False: out of memory.
 cdef bint adjustments_reindex(adjustments_t* adjustments) noexcept nogil
 cdef uint64_t adjustments_hash(const adjustments_t* adjustments) noexcept nogil

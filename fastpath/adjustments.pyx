@@ -4,9 +4,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from fastpath.arith cimport mix
+from fastpath.arith cimport mix, mix_money
 from fastpath.index cimport NO_ROW, index_free, index_init, index_insert, index_next, index_reserve, index_start
-from fastpath.model cimport command_t
+from fastpath.model cimport command_t, money_t
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash
 
 
@@ -38,7 +38,7 @@ cdef const adjustment_t* adjustments_find(const adjustments_t* adjustments, cons
             return known
 
 
-cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* command) noexcept nogil:
+cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* command, money_t amount) noexcept nogil:
     cdef adjustment_t* item
     if adjustments.count == adjustments.max_count or not index_reserve(&adjustments.index):
         return False
@@ -46,7 +46,7 @@ cdef bint adjustments_remember(adjustments_t* adjustments, const command_t* comm
     memcpy(item.request_id, command.client_order_id, CLIENT_ORDER_ID_SIZE)
     item.account = command.account
     item.asset = command.asset
-    item.amount = command.amount
+    item.amount = amount
     index_insert(&adjustments.index, client_order_id_hash(item.account, item.request_id), adjustments.count)
     adjustments.count += 1
     return True
@@ -71,7 +71,7 @@ cdef uint64_t adjustments_hash(const adjustments_t* adjustments) noexcept nogil:
     for number in range(adjustments.count):
         words = <const uint64_t*>&adjustments.items[number]
         h = 8
-        for word in range(sizeof(adjustment_t) // sizeof(uint64_t)):
+        for word in range((<size_t>&adjustments.items[number].amount - <size_t>words) // sizeof(uint64_t)):
             h = mix(h, words[word])
-        total += h
+        total += mix_money(h, adjustments.items[number].amount)
     return total

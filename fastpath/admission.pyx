@@ -1,8 +1,8 @@
 """Admission of orders. The checks run from the cheap and static to the dear and moving; the first reason found counts."""
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, uint8_t, uint32_t
 
-from fastpath.arith cimport MAX_MONEY, fee_of, product
+from fastpath.arith cimport fee_of, worth
 from fastpath.ledger cimport ledger_can_move, ledger_free_amount
 from fastpath.link_prices cimport meets_own_group
 from fastpath.market cimport walk
@@ -70,6 +70,7 @@ from fastpath.model cimport (
     TRAILING_UNIT_TICKS,
     TRIGGER_SOURCE_INDEX,
     TRIGGER_SOURCE_MARK,
+    asset_def_t,
     instrument_def_t,
     money_t,
     price_t,
@@ -90,7 +91,7 @@ from fastpath.orders cimport (
 )
 from fastpath.settlement cimport held_amount, required_amount, reserved_row
 from fastpath.sizing cimport REDUCING_FLAGS, UNSIZED_FLAGS, reducible, size_order
-from fastpath.state cimport travel_ns
+from fastpath.state cimport MAX_TICKS, is_wide, travel_ns
 from fastpath.triggers cimport WATCH_INDEX, WATCH_MARK, reference_price
 
 cdef enum:
@@ -141,14 +142,14 @@ cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* or
         return REJECT_REASON_INVALID_COMMAND
     if order.flags & ORDER_FLAG_PROTECTED and not takes_any_price(order):
         return REJECT_REASON_INVALID_COMMAND
-    if not sizes_make_sense(order):
+    if not sizes_make_sense(instrument, order):
         return REJECT_REASON_INVALID_COMMAND
     if order.stp_mode > SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL or order.stp_group >= <uint32_t>GROUP_OWNER:
         return REJECT_REASON_INVALID_COMMAND
     return 0
 
 
-cdef bint sizes_make_sense(const order_record_t* order) noexcept nogil:
+cdef bint sizes_make_sense(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Of the flags that say how much: at most one, on types that can follow it, with the fields it needs."""
     cdef uint32_t sizing = order.flags & <uint32_t>(UNSIZED_FLAGS | REDUCING_FLAGS)
     if ((order.flags & ORDER_FLAG_QUOTE_QTY) != 0) != (order.amount != 0):
@@ -158,14 +159,21 @@ cdef bint sizes_make_sense(const order_record_t* order) noexcept nogil:
     if order.min_qty != 0 or order.order_type == ORDER_TYPE_ICEBERG:
         return False
     if sizing == ORDER_FLAG_QUOTE_QTY:
-        return order.order_type == ORDER_TYPE_MARKET and 0 < order.amount <= MAX_MONEY
+        return (order.order_type == ORDER_TYPE_MARKET
+                and 0 < order.amount <= instrument.max_quote // instrument.quote_factor)
     if sizing == ORDER_FLAG_CLOSE_POSITION:
         return takes_any_price(order) and order.order_type != ORDER_TYPE_MARKET_TO_LIMIT
     return sizing == ORDER_FLAG_REDUCE_ONLY
 
 
-cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* order) noexcept nogil:
+cdef inline bint cost_fits(const instrument_t* instrument, money_t cost, money_t* notional) noexcept nogil:
+    """Whether so many ticks times lots are an amount of quote money that an order may have; then which."""
+    return worth(cost, instrument.definition.quote_per_tick_lot, instrument.quote_factor, instrument.max_quote, notional)
+
+
+cdef uint8_t check_numbers(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Price and quantities are in their domains and within the instrument's limits."""
+    cdef const instrument_def_t* rules = &instrument.definition
     cdef bint priced = not takes_any_price(order) or order.flags & ORDER_FLAG_PROTECTED
     cdef qty_t qty = total_qty(order)
     cdef bint is_part = order.parent_qty != 0              # of a child, which was measured as a whole
@@ -185,10 +193,10 @@ cdef uint8_t check_numbers(const instrument_def_t* rules, const order_record_t* 
         return REJECT_REASON_QTY_BELOW_MIN
     if rules.max_qty != 0 and qty > rules.max_qty:
         return REJECT_REASON_QTY_ABOVE_MAX
-    if not product(qty, rules.base_per_lot, 1, &amount):
+    if qty > instrument.max_lots:
         return REJECT_REASON_AMOUNT_OVERFLOW
     if priced:
-        if not product(order.price, qty, rules.quote_per_tick_lot, &amount):
+        if order.price > MAX_TICKS or not cost_fits(instrument, <money_t>order.price * qty, &amount):
             return REJECT_REASON_AMOUNT_OVERFLOW
         if amount < rules.min_notional and not is_part:
             return REJECT_REASON_NOTIONAL_BELOW_MIN
@@ -228,53 +236,52 @@ cdef uint8_t price_market_order(const state_t* state, const instrument_t* instru
     cdef qty_t leaves = order.qty - order.cum_qty
     cdef int32_t fee_carry = 0
     cdef qty_t found = 0
-    cdef int64_t cost = 0
+    cdef money_t cost = 0
     cdef price_t worst = 0
     cdef money_t notional
-    if not walk(state, instrument, order, taker.price, leaves, &found, &cost, &worst):
-        return REJECT_REASON_AMOUNT_OVERFLOW
+    walk(state, instrument, order, taker.price, leaves, &found, &cost, &worst)
     if found == 0:
-        if order.flags & ORDER_FLAG_PROTECTED and walk(state, instrument, order,
-                                                       INT64_MAX if order.side == SIDE_BUY else INT64_MIN, 1,
-                                                       &found, &cost, &worst) and found > 0:
-            return REJECT_REASON_SLIPPAGE_LIMIT
-        return REJECT_REASON_NO_LIQUIDITY
-    if not product(cost, 1, rules.quote_per_tick_lot, &notional):
+        if order.flags & ORDER_FLAG_PROTECTED:
+            walk(state, instrument, order, INT64_MAX if order.side == SIDE_BUY else INT64_MIN, 1, &found, &cost, &worst)
+        return REJECT_REASON_SLIPPAGE_LIMIT if found > 0 else REJECT_REASON_NO_LIQUIDITY
+    if not cost_fits(instrument, cost, &notional):
         return REJECT_REASON_AMOUNT_OVERFLOW
     if notional < rules.min_notional and order.parent_qty == 0:
         return REJECT_REASON_NOTIONAL_BELOW_MIN
     # A remainder may rest at up to the worst price, and own orders skipped by self-trade prevention may push the taker up to it.
     if order.order_type == ORDER_TYPE_MARKET_TO_LIMIT or order.stp_mode > SELF_TRADE_PREVENTION_NONE:
-        if not product(worst, leaves, rules.quote_per_tick_lot, &notional):
+        if not cost_fits(instrument, <money_t>worst * leaves, &notional):
             return REJECT_REASON_AMOUNT_OVERFLOW
     taker.price = worst
     if order.side == SIDE_BUY:
-        needed[0] = notional + fee_of(notional, max(order.maker_fee_ppm, order.taker_fee_ppm), &fee_carry)
+        needed[0] = ((notional + fee_of(notional, max(order.maker_fee_ppm, order.taker_fee_ppm), &fee_carry))
+                     * instrument.quote_factor)
     else:
-        needed[0] = leaves * rules.base_per_lot
+        needed[0] = leaves * instrument.base_lot
     return 0
 
 
 cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, const order_record_t* order,
                             price_t limit) noexcept nogil:
     """Against a mirror the outside world pays: what it gives must fit the books whatever price is met."""
-    cdef const instrument_def_t* rules = &instrument.definition
+    cdef const asset_def_t* base = &state.assets[instrument.definition.base_asset]
+    cdef const asset_def_t* quote = &state.assets[instrument.definition.quote_asset]
     cdef qty_t leaves = order.qty - order.cum_qty
     cdef qty_t found = 0
-    cdef int64_t best = 0
+    cdef money_t best = 0
     cdef price_t worst = 0
     cdef money_t amount
     if order.side == SIDE_BUY:
-        if not ledger_can_move(&state.ledger, instrument.outside_base_row,
+        if not ledger_can_move(&state.ledger, is_wide(base), instrument.outside_base_row,
                                state.ledger.positions[order.position_row].base_row,
-                               leaves * rules.base_per_lot):
+                               leaves * instrument.base_lot):
             return REJECT_REASON_AMOUNT_OVERFLOW
         return 0
     walk(state, instrument, order, limit, 1, &found, &best, &worst)
-    if not product(max(best, limit), leaves, rules.quote_per_tick_lot, &amount):
+    if not cost_fits(instrument, max(best, <money_t>limit) * leaves, &amount):
         return REJECT_REASON_AMOUNT_OVERFLOW
-    if not ledger_can_move(&state.ledger, instrument.outside_quote_row,
-                           state.ledger.positions[order.position_row].quote_row, amount):
+    if not ledger_can_move(&state.ledger, is_wide(quote), instrument.outside_quote_row,
+                           state.ledger.positions[order.position_row].quote_row, amount * instrument.quote_factor):
         return REJECT_REASON_AMOUNT_OVERFLOW
     return 0
 
@@ -282,13 +289,14 @@ cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, cons
 cdef bint slides_to_nothing(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """A buyer that would slide below the lowest price there is."""
     cdef qty_t found = 0
-    cdef int64_t cost = 0
+    cdef money_t cost = 0
     cdef price_t best = 0
     if not order.flags & ORDER_FLAG_POST_ONLY_SLIDE or order.side != SIDE_BUY:
         return False
     if instrument.mirror != NULL:
         return instrument.mirror.shown[1].count > 0 and instrument.mirror.shown[1].levels[0].price == 1
-    return match_cost(instrument.book, SIDE_BUY, order.price, 1, &found, &cost, &best) and found > 0 and best == 1
+    match_cost(instrument.book, SIDE_BUY, order.price, 1, &found, &cost, &best)
+    return found > 0 and best == 1
 
 
 cdef void shape_taker(const state_t* state, const order_record_t* order, taker_t* taker) noexcept nogil:
@@ -365,7 +373,7 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
     if reason == 0 and order.qty >= 0 and order.waiting == WAIT_NONE:
         reason = size_order(state, instrument, order)
     if reason == 0:
-        reason = check_numbers(&instrument.definition, order)
+        reason = check_numbers(instrument, order)
     if reason == 0 and ends_at_a_time(order) and order.expire_ns <= order.placed_ns:
         reason = REJECT_REASON_EXPIRE_TIME_IN_PAST
     if reason == 0:
@@ -394,7 +402,7 @@ cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order
     cdef money_t needed, available
     cdef uint8_t reason = check_tradable(instrument)
     if reason == 0:
-        reason = check_numbers(&instrument.definition, amended)
+        reason = check_numbers(instrument, amended)
     if reason == 0 and not has_begun(order):
         reason = check_trigger(amended)
     if reason == 0:

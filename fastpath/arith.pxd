@@ -1,44 +1,82 @@
 # Checked integer arithmetic for money, and the mixing step of every state hash. Inline leaves: no .pyx of their own.
 #
-# Products run through 128 bits, so nothing wraps unseen; additions of money rely on MAX_MONEY: two amounts within
-# +-MAX_MONEY add without overflow, and whoever stores a sum checks it against the bound first.
+# Money has 128 bits. Every amount of an order and every balance of an account is within MAX_MONEY, so that sums over all
+# accounts, which are within MAX_SUPPLY, fit as well. Assets that older builds defined have one bound, MAX_NARROW, until they
+# are defined again: so a journal means what it meant. Most amounts fit 64 bits: for those the straight way is kept fast.
+#
+# In records of 64-bit fields an amount is `high * 2**64 + low`, low being signed: what fits int64 has the high word 0.
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from fastpath.model cimport money_t
 
 cdef extern from *:
     """
     #include <stdint.h>
-    #define TW_MAX_MONEY ((int64_t)1 << 61)
+    #define TW_MAX_MONEY ((__int128)1 << 110)
+    #define TW_MAX_SUPPLY ((__int128)1 << 126)
+    #define TW_MAX_NARROW ((__int128)1 << 61)
     #define TW_PPM 1000000
 
-    /* *out = a * b * c if that is within [0, TW_MAX_MONEY]; a, b, c >= 0. Returns 0 and leaves *out alone otherwise. */
-    static inline int tw_product(int64_t a, int64_t b, int64_t c, int64_t *out) {
-        int64_t ab, abc;
-        if (__builtin_mul_overflow(a, b, &ab) || __builtin_mul_overflow(ab, c, &abc) || abc > TW_MAX_MONEY)
+    static inline int tw_fits(__int128 amount) {
+        return amount == (int64_t)amount;
+    }
+
+    /* *out = cost * unit, if that times `factor` is at most `most`; all >= 0. Returns 0 and leaves *out alone otherwise. */
+    static inline int tw_worth(__int128 cost, int64_t unit, int64_t factor, __int128 most, __int128 *out) {
+        int64_t worth;
+        if (tw_fits(cost) && !__builtin_mul_overflow((int64_t)cost, unit, &worth)) {
+            if ((__int128)worth * factor > most)
+                return 0;
+            *out = worth;
+            return 1;
+        }
+        if (cost > most / unit || cost * unit > most / factor)
             return 0;
-        *out = abc;
+        *out = cost * unit;
         return 1;
     }
 
-    /* trunc(a * b / divisor), exact in between; |result| must fit because |b| <= divisor. */
-    static inline int64_t tw_share(int64_t a, int64_t b, int64_t divisor) {
-        return (int64_t)((__int128)a * b / divisor);
+    /* trunc(a * b / divisor) of any size, bit by bit; 0 <= a, b < divisor, which is below 2^126. */
+    static inline __int128 tw_long_share(__int128 a, __int128 b, __int128 divisor) {
+        __int128 quotient = 0, rest = 0;
+        for (int bit = 126; bit >= 0; bit--) {
+            rest = 2 * rest;
+            quotient = 2 * quotient + (rest >= divisor);
+            rest -= rest >= divisor ? divisor : 0;
+            if (b >> bit & 1) {
+                rest += a;
+                quotient += rest >= divisor;
+                rest -= rest >= divisor ? divisor : 0;
+            }
+        }
+        return quotient;
+    }
+
+    /* trunc(a * b / divisor), exact in between; 0 <= b <= divisor. */
+    static inline __int128 tw_share(__int128 a, __int128 b, __int128 divisor) {
+        if (tw_fits(a) && tw_fits(divisor))
+            return (int64_t)(a * b / divisor);
+        if (b == divisor)
+            return a;
+        if (a < 0)
+            return -(-a / divisor * b + tw_long_share(-a % divisor, b, divisor));
+        return a / divisor * b + tw_long_share(a % divisor, b, divisor);
     }
 
     /* The fee of a further notional, so that all fees of an order sum to ceil(sum(rate * notional) / 1e6), however
-       many fills it takes. *carry in (-1e6, 0] is what earlier fills overpaid, in millionths of a unit. */
-    static inline int64_t tw_fee(int64_t notional, int64_t rate_ppm, int32_t *carry) {
-        int64_t fee;
-        if (notional < (int64_t)1 << 42) {                      /* |rate| <= 2^20: the product fits 63 bits */
-            int64_t exact = notional * rate_ppm + *carry;
-            fee = exact / TW_PPM + (exact % TW_PPM > 0);
-            *carry = (int32_t)(exact - fee * TW_PPM);
-        } else {
-            __int128 exact = (__int128)notional * rate_ppm + *carry;
-            fee = (int64_t)(exact / TW_PPM) + (exact % TW_PPM > 0);
-            *carry = (int32_t)(exact - (__int128)fee * TW_PPM);
+       many fills it takes. *carry in (-1e6, 0] is what earlier fills overpaid, in millionths of a unit. |rate| <= 1e6. */
+    static inline __int128 tw_fee(__int128 notional, int64_t rate_ppm, int32_t *carry) {
+        __int128 fee = 0;
+        int64_t exact, rounded;
+        if (notional >= (int64_t)1 << 42) {                     /* below, the product fits 63 bits */
+            fee = notional / TW_PPM * rate_ppm;
+            notional %= TW_PPM;
         }
-        return fee;
+        exact = (int64_t)notional * rate_ppm + *carry;
+        rounded = exact / TW_PPM + (exact % TW_PPM > 0);
+        *carry = (int32_t)(exact - rounded * TW_PPM);
+        return fee + rounded;
     }
 
     static inline int64_t tw_saturating_add(int64_t a, int64_t b) {
@@ -48,14 +86,12 @@ cdef extern from *:
         return sum;
     }
 
-    /* a * b + c, or the nearest number that fits. */
-    static inline int64_t tw_saturating_units(int64_t a, int64_t b, int64_t c) {
-        __int128 exact = (__int128)a * b + c;
-        return exact > INT64_MAX ? INT64_MAX : exact < INT64_MIN ? INT64_MIN : (int64_t)exact;
+    static inline int64_t tw_clamped(__int128 a) {
+        return a > INT64_MAX ? INT64_MAX : a < INT64_MIN ? INT64_MIN : (int64_t)a;
     }
 
     /* How often `divisor` fits into `a`, rounded toward zero whatever the build's rules of division. */
-    static inline int64_t tw_whole(int64_t a, int64_t divisor) {
+    static inline __int128 tw_whole(__int128 a, __int128 divisor) {
         return a / divisor;
     }
 
@@ -72,12 +108,44 @@ cdef extern from *:
         return (uint64_t)folded ^ (uint64_t)(folded >> 64);
     }
     """
-    const int64_t MAX_MONEY "TW_MAX_MONEY"
-    bint product "tw_product"(int64_t a, int64_t b, int64_t c, int64_t* out) noexcept nogil
-    int64_t share "tw_share"(int64_t a, int64_t b, int64_t divisor) noexcept nogil
-    int64_t fee_of "tw_fee"(int64_t notional, int64_t rate_ppm, int32_t* carry) noexcept nogil
+    const money_t MAX_MONEY "TW_MAX_MONEY"
+    const money_t MAX_SUPPLY "TW_MAX_SUPPLY"
+    const money_t MAX_NARROW "TW_MAX_NARROW"
+    bint worth "tw_worth"(money_t cost, int64_t unit, int64_t factor, money_t most, money_t* out) noexcept nogil
+    bint fits_int64 "tw_fits"(money_t amount) noexcept nogil
+    money_t share "tw_share"(money_t a, money_t b, money_t divisor) noexcept nogil
+    money_t fee_of "tw_fee"(money_t notional, int64_t rate_ppm, int32_t* carry) noexcept nogil
     int64_t saturating_add "tw_saturating_add"(int64_t a, int64_t b) noexcept nogil
-    int64_t saturating_units "tw_saturating_units"(int64_t a, int64_t b, int64_t c) noexcept nogil
-    int64_t whole "tw_whole"(int64_t a, int64_t divisor) noexcept nogil
+    int64_t clamped "tw_clamped"(money_t a) noexcept nogil
+    money_t whole "tw_whole"(money_t a, money_t divisor) noexcept nogil
     uint64_t mix "tw_mix"(uint64_t hash, uint64_t word) noexcept nogil
     uint64_t mix_pair "tw_mix_pair"(uint64_t a, uint64_t b) noexcept nogil
+
+
+cdef inline int64_t low_word(money_t amount) noexcept nogil:
+    return <int64_t>amount
+
+
+cdef inline int64_t high_word(money_t amount) noexcept nogil:
+    """What the low word, which is signed, leaves out."""
+    return <int64_t>((amount - <int64_t>amount) >> 64)
+
+
+cdef inline money_t money_of(int64_t low, int64_t high) noexcept nogil:
+    """The amount of these words. A record may hold any: an absurd one is still an amount, beyond every bound."""
+    return (<money_t>high << 64) + low
+
+
+cdef inline uint64_t mix_money(uint64_t hash, money_t amount) noexcept nogil:
+    """An amount within int64 is one word."""
+    hash = mix(hash, <uint64_t>low_word(amount))
+    return hash if fits_int64(amount) else mix(hash, <uint64_t>high_word(amount))
+
+
+cdef inline int64_t power_of_ten(uint32_t exponent) noexcept nogil:
+    """Up to 18."""
+    cdef int64_t power = 1
+    while exponent > 0:
+        power *= 10
+        exponent -= 1
+    return power

@@ -29,7 +29,6 @@ cdef uint32_t count_unbalanced(const state_t* state, money_t* sums) noexcept nog
     cdef uint32_t row
     cdef uint32_t unbalanced = 0
     for row in range(state.ledger.balance_count):
-        # Wraps and unwraps: the sum is 0 either way.
         sums[state.ledger.balances[row].asset] += state.ledger.balances[row].total
     for row in range(state.bounds.max_assets + 1):
         unbalanced += sums[row] != 0

@@ -4,13 +4,16 @@
 # the ladders are asked, and everything displayed (depth, best, order-by-order view) never sees a hidden order.
 # The book moves records and keeps totals. It decides nothing (that is matching) and never takes or gives back an order's slot.
 
-from libc.stdint cimport INT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.ladder cimport __builtin_prefetch, cell_of, in_window, ladder_leave_best, ladder_reserve, ladder_t, level_bit
 from fastpath.model cimport price_t, qty_t
 from fastpath.pool cimport (
-    LEVEL_ICEBERG, NIL, PAGE_LEVELS, PAGE_SHIFT, level_ladder, level_side, level_t, likely, links_of, order_t, page_t, pool_t, unlikely,
+    LEVEL_HUGE, LEVEL_ICEBERG, NIL, PAGE_LEVELS, PAGE_SHIFT, level_ladder, level_side, level_t, likely, links_of, order_t, page_t, pool_t, unlikely,
 )
+
+cdef extern from *:
+    bint add_overflows "__builtin_add_overflow"(qty_t, qty_t, qty_t*) nogil      # the sum wraps
 
 cdef enum LadderIndex:
     LADDER_BID = 0
@@ -73,10 +76,17 @@ cdef void book_free(book_t* book) noexcept nogil                         # its o
 cdef void book_announce_iceberg(book_t* book, uint32_t slot, ladder_t* ladder, qty_t qty, qty_t display) noexcept nogil
 cdef void book_forget_iceberg(book_t* book, uint32_t slot, ladder_t* ladder) noexcept nogil
 
-cdef inline bint book_can_rest(book_t* book, uint8_t side, bint hidden, qty_t qty) noexcept nogil:
-    """True when `qty` more could be rested now: room for one more level, and open_qty would not overflow."""
-    cdef ladder_t* ladder = &book.ladders[ladder_of(side, hidden)]
-    return qty <= INT64_MAX - ladder.open_qty and ladder_reserve(ladder)
+cdef inline bint book_can_rest(book_t* book, uint8_t side, bint hidden) noexcept nogil:
+    """True when one more order could be rested now: room for one more level."""
+    return ladder_reserve(&book.ladders[ladder_of(side, hidden)])
+
+cdef inline void level_add(level_t* level, qty_t qty) noexcept nogil:
+    """More quantity. What orders of several accounts come to has no bound."""
+    if unlikely(add_overflows(level.qty, qty, &level.qty)):
+        level.home |= LEVEL_HUGE
+
+# What is displayed on a level, at most INT64_MAX.
+cdef qty_t book_level_qty(const pool_t* pool, uint32_t handle) noexcept nogil
 
 cdef inline void book_append(pool_t* pool, uint32_t slot, uint32_t handle) noexcept nogil:
     """Link an order behind the youngest of a level; totals are the caller's."""
@@ -156,7 +166,7 @@ cdef inline void book_rest(
         level.home |= LEVEL_ICEBERG
         qty = min(qty, display)
     book.pool.orders[slot].qty = qty
-    level.qty += qty
+    level_add(level, qty)
     level.count += 1
     book_append(book.pool, slot, handle)
 

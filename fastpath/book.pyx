@@ -1,5 +1,6 @@
 """The order book of one instrument. See `book.pxd`."""
 
+from fastpath.arith cimport saturating_add
 from fastpath.ladder cimport (
     ladder_after,
     ladder_close,
@@ -100,7 +101,7 @@ cdef qty_t refill(book_t* book, uint32_t slot) noexcept nogil:
         return 0
     order.qty = min(iceberg.display, iceberg.reserve)
     iceberg.reserve -= order.qty
-    level.qty += order.qty
+    level_add(level, order.qty)
     book.ladders[level_ladder(&book.pool.levels[order.level])].refills -= 1
     book_unlink(book.pool, slot)
     book_append(book.pool, slot, handle)
@@ -122,10 +123,22 @@ cdef qty_t book_take(book_t* book, uint32_t slot, qty_t qty, qty_t* leaves) noex
     return refilled
 
 
+cdef qty_t book_level_qty(const pool_t* pool, uint32_t handle) noexcept nogil:
+    cdef const level_t* level = &pool.levels[handle]
+    cdef uint32_t slot = level.links.next
+    cdef qty_t total = 0
+    if not level.home & LEVEL_HUGE:
+        return level.qty
+    while slot != handle:
+        total = saturating_add(total, pool.orders[slot].qty)
+        slot = pool.orders[slot].links.next
+    return total
+
+
 cdef void fill_depth(const pool_t* pool, uint32_t handle, uint32_t ladder, depth_t* out) noexcept nogil:
     cdef const level_t* level = &pool.levels[handle]
     out.price = level.key ^ ladder_mask(ladder)
-    out.qty = level.qty
+    out.qty = book_level_qty(pool, handle)
     out.orders = level.count
     out.unused = 0
 
@@ -212,14 +225,14 @@ cdef uint64_t book_hash(const book_t* book, uint64_t seed) noexcept nogil:
 
 
 cdef const char* validate_level(
-    const book_t* book, uint32_t index, uint32_t handle, qty_t* open_qty, uint64_t* refills, uint64_t* icebergs
+    const book_t* book, uint32_t index, uint32_t handle, uint64_t* open_qty, uint64_t* refills, uint64_t* icebergs
 ) noexcept nogil:
     cdef const level_t* level = &book.pool.levels[handle]
     cdef const order_t* order
     cdef uint32_t slot = level.links.next
     cdef uint32_t previous = handle
     cdef uint32_t count = 0
-    cdef qty_t qty = 0
+    cdef uint64_t qty = 0
     if level_book(level) != book.number or level_ladder(level) != index or level_side(handle) != index & 1:
         return "a level belongs to another ladder"
     if level.count == 0:
@@ -232,14 +245,14 @@ cdef const char* validate_level(
             return "an order with nothing open rests"
         if book.pool.icebergs[slot].reserve < 0 or (book.pool.icebergs[slot].display > 0 and not level.home & LEVEL_ICEBERG):
             return "a reserve is negative or an iceberg not announced on its level"
-        qty += order.qty
-        open_qty[0] += order.qty + book.pool.icebergs[slot].reserve
+        qty += <uint64_t>order.qty
+        open_qty[0] += <uint64_t>(order.qty + book.pool.icebergs[slot].reserve)
         refills[0] += refills_of(&book.pool.icebergs[slot])
         icebergs[0] += book.pool.icebergs[slot].display > 0
         count += 1
         previous = slot
         slot = order.links.next
-    if level.links.prev != previous or level.count != count or level.qty != qty:
+    if level.links.prev != previous or level.count != count or <uint64_t>level.qty != qty:
         return "a level's totals differ from its orders"
     return NULL
 
@@ -252,7 +265,7 @@ cdef const char* validate_ladder(const book_t* book, uint32_t index) noexcept no
     cdef uint32_t used = 0
     cdef uint64_t pages = 0
     cdef uint32_t orders = 0
-    cdef qty_t open_qty = 0
+    cdef uint64_t open_qty = 0
     cdef uint64_t refills = 0
     cdef uint64_t icebergs = 0
     cdef price_t key = ladder.best_key

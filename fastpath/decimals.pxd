@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from fastpath.model cimport money_t
+
 cdef extern from *:
     """
     typedef unsigned __int128 tw_uint128;
@@ -24,7 +26,9 @@ cdef bint read_units(const char* text, size_t size, const grid_t* grid, int64_t*
 
 # Canonical text of `units` units: no exponent, no trailing zeros. The number of characters.
 cdef size_t write_units(char* out, int64_t units, const grid_t* grid) noexcept nogil
+# The same of an amount of money; 0: beyond 128 bits.
+cdef size_t write_money(char* out, money_t amount, const grid_t* money) noexcept nogil
 cdef size_t write_integer(char* out, uint64_t value) noexcept nogil
 
 # `cost` units of `money` for each of `qty` (> 0) units of `lot`, rounded half even to 18 decimals. 0: beyond 128 bits.
-cdef size_t write_average(char* out, int64_t cost, const grid_t* money, int64_t qty, const grid_t* lot) noexcept nogil
+cdef size_t write_average(char* out, money_t cost, const grid_t* money, int64_t qty, const grid_t* lot) noexcept nogil

@@ -83,17 +83,28 @@ cdef size_t write_units(char* out, int64_t units, const grid_t* grid) noexcept n
     return write_scaled(out, units < 0, <uint128_t>magnitude * grid.mantissa, grid.scale)
 
 
+cdef size_t write_money(char* out, money_t amount, const grid_t* money) noexcept nogil:
+    cdef uint128_t magnitude = <uint128_t>amount if amount >= 0 else <uint128_t>-amount
+    if amount == 0:
+        out[0] = c"0"
+        return 1
+    if mul_overflow(magnitude, money.mantissa, &magnitude):
+        return 0
+    return write_scaled(out, amount < 0, magnitude, money.scale)
+
+
 cdef size_t write_integer(char* out, uint64_t value) noexcept nogil:
     return write_scaled(out, False, value, 0)
 
 
-cdef size_t write_average(char* out, int64_t cost, const grid_t* money, int64_t qty, const grid_t* lot) noexcept nogil:
+cdef size_t write_average(char* out, money_t cost, const grid_t* money, int64_t qty, const grid_t* lot) noexcept nogil:
     cdef uint32_t common = min(money.scale, lot.scale)
     cdef uint128_t numerator, divisor, quotient, rest, average
     cdef uint32_t i
     if cost < 0 or qty <= 0:
         return 0
-    if (mul_overflow(<uint128_t><uint64_t>cost * money.mantissa, POWERS[lot.scale - common], &numerator)
+    if (mul_overflow(<uint128_t>cost, money.mantissa, &numerator)
+            or mul_overflow(numerator, POWERS[lot.scale - common], &numerator)
             or mul_overflow(<uint128_t><uint64_t>qty * lot.mantissa, POWERS[money.scale - common], &divisor)
             or divisor >> 124 != 0):
         return 0

@@ -1,17 +1,20 @@
 """Definitions, trading status and reference prices.
 
 A definition sent again may change what is a rule (limits, fees, status) and nothing that is identity (assets, units, name,
-mode): orders and balances depend on those for ever.
+mode): orders and balances depend on those for ever. An asset may be given smaller units: its balances stay the same amounts,
+told in more decimals. What an order is worth is told in the quote money of its instrument, whose units never change.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp
 
-from fastpath.arith cimport MAX_MONEY
+from fastpath.arith cimport MAX_NARROW, MAX_SUPPLY, power_of_ten
+from fastpath.adjustments cimport adjustment_t
 from fastpath.book cimport book_new
 from fastpath.events cimport events_next, events_reject_command
 from fastpath.index cimport NO_ROW
-from fastpath.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, ledger_balance
+from fastpath.decimals cimport MAX_SCALE
+from fastpath.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, balance_t, ledger_balance, position_t
 from fastpath.mirror cimport mirror_new
 from fastpath.model cimport (
     ACCOUNT_MODE_LIVE,
@@ -21,6 +24,7 @@ from fastpath.model cimport (
     EVENT_INSTRUMENT_DEFINED,
     EVENT_TRADING_STATUS_CHANGED,
     PAPER_MODEL_PESSIMISTIC,
+    REJECT_REASON_AMOUNT_OVERFLOW,
     REJECT_REASON_ASSET_NOT_FOUND,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_EXPIRE_TIME_IN_PAST,
@@ -34,9 +38,21 @@ from fastpath.model cimport (
     command_t,
     event_t,
     instrument_def_t,
+    money_t,
     price_t,
 )
-from fastpath.state cimport asset_is_defined, find_instrument, instrument_t, state_t, touch_market
+from fastpath.state cimport (
+    asset_is_defined,
+    find_instrument,
+    first_scale,
+    instrument_t,
+    is_wide,
+    measure_instrument,
+    state_t,
+    touch_market,
+    units_of_lot,
+    units_of_money,
+)
 
 cdef enum:
     MAX_FEE_PPM = 1_000_000       # the whole notional
@@ -45,9 +61,44 @@ cdef enum:
 cdef price_t MAX_REFERENCE = <price_t>1 << 60
 
 
+cdef bint same_asset(const asset_def_t* known, const asset_def_t* new) noexcept nogil:
+    """Whether a redefinition leaves the identity alone: it may give smaller units."""
+    return (memcmp(known.name, new.name, sizeof(new.name)) == 0 and new.scale >= known.scale
+            and (new.first_scale == first_scale(known) or (new.first_scale == 0 and not is_wide(known) and new.scale == known.scale)))
+
+
+cdef bint refine(state_t* state, uint32_t asset, int64_t factor) noexcept nogil:
+    """Tell all balances of an asset in units of which there are `factor` in one of now. False: one would be beyond the bounds."""
+    cdef balance_t* balance
+    cdef position_t* position
+    cdef adjustment_t* adjustment
+    cdef uint32_t row
+    cdef money_t most = MAX_SUPPLY // factor
+    for row in range(state.ledger.balance_count):
+        balance = &state.ledger.balances[row]
+        if balance.asset == asset and not -most <= balance.total <= most:
+            return False
+    for row in range(state.ledger.balance_count):
+        balance = &state.ledger.balances[row]
+        if balance.asset == asset:
+            balance.total *= factor
+            balance.reserved *= factor
+    for row in range(state.ledger.position_count):
+        position = &state.ledger.positions[row]
+        if state.ledger.balances[position.base_row].asset == asset:
+            position.rest *= factor
+    for row in range(state.adjustments.count):
+        adjustment = &state.adjustments.items[row]
+        if adjustment.asset == asset:
+            adjustment.amount *= factor
+    return True
+
+
 cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
     cdef asset_def_t* known
+    cdef instrument_t* instrument
     cdef event_t* event
+    cdef uint32_t number
     if asset.asset == 0:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
@@ -55,10 +106,18 @@ cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
         events_reject_command(&state.events, REJECT_REASON_CAPACITY)
         return
     known = &state.assets[asset.asset]
-    if known.kind != 0 and (known.scale != asset.scale or memcmp(known.name, asset.name, sizeof(asset.name)) != 0):
+    if asset.scale > MAX_SCALE or (known.kind != 0 and not same_asset(known, asset)):
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
+    if known.kind != 0 and not refine(state, asset.asset, power_of_ten(asset.scale - known.scale)):
+        events_reject_command(&state.events, REJECT_REASON_AMOUNT_OVERFLOW)
+        return
     known[0] = asset[0]
+    for number in range(1, state.bounds.max_instruments + 1):
+        instrument = &state.instruments[number]
+        if (instrument.definition.kind != 0
+                and (instrument.definition.base_asset == asset.asset or instrument.definition.quote_asset == asset.asset)):
+            measure_instrument(state, instrument)
     event = events_next(&state.events, EVENT_ASSET_DEFINED)
     event.asset = asset.asset
 
@@ -82,11 +141,12 @@ cdef void define_account(state_t* state, const account_def_t* account) noexcept 
     event.flags = account.mode
 
 
-cdef bint same_instrument(const instrument_def_t* known, const instrument_def_t* new) noexcept nogil:
+cdef bint same_instrument(const state_t* state, const instrument_def_t* known, const instrument_def_t* new) noexcept nogil:
     """Whether a redefinition leaves the identity alone."""
     return (known.mirrored == new.mirrored and known.base_asset == new.base_asset
-            and known.quote_asset == new.quote_asset and known.base_per_lot == new.base_per_lot
-            and known.quote_per_tick_lot == new.quote_per_tick_lot
+            and known.quote_asset == new.quote_asset and known.quote_per_tick_lot == new.quote_per_tick_lot
+            and units_of_lot(state, known) == units_of_lot(state, new)
+            and units_of_money(state, known) == units_of_money(state, new)
             and memcmp(known.name, new.name, sizeof(new.name)) == 0
             and memcmp(known.tick_size, new.tick_size, sizeof(new.tick_size)) == 0
             and memcmp(known.lot_size, new.lot_size, sizeof(new.lot_size)) == 0)
@@ -100,7 +160,8 @@ cdef uint8_t check_instrument(const state_t* state, const instrument_def_t* new)
         return REJECT_REASON_ASSET_NOT_FOUND
     if (new.instrument == 0 or new.base_asset == new.quote_asset or new.mirrored > 1
             or not TRADING_STATUS_OPEN <= new.status <= TRADING_STATUS_REDUCE_ONLY
-            or not 1 <= new.base_per_lot <= MAX_MONEY or not 1 <= new.quote_per_tick_lot <= MAX_MONEY
+            or not 1 <= new.base_per_lot <= MAX_NARROW or not 1 <= new.quote_per_tick_lot <= MAX_NARROW
+            or units_of_lot(state, new) == 0 or units_of_money(state, new) == 0
             or new.tradable > 1 or new.min_qty < 1 or (new.max_qty != 0 and new.max_qty < new.min_qty) or new.min_notional < 0):
         return REJECT_REASON_INVALID_COMMAND
     # A rebate may not exceed the taker's fee, or each trade would drain the fee account.
@@ -111,7 +172,7 @@ cdef uint8_t check_instrument(const state_t* state, const instrument_def_t* new)
             or (not new.mirrored and (new.latency_in_ns != 0 or new.latency_out_ns != 0 or new.paper_model != 0))):
         return REJECT_REASON_INVALID_COMMAND
     if (state.instruments[new.instrument].definition.kind != 0
-            and not same_instrument(&state.instruments[new.instrument].definition, new)):
+            and not same_instrument(state, &state.instruments[new.instrument].definition, new)):
         return REJECT_REASON_INVALID_COMMAND
     return 0
 
@@ -141,6 +202,7 @@ cdef void define_instrument(state_t* state, const instrument_def_t* new) noexcep
         events_reject_command(&state.events, reason)
         return
     state.instruments[new.instrument].definition = new[0]
+    measure_instrument(state, &state.instruments[new.instrument])
     touch_market(state, &state.instruments[new.instrument])
     event = events_next(&state.events, EVENT_INSTRUMENT_DEFINED)
     event.instrument = new.instrument

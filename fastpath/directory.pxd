@@ -14,7 +14,7 @@ cdef class Terms:                 # of one instrument
     cdef bytes name
     cdef grid_t tick
     cdef grid_t lot
-    cdef grid_t money             # smallest unit of the quote asset
+    cdef grid_t money             # unit of its quote money
 
 
 cdef class Directory:

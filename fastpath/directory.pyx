@@ -66,7 +66,7 @@ cdef class Directory:
         terms.number = number
         terms.name = known.name.encode()
         if (take_grid(known.tick_size, &terms.tick) and take_grid(known.lot_size, &terms.lot)
-                and take_grid(self.registry.asset(known.quote).unit, &terms.money)):
+                and take_grid(known.money_unit, &terms.money)):
             return terms
         return None
 

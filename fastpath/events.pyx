@@ -5,6 +5,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
+from fastpath.arith cimport high_word, low_word
 from fastpath.model cimport (
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_DEFINE_ASSET,
@@ -133,17 +134,17 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.counter_order_id = 0
     event.trade_id = 0
     event.fee = 0
-    event.cum_notional = order.cum_notional
+    event.cum_notional = low_word(order.cum_notional)
     event.status = order.status
     event.liquidity = 0
     event.reject_reason = order.reject_reason
     event.cancel_reason = order.cancel_reason
     event.asset = order.trigger_source | <uint32_t>order.trailing_unit << 8
-    event.total = order.cum_fee
+    event.total = low_word(order.cum_fee)
     event.reserved_amount = order.trailing_offset
     event.delta = order.placed_ns
-    event.position_qty = 0
-    event.position_cost = 0
+    event.position_qty = high_word(order.cum_notional)
+    event.position_cost = high_word(order.cum_fee)
     event.realized_pnl = 0
     event.trigger_price = order.trigger_price
     event.display_qty = order.display_qty

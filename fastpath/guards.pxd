@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t
 
 from fastpath.index cimport NO_ROW
 from fastpath.matching cimport taker_t
-from fastpath.model cimport LINK_TYPE_BRACKET, LINK_TYPE_OCO, ORDER_FLAG_REDUCE_ONLY, price_t, qty_t
+from fastpath.model cimport LINK_TYPE_BRACKET, LINK_TYPE_OCO, ORDER_FLAG_REDUCE_ONLY, money_t, price_t, qty_t
 from fastpath.orders cimport order_record_t
 from fastpath.state cimport instrument_t, state_t
 
@@ -39,8 +39,8 @@ cdef qty_t guarded_fillable(const state_t* state, const instrument_t* instrument
                             const taker_t* taker) noexcept nogil
 
 # matching.match_cost() of `order`. An upper bound, where more than MAX_GUARDS take part.
-cdef bint guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,
-                       price_t limit, qty_t qty, qty_t* found, int64_t* cost, price_t* worst) noexcept nogil
+cdef void guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,
+                       price_t limit, qty_t qty, qty_t* found, money_t* cost, price_t* worst) noexcept nogil
 
 # Lots of a resting order that a fill may take now; its siblings may have been filled by the same command.
 cdef qty_t guarded_leaves(const state_t* state, const order_record_t* order, qty_t leaves) noexcept nogil

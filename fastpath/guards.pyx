@@ -14,10 +14,6 @@ from fastpath.model cimport (
 from fastpath.orders cimport order_is_open
 from fastpath.pool cimport LEVEL_ICEBERG, NIL, order_leaves, pool_t
 
-cdef extern from *:
-    bint __builtin_add_overflow(int64_t, int64_t, int64_t*) nogil
-    bint __builtin_mul_overflow(int64_t, int64_t, int64_t*) nogil
-
 cdef enum:
     MAX_GUARDS = 64               # positions and groups that one walk can tell apart, and icebergs it can refill at a price
     POSITION = 0x100000000        # keys of positions; those of groups are below
@@ -33,12 +29,11 @@ cdef struct walk_t:
     const order_record_t* taker
     uint32_t own                  # whom the taker must not trade with; 0: nobody
     uint8_t  stp_mode
-    bint     overflow             # of the cost
     qty_t    left                 # of the taker
     qty_t    found
     bint     is_certain           # all was told apart so far. From then on what it finds may be less, and dearer, than what there is
     qty_t    certain              # found until then
-    int64_t  cost
+    money_t  cost
     price_t  best
     price_t  worst
     uint32_t count
@@ -115,7 +110,6 @@ cdef bint meet(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
     cdef const order_record_t* order = &walk.state.orders.records[walk.pool.orders[slot].id]
     cdef qty_t leaves = allowed(walk, order, order_leaves(walk.pool, slot))
     cdef qty_t step = min(walk.left, min(qty, leaves))
-    cdef int64_t product
     if step == 0:
         return True
     if walk.own != 0 and walk.pool.orders[slot].owner == walk.own:
@@ -129,8 +123,7 @@ cdef bint meet(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
         walk.best = walk.worst
     walk.left -= step
     walk.found += step
-    if __builtin_mul_overflow(step, walk.worst, &product) or __builtin_add_overflow(walk.cost, product, &walk.cost):
-        walk.overflow = True
+    walk.cost += <money_t>step * walk.worst
     return walk.left > 0
 
 
@@ -176,7 +169,8 @@ cdef void go(walk_t* walk, const state_t* state, const instrument_t* instrument,
     cdef uint32_t hidden = instrument.book.ladders[LADDER_HIDDEN_BID + ladder].best
     cdef uint32_t handle
     walk.state, walk.pool, walk.taker, walk.count = state, instrument.book.pool, order, 0
-    walk.left, walk.found, walk.cost, walk.overflow, walk.is_certain = qty, 0, 0, False, True
+    walk.left, walk.found, walk.is_certain = qty, 0, True
+    walk.cost = 0
     while walk.left > 0:
         handle = next_level(instrument.book, ladder, &shown, &hidden)
         if (handle == NIL or walk.pool.levels[handle].key > limit ^ ladder_mask(ladder)
@@ -193,17 +187,17 @@ cdef qty_t guarded_fillable(const state_t* state, const instrument_t* instrument
     return walk.found if walk.is_certain else walk.certain
 
 
-cdef bint guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,
-                       price_t limit, qty_t qty, qty_t* found, int64_t* cost, price_t* worst) noexcept nogil:
+cdef void guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,
+                       price_t limit, qty_t qty, qty_t* found, money_t* cost, price_t* worst) noexcept nogil:
     cdef walk_t walk
     walk.own, walk.stp_mode = 0, SELF_TRADE_PREVENTION_NONE
     walk.worst = worst[0]
     go(&walk, state, instrument, order, limit, qty)
-    found[0], cost[0], worst[0] = walk.found, walk.cost, walk.worst
+    found[0], worst[0] = walk.found, walk.worst
+    cost[0] = walk.cost
     if walk.found > 0 and not walk.is_certain:      # no more than this, whatever there is: the taker goes no further than the worst
         found[0] = qty
-        walk.overflow = __builtin_mul_overflow(qty, walk.worst if order.side == SIDE_BUY else walk.best, cost)
-    return not walk.overflow
+        cost[0] = <money_t>qty * (walk.worst if order.side == SIDE_BUY else walk.best)
 
 
 cdef qty_t guarded_leaves(const state_t* state, const order_record_t* order, qty_t leaves) noexcept nogil:

@@ -25,7 +25,7 @@ cdef struct ladder_t:             # 128 bytes: a power of two, so that choosing 
     price_t   best_key            # INT64_MAX while best is NIL
     uint32_t  best                # level with the smallest key, NIL: no order rests here
     uint32_t  orders              # resting orders
-    qty_t     open_qty            # everything open, reserves included; never overflows
+    uint64_t  open_qty            # everything open, reserves included, modulo 2**64: a check of the book, no more
     price_t   base                # the window covers the page keys base .. base + width - 1
     uint32_t* cells               # page by page key & (width - 1), NIL: none
     page_t*   pages               # the pool's

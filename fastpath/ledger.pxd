@@ -1,13 +1,13 @@
-# Double-entry books of account in int64: balances per (account, asset), positions per (account, instrument).
+# Double-entry books of account in 128-bit integers: balances per (account, asset), positions per (account, instrument).
 #
 # Every amount that enters one balance leaves another, so each asset sums to exactly 0 over all accounts, always. Two
 # accounts belong to nobody: OUTSIDE (the world: where deposits come from, withdrawals go to, and who trades with us at a
 # mirrored venue; its balances are negative as a rule) and FEES (what traders paid; negative only if rebates exceed fees).
 # Rows are made before an order is accepted and never die, so a fill moves money by row number: no lookup, no failure.
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.arith cimport mix, saturating_units
+from fastpath.arith cimport mix
 from fastpath.index cimport NO_ROW, index_t
 from fastpath.model cimport money_t, qty_t
 
@@ -18,29 +18,32 @@ cdef enum:
 cdef struct balance_t:            # 64 bytes: a row lies in one cache line
     uint32_t account
     uint32_t asset
+    uint32_t next_of_account     # chain of the account's rows; layout, not trading state
+    uint32_t touched             # by the running command
     money_t total
     money_t reserved             # of total: what open orders may need
-    # bookkeeping of the running command, and layout; not trading state
-    money_t total_before
-    money_t reserved_before
-    uint32_t next_of_account     # chain of the account's rows
-    uint32_t touched
     uint64_t unused[2]
 
-cdef struct position_t:           # 64 bytes
+cdef struct position_t:           # 128 bytes, of which the second 64 are needed when its lot has changed
     uint32_t account
-    uint32_t instrument
+    uint16_t instrument
+    uint8_t touched              # by the running command
+    uint8_t has_rest             # whether `rest` is not 0
     qty_t qty                    # lots, signed: bought minus sold through fills
-    money_t cost                 # quote units paid for the open quantity (average cost), signed as qty
-    money_t realized_pnl         # quote units since ever, before fees
+    money_t cost                 # quote money paid for the open quantity (average cost), signed as qty
+    money_t realized_pnl         # quote money since ever, before fees
     # layout; not trading state
     uint32_t base_row            # the account's balance in the instrument's base asset
     uint32_t quote_row
     uint32_t next_of_account
-    uint32_t touched
     uint32_t reducing_orders     # open reduce-only orders on it
-    uint32_t unused
     money_t rest                 # trading state: base units beyond whole lots, signed as the position; 0 unless its lot changed
+    uint64_t unused[6]
+
+cdef struct touched_balance_t:   # as it was before the running command
+    money_t total
+    money_t reserved
+    uint32_t row
 
 cdef struct account_rows_t:      # first row of an account's chains, NO_ROW: none
     uint32_t balance
@@ -50,7 +53,7 @@ cdef struct ledger_t:
     balance_t* balances
     position_t* positions
     account_rows_t* first_rows   # by account number, FEE_ACCOUNT last
-    uint32_t* touched_balances   # rows the running command has changed, in order of first touch
+    touched_balance_t* touched_balances      # rows the running command has changed, in order of first touch
     uint32_t* touched_positions
     index_t balance_index        # by (account, asset)
     index_t position_index       # by (account, instrument)
@@ -73,18 +76,20 @@ cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instr
 cdef uint32_t ledger_find_position(const ledger_t* ledger, uint32_t account, uint32_t instrument) noexcept nogil
 cdef account_rows_t ledger_first_rows(const ledger_t* ledger, uint32_t account) noexcept nogil
 
-# Whether `amount` (>= 0) can leave OUTSIDE (or FEES) for somebody without any total passing MAX_MONEY.
-cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil
+# Whether `amount` (>= 0) can go from one balance of an asset to another: an account holds at most MAX_MONEY, OUTSIDE owes at most
+# MAX_SUPPLY. Unless the asset is `wide`, the bound of both is MAX_NARROW.
+cdef bint ledger_can_move(const ledger_t* ledger, bint wide, uint32_t source, uint32_t target, money_t amount) noexcept nogil
 
-# An execution of `lots` of `base_per_lot` base units each for `notional` quote units changes the position. Average cost; a reduction realizes
+# An execution of `lots` of `base_lot` base units each for `notional` units of quote money changes the position. Average cost; a reduction realizes
 # `notional of the closed lots - share(cost)`, the share rounded toward zero; the last lot takes what is left.
-cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_per_lot,
+cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_lot,
                          money_t notional) noexcept nogil
 
 # Move all of a position to another of the same account and assets, whose lots have another size: not a unit is lost. Where
-# one is long and the other short, the smaller closes against the larger, at cost.
-cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_per_lot, uint32_t target_row,
-                       money_t target_per_lot) noexcept nogil
+# one is long and the other short, the smaller closes against the larger, at cost. One unit of the source's quote money is
+# worth `money_factor` of the target's.
+cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_lot, uint32_t target_row, money_t target_lot,
+                       int64_t money_factor) noexcept nogil
 
 # Build the indexes and the chains of accounts anew from the rows. False: out of memory.
 cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil
@@ -102,11 +107,13 @@ cdef inline uint32_t position_hash(uint32_t account, uint32_t instrument) noexce
 
 cdef inline void ledger_touch(ledger_t* ledger, uint32_t row) noexcept nogil:
     cdef balance_t* balance = &ledger.balances[row]
+    cdef touched_balance_t* before
     if not balance.touched:
         balance.touched = 1
-        balance.total_before = balance.total
-        balance.reserved_before = balance.reserved
-        ledger.touched_balances[ledger.touched_balance_count] = row
+        before = &ledger.touched_balances[ledger.touched_balance_count]
+        before.total = balance.total
+        before.reserved = balance.reserved
+        before.row = row
         ledger.touched_balance_count += 1
 
 
@@ -117,9 +124,9 @@ cdef inline void ledger_touch_position(ledger_t* ledger, uint32_t row) noexcept 
         ledger.touched_position_count += 1
 
 
-cdef inline money_t position_units(const position_t* position, money_t base_per_lot) noexcept nogil:
+cdef inline money_t position_units(const position_t* position, money_t base_lot) noexcept nogil:
     """All of it in base units."""
-    return saturating_units(position.qty, base_per_lot, position.rest)
+    return position.qty * base_lot + position.rest
 
 
 cdef inline void ledger_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil:

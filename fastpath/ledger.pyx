@@ -1,10 +1,10 @@
 """Double-entry balances and positions. The design and the C-level interface are described in ledger.pxd."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from fastpath.arith cimport MAX_MONEY, mix, saturating_add, saturating_units, share, whole
+from fastpath.arith cimport MAX_MONEY, MAX_NARROW, MAX_SUPPLY, clamped, mix, mix_money, share, whole
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
 from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport SIDE_BUY, money_t, qty_t
@@ -18,7 +18,7 @@ cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows
     ledger.max_rows = max_rows
     ledger.balances = <balance_t*>memory_reserve(max_rows * sizeof(balance_t))
     ledger.positions = <position_t*>memory_reserve(max_rows * sizeof(position_t))
-    ledger.touched_balances = <uint32_t*>memory_reserve(max_rows * sizeof(uint32_t))
+    ledger.touched_balances = <touched_balance_t*>memory_reserve(max_rows * sizeof(touched_balance_t))
     ledger.touched_positions = <uint32_t*>memory_reserve(max_rows * sizeof(uint32_t))
     ledger.first_rows = <account_rows_t*>malloc(first_rows_size)
     if (ledger.balances == NULL or ledger.positions == NULL or ledger.first_rows == NULL
@@ -32,7 +32,7 @@ cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows
 cdef void ledger_close(ledger_t* ledger) noexcept nogil:
     memory_release(ledger.balances, ledger.max_rows * sizeof(balance_t))
     memory_release(ledger.positions, ledger.max_rows * sizeof(position_t))
-    memory_release(ledger.touched_balances, ledger.max_rows * sizeof(uint32_t))
+    memory_release(ledger.touched_balances, ledger.max_rows * sizeof(touched_balance_t))
     memory_release(ledger.touched_positions, ledger.max_rows * sizeof(uint32_t))
     free(ledger.first_rows)
     index_free(&ledger.balance_index)
@@ -99,7 +99,7 @@ cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instr
     ledger.position_count += 1
     position = &ledger.positions[row]
     position.account = account
-    position.instrument = instrument
+    position.instrument = <uint16_t>instrument
     position.base_row = base_row
     position.quote_row = quote_row
     position.next_of_account = account_rows(ledger, account).position
@@ -108,63 +108,68 @@ cdef uint32_t ledger_position(ledger_t* ledger, uint32_t account, uint32_t instr
     return row
 
 
-cdef bint ledger_can_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil:
-    return (0 <= amount <= MAX_MONEY
-            and ledger.balances[source].total - amount >= -MAX_MONEY
-            and ledger.balances[target].total + amount <= MAX_MONEY)
+cdef bint ledger_can_move(const ledger_t* ledger, bint wide, uint32_t source, uint32_t target, money_t amount) noexcept nogil:
+    cdef uint32_t holder = ledger.balances[target].account
+    cdef money_t most = MAX_SUPPLY if holder == OUTSIDE_ACCOUNT or holder == FEE_ACCOUNT else MAX_MONEY
+    cdef money_t supply = MAX_SUPPLY
+    if not wide:
+        most = supply = MAX_NARROW
+    return (0 <= amount <= most
+            and ledger.balances[source].total - amount >= -supply
+            and ledger.balances[target].total + amount <= most)
 
 
-cdef inline qty_t trade(position_t* position, qty_t open_qty, int sign, qty_t qty, money_t notional) noexcept nogil:
+cdef inline money_t trade(position_t* position, money_t open_qty, int sign, money_t qty, money_t notional) noexcept nogil:
     """Cost and profit after `qty` was bought (sign 1) or sold (-1) for `notional`; what is open then, signed."""
-    cdef qty_t against = -sign * open_qty                   # > 0: so much is open the other way
-    cdef qty_t closed
+    cdef money_t against = -sign * open_qty                 # > 0: so much is open the other way
+    cdef money_t closed
     cdef money_t closed_notional, closed_cost
     if against > 0:
         closed = min(against, qty)
         closed_notional = share(notional, closed, qty)
         closed_cost = share(position.cost, closed, against)
         # Long: sold for closed_notional what cost closed_cost. Short (cost < 0): bought back for closed_notional.
-        position.realized_pnl = saturating_add(position.realized_pnl, -sign * closed_notional - closed_cost)
+        position.realized_pnl += -sign * closed_notional - closed_cost
         position.cost -= closed_cost
         open_qty += sign * closed
         qty -= closed
         notional -= closed_notional
-    position.cost = saturating_add(position.cost, sign * notional)
-    return saturating_add(open_qty, sign * qty)
+    position.cost += sign * notional
+    return open_qty + sign * qty
 
 
-cdef inline void set_units(position_t* position, money_t units, money_t base_per_lot) noexcept nogil:
-    position.qty = whole(units, base_per_lot)
-    position.rest = units - position.qty * base_per_lot
+cdef inline void set_units(position_t* position, money_t units, money_t base_lot) noexcept nogil:
+    position.qty = clamped(whole(units, base_lot))
+    position.rest = units - position.qty * base_lot
+    position.has_rest = position.rest != 0
 
 
-cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_per_lot,
+cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_lot,
                          money_t notional) noexcept nogil:
     cdef position_t* position = &ledger.positions[position_row]
     cdef int sign = 1 if side == SIDE_BUY else -1
     ledger_touch_position(ledger, position_row)
-    if likely(position.rest == 0):
-        position.qty = trade(position, position.qty, sign, lots, notional)
+    if likely(not position.has_rest):
+        position.qty = clamped(trade(position, position.qty, sign, lots, notional))
     else:
-        set_units(position, trade(position, position_units(position, base_per_lot), sign, lots * base_per_lot, notional),
-                  base_per_lot)
+        set_units(position, trade(position, position_units(position, base_lot), sign, lots * base_lot, notional), base_lot)
 
 
-cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_per_lot, uint32_t target_row,
-                       money_t target_per_lot) noexcept nogil:
+cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_lot, uint32_t target_row, money_t target_lot,
+                       int64_t money_factor) noexcept nogil:
     cdef position_t* source = &ledger.positions[source_row]
     cdef position_t* target = &ledger.positions[target_row]
-    cdef money_t units = position_units(source, source_per_lot)
-    cdef money_t open_units = position_units(target, target_per_lot)
-    cdef money_t cost
+    cdef money_t units = position_units(source, source_lot)
+    cdef money_t open_units = position_units(target, target_lot)
     cdef int sign = -1 if units < 0 else 1
     ledger_touch_position(ledger, source_row)
     ledger_touch_position(ledger, target_row)
     if units != 0:
-        units, cost = saturating_units(units, sign, 0), saturating_units(source.cost, sign, 0)
-        set_units(target, trade(target, open_units, sign, units, cost), target_per_lot)
-    target.realized_pnl = saturating_add(target.realized_pnl, source.realized_pnl)
-    source.qty = source.rest = source.cost = source.realized_pnl = 0
+        set_units(target, trade(target, open_units, sign, units * sign, source.cost * money_factor * sign), target_lot)
+    target.realized_pnl += source.realized_pnl * money_factor
+    source.qty = 0
+    source.rest = source.cost = source.realized_pnl = 0
+    source.has_rest = False
 
 
 cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
@@ -185,6 +190,7 @@ cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
         if not index_reserve(&ledger.position_index):
             return False
         index_insert(&ledger.position_index, position_hash(position.account, position.instrument), row)
+        position.has_rest = position.rest != 0
         rows = account_rows(ledger, position.account)
         position.next_of_account = rows.position
         rows.position = row
@@ -198,11 +204,11 @@ cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil:
     cdef uint32_t row
     for row in range(ledger.balance_count):
         balance = &ledger.balances[row]
-        h = mix(mix(mix(1, balance.account), balance.asset), <uint64_t>balance.total)
-        total += mix(h, <uint64_t>balance.reserved)
+        h = mix_money(mix(mix(1, balance.account), balance.asset), balance.total)
+        total += mix_money(h, balance.reserved)
     for row in range(ledger.position_count):
         position = &ledger.positions[row]
         h = mix(mix(mix(2, position.account), position.instrument), <uint64_t>position.qty)
-        h = mix(mix(h, <uint64_t>position.cost), <uint64_t>position.realized_pnl)
-        total += h if position.rest == 0 else mix(h, <uint64_t>position.rest)
+        h = mix_money(mix_money(h, position.cost), position.realized_pnl)
+        total += mix_money(h, position.rest) if position.has_rest else h
     return total

@@ -1,20 +1,19 @@
 # What an instrument trades against, seen as one thing: its own book or the mirrored venue.
 
-from libc.stdint cimport int64_t
-
 from fastpath.guards cimport guarded_cost, has_guards
 from fastpath.matching cimport match_cost
 from fastpath.mirror cimport mirror_cost
-from fastpath.model cimport price_t, qty_t
+from fastpath.model cimport money_t, price_t, qty_t
 from fastpath.orders cimport order_record_t
 from fastpath.state cimport instrument_t, state_t
 
 
-cdef inline bint walk(const state_t* state, const instrument_t* instrument, const order_record_t* order, price_t limit,
-                      qty_t qty, qty_t* found, int64_t* cost, price_t* worst) noexcept nogil:
+cdef inline void walk(const state_t* state, const instrument_t* instrument, const order_record_t* order, price_t limit,
+                      qty_t qty, qty_t* found, money_t* cost, price_t* worst) noexcept nogil:
     """matching.match_cost() of an order on whatever the instrument trades against."""
     if instrument.mirror != NULL:
-        return mirror_cost(instrument.mirror, order.side, limit, qty, found, cost, worst)
-    if has_guards(instrument):
-        return guarded_cost(state, instrument, order, limit, qty, found, cost, worst)
-    return match_cost(instrument.book, order.side, limit, qty, found, cost, worst)
+        mirror_cost(instrument.mirror, order.side, limit, qty, found, cost, worst)
+    elif has_guards(instrument):
+        guarded_cost(state, instrument, order, limit, qty, found, cost, worst)
+    else:
+        match_cost(instrument.book, order.side, limit, qty, found, cost, worst)

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.book cimport LADDER_HIDDEN_BID, book_t, ladder_mask
 from fastpath.ladder cimport ladder_after, ladder_t
-from fastpath.model cimport SELF_TRADE_PREVENTION_NONE, price_t, qty_t
+from fastpath.model cimport SELF_TRADE_PREVENTION_NONE, money_t, price_t, qty_t
 from fastpath.pool cimport NIL, pool_t
 
 cdef enum TakerFlag:
@@ -131,5 +131,5 @@ cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t*
 cdef void replace_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil
 
 # What a MARKET-like taker would pay: quote ticks x lots of the first `qty` lots at prices up to `limit`, without self-trade
-# prevention. Writes the quantity found and the worst price touched; returns False when the product overflows int64.
-cdef bint match_cost(const book_t* book, uint8_t side, price_t limit, qty_t qty, qty_t* found, int64_t* cost, price_t* worst) noexcept nogil
+# prevention. Writes the quantity found and the worst price touched.
+cdef void match_cost(const book_t* book, uint8_t side, price_t limit, qty_t qty, qty_t* found, money_t* cost, price_t* worst) noexcept nogil

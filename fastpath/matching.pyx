@@ -4,9 +4,11 @@ from libc.stdint cimport INT64_MIN, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
 
+from fastpath.arith cimport saturating_add
 from fastpath.book cimport (
     LADDER_HIDDEN_BID,
     book_can_rest,
+    book_level_qty,
     book_reduce,
     book_remove,
     book_rest,
@@ -35,10 +37,6 @@ from fastpath.model cimport (
     TIME_IN_FORCE_IOC,
 )
 from fastpath.pool cimport LEVEL_ICEBERG, NIL, level_t, order_leaves, order_t, pool_t
-
-cdef extern from *:
-    bint __builtin_add_overflow(int64_t, int64_t, int64_t*) nogil
-    bint __builtin_mul_overflow(int64_t, int64_t, int64_t*) nogil
 
 cdef enum:
     SINK_MAX_FILLS = 0x7FFFFFFF
@@ -116,7 +114,7 @@ cdef bint count_level(
             left[0] -= step
             found[0] += step
             if iceberg:
-                reserve += pool.icebergs[slot].reserve
+                reserve = saturating_add(reserve, pool.icebergs[slot].reserve)
         elif taker.stp_mode == SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL:
             left[0] -= min(left[0], order_leaves(pool, slot))
         elif taker.stp_mode != SELF_TRADE_PREVENTION_CANCEL_OLDEST:
@@ -129,13 +127,13 @@ cdef bint count_level(
 
 
 cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
-    """Everything open on a level, reserves included."""
-    cdef qty_t total = pool.levels[handle].qty
+    """Everything open on a level, reserves included, at most INT64_MAX."""
+    cdef qty_t total = book_level_qty(pool, handle)
     cdef uint32_t slot
     if pool.levels[handle].home & LEVEL_ICEBERG:
         slot = pool.levels[handle].links.next
         while slot != handle:
-            total += pool.icebergs[slot].reserve
+            total = saturating_add(total, pool.icebergs[slot].reserve)
             slot = pool.orders[slot].links.next
     return total
 
@@ -184,11 +182,6 @@ cdef bint match_fills_within(const book_t* book, const taker_t* taker, uint64_t 
     return True
 
 
-cdef inline qty_t resting_qty(const pool_t* pool, uint32_t slot) noexcept nogil:
-    """What of an arriving order is in the book now: an amended one leaves it before it rests again."""
-    return order_leaves(pool, slot) if slot != NIL and pool.orders[slot].level != NIL else 0
-
-
 cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexcept nogil:
     cdef const ladder_t* opposite = best_opposite(book, taker.side)
     cdef bint crosses = opposite != NULL and opposite.best_key <= limit_key(taker)
@@ -213,8 +206,7 @@ cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexc
     if need > 0 and match_fillable(book, taker, need) < need:
         return (REJECT_REASON_FOK_NOT_FILLABLE if taker.time_in_force == TIME_IN_FORCE_FOK
                 else REJECT_REASON_MIN_QTY_NOT_FILLABLE)
-    if not never_rests(taker) and not book_can_rest(
-            book, taker.side, taker.flags & TAKER_HIDDEN != 0, taker.qty - resting_qty(book.pool, taker.slot)):
+    if not never_rests(taker) and not book_can_rest(book, taker.side, taker.flags & TAKER_HIDDEN != 0):
         return REJECT_REASON_CAPACITY
     return 0
 
@@ -353,8 +345,8 @@ cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t*
     result.leaves = taker.qty
 
 
-cdef bint match_cost(
-    const book_t* book, uint8_t side, price_t limit, qty_t qty, qty_t* found, int64_t* cost, price_t* worst
+cdef void match_cost(
+    const book_t* book, uint8_t side, price_t limit, qty_t qty, qty_t* found, money_t* cost, price_t* worst
 ) noexcept nogil:
     cdef uint32_t ladder = side & 1
     cdef price_t limit_at = limit ^ ladder_mask(ladder)
@@ -362,8 +354,8 @@ cdef bint match_cost(
     cdef uint32_t hidden = book.ladders[LADDER_HIDDEN_BID + ladder].best
     cdef uint32_t handle
     cdef qty_t step
-    cdef int64_t product
-    found[0] = cost[0] = 0
+    found[0] = 0
+    cost[0] = 0
     while found[0] < qty:
         handle = next_level(book, ladder, &shown, &hidden)
         if handle == NIL or book.pool.levels[handle].key > limit_at:
@@ -371,6 +363,4 @@ cdef bint match_cost(
         step = min(qty - found[0], level_open(book.pool, handle))
         worst[0] = book.pool.levels[handle].key ^ ladder_mask(ladder)
         found[0] += step
-        if __builtin_mul_overflow(step, worst[0], &product) or __builtin_add_overflow(cost[0], product, cost):
-            return False
-    return True
+        cost[0] += <money_t>step * worst[0]

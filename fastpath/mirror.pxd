@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.book cimport book_t
 from fastpath.matching cimport match_t, sink_t, taker_t
-from fastpath.model cimport SIDE_BUY, price_t, qty_t
+from fastpath.model cimport SIDE_BUY, money_t, price_t, qty_t
 from fastpath.pool cimport pool_t
 
 cdef enum:
@@ -52,9 +52,12 @@ cdef void mirror_match(mirror_t* mirror, const taker_t* taker, sink_t* sink, mat
 # The reason mirror_match would refuse with, 0 if it would not.
 cdef uint8_t mirror_check(const mirror_t* mirror, const taker_t* taker) noexcept nogil
 
+# Whether the picture's opposite side has something left for an order of `side` at this price.
+cdef bint mirror_reaches(const mirror_t* mirror, uint8_t side, price_t limit) noexcept nogil
+
 # match_cost() against the picture.
-cdef bint mirror_cost(const mirror_t* mirror, uint8_t side, price_t limit, qty_t qty,
-                      qty_t* found, int64_t* cost, price_t* worst) noexcept nogil
+cdef void mirror_cost(const mirror_t* mirror, uint8_t side, price_t limit, qty_t qty,
+                      qty_t* found, money_t* cost, price_t* worst) noexcept nogil
 
 # Take up to `qty` of what is displayed on the opposite side at `limit` or better; returns how much.
 cdef qty_t mirror_consume(mirror_t* mirror, uint8_t side, price_t limit, qty_t qty) noexcept nogil

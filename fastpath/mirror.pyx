@@ -1,6 +1,6 @@
 """A venue's displayed book, mirrored. Described in mirror.pxd."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -37,14 +37,11 @@ from fastpath.model cimport (
     SIDE_SELL,
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
+    money_t,
     price_t,
     qty_t,
 )
 from fastpath.pool cimport NIL, pool_t
-
-cdef extern from *:
-    bint __builtin_add_overflow(int64_t, int64_t, int64_t*) nogil
-    bint __builtin_mul_overflow(int64_t, int64_t, int64_t*) nogil
 
 
 cdef mirror_t* mirror_new(pool_t* pool, uint32_t instrument) noexcept nogil:
@@ -172,14 +169,14 @@ cdef inline bint crosses(uint8_t side, price_t limit, price_t opposite) noexcept
     return opposite <= limit if side == SIDE_BUY else opposite >= limit
 
 
-cdef bint mirror_cost(const mirror_t* mirror, uint8_t side, price_t limit, qty_t qty,
-                      qty_t* found, int64_t* cost, price_t* worst) noexcept nogil:
+cdef void mirror_cost(const mirror_t* mirror, uint8_t side, price_t limit, qty_t qty,
+                      qty_t* found, money_t* cost, price_t* worst) noexcept nogil:
     cdef const shown_side_t* opposite = &mirror.shown[side & 1]
     cdef const shown_level_t* level
-    cdef int64_t product
     cdef qty_t step
     cdef uint32_t i
-    found[0] = cost[0] = 0
+    found[0] = 0
+    cost[0] = 0
     for i in range(opposite.count):
         level = &opposite.levels[i]
         if found[0] == qty or not crosses(side, limit, level.price):
@@ -188,9 +185,18 @@ cdef bint mirror_cost(const mirror_t* mirror, uint8_t side, price_t limit, qty_t
         if step > 0:
             worst[0] = level.price
             found[0] += step
-            if __builtin_mul_overflow(step, level.price, &product) or __builtin_add_overflow(cost[0], product, cost):
-                return False
-    return True
+            cost[0] += <money_t>step * level.price
+
+
+cdef bint mirror_reaches(const mirror_t* mirror, uint8_t side, price_t limit) noexcept nogil:
+    cdef const shown_side_t* opposite = &mirror.shown[side & 1]
+    cdef uint32_t i
+    for i in range(opposite.count):
+        if not crosses(side, limit, opposite.levels[i].price):
+            return False
+        if opposite.levels[i].qty > opposite.levels[i].consumed:
+            return True
+    return False
 
 
 cdef qty_t available(const mirror_t* mirror, const taker_t* taker) noexcept nogil:
@@ -241,7 +247,7 @@ cdef uint8_t mirror_check(const mirror_t* mirror, const taker_t* taker) noexcept
             return REJECT_REASON_FOK_NOT_FILLABLE
         if found < taker.min_qty:
             return REJECT_REASON_MIN_QTY_NOT_FILLABLE
-    if not never_rests(taker) and not book_can_rest(mirror.resting, taker.side, False, taker.qty):
+    if not never_rests(taker) and not book_can_rest(mirror.resting, taker.side, False):
         return REJECT_REASON_CAPACITY
     return 0
 

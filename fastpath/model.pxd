@@ -8,8 +8,14 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, 
 
 ctypedef int64_t price_t      # ticks of the instrument
 ctypedef int64_t qty_t        # lots of the instrument
-ctypedef int64_t money_t      # smallest units of an asset
 ctypedef int64_t ts_t         # nanoseconds since the Unix epoch, UTC
+
+cdef extern from *:
+    """
+    typedef __int128 tw_money;
+    """
+    # Smallest units of an asset, or of an instrument's quote money. In records it takes two words: see arith.pxd.
+    ctypedef long long money_t "tw_money"
 
 cpdef enum Side:
     SIDE_UNSPECIFIED = 0
@@ -183,6 +189,7 @@ cpdef enum CancelReason:         # why an order left the book unfilled; event_t.
     CANCEL_REASON_AMENDED_AWAY = 11
     CANCEL_REASON_INSUFFICIENT_BALANCE = 12
     CANCEL_REASON_INSTRUMENT_CHANGED = 13    # its instrument has another tick or lot now
+    CANCEL_REASON_AMOUNT_OVERFLOW = 14     # its account cannot hold what it would bring
 
 cpdef enum CommandKind:
     COMMAND_DEFINE_ASSET = 1
@@ -248,7 +255,7 @@ cdef packed struct command_t:        # 192 bytes; unused fields are 0
     price_t  trigger_price           #  56
     qty_t    display_qty             #  64
     qty_t    min_qty                 #  72
-    money_t  amount                  #  80 money: ADJUST_BALANCE, quote-quantity market
+    int64_t  amount                  #  80 money, low word: ADJUST_BALANCE, quote-quantity market
     ts_t     expire_ns               #  88
     int64_t  trailing_offset         #  96
     uint64_t link_id                 # 104 orders of one group carry the same non-zero id
@@ -261,16 +268,19 @@ cdef packed struct command_t:        # 192 bytes; unused fields are 0
     uint32_t asset                   # 124 dense asset number, from 1
     char     client_order_id[36]     # 128 zero padded
     uint8_t  link_size               # 164 orders of the group, none of which enters before all have come; 0: each as it comes
-    char     reserved[3]             # 165
+    uint8_t  amount_scale            # 165 ADJUST_BALANCE: decimals of a unit of the amount; 0: as the asset was first defined
+    uint16_t pad
     uint64_t stp_owner               # 168 whose group stp_group is: orders of other owners are never in it. 0: of those who may use all accounts
-    char     reserved_2[16]          # 176
+    int64_t  amount_high             # 176 high word of the amount
+    char     reserved[8]             # 184
 
 cdef packed struct asset_def_t:      # DEFINE_ASSET: the same 192 bytes
     uint64_t seq
     ts_t     ts_ns
     uint8_t  kind
-    uint8_t  scale                   #  17 decimals of the smallest unit
-    uint16_t pad
+    uint8_t  scale                   #  17 decimals of the smallest unit; a later definition may give more
+    uint8_t  first_scale             #  18 those of the first definition; 0 in records of builds whose amounts had 64 bits
+    uint8_t  pad
     uint32_t asset                   #  20
     char     name[64]                #  24 zero padded
     char     reserved[104]           #  88
@@ -285,13 +295,16 @@ cdef packed struct instrument_def_t: # DEFINE_INSTRUMENT: the same 192 bytes. Se
     uint32_t instrument              #  20
     uint32_t base_asset              #  24
     uint32_t quote_asset             #  28
-    money_t  base_per_lot            #  32 base units of one lot
-    money_t  quote_per_tick_lot      #  40 quote units of one tick times one lot
+    int64_t  base_per_lot            #  32 units of 10**-base_scale of the base asset in one lot
+    int64_t  quote_per_tick_lot      #  40 units of quote money (10**-quote_scale) of one tick times one lot
     qty_t    min_qty                 #  48 lots
     qty_t    max_qty                 #  56 lots
-    money_t  min_notional            #  64 quote units
+    int64_t  min_notional            #  64 units of quote money
     int64_t  maker_fee_ppm           #  72 parts per million of notional, may be negative (rebate)
-    int64_t  taker_fee_ppm           #  80
+    int32_t  taker_fee_ppm           #  80
+    uint8_t  base_scale              #  84 0: as the base asset was first defined
+    uint8_t  quote_scale             #  85 0: as the quote asset was first defined
+    uint16_t pad
     char     name[48]                #  88 venue:SYMBOL
     ts_t     latency_in_ns           # 136 mirrored: how long an order takes to the venue
     ts_t     latency_out_ns          # 144 mirrored: how long what happens there takes to us; the mirror is late by it
@@ -313,6 +326,12 @@ cdef packed struct account_def_t:    # DEFINE_ACCOUNT: the same 192 bytes
     char     name[64]                #  24
     char     reserved[104]           #  88
 
+# Money takes two words (arith.money_of): the low one has a field of its own, the high one stands where the kind of event has
+# no other use for the field. All high words are 0 unless an amount is beyond int64.
+#   order events        cum_notional: position_qty; total (fees): position_cost; fee: realized_pnl
+#   BALANCE_CHANGED     total: position_cost; reserved_amount: position_qty; delta: realized_pnl. flags: decimals of a unit
+#                       (0, in records of older builds: those of the asset's first definition)
+#   POSITION_CHANGED    position_cost: reserved_amount; realized_pnl: delta; total (beyond whole lots): fee. flags: as above
 cdef packed struct event_t:          # 256 bytes; unused fields are 0
     uint64_t event_seq               #   0 +1 each event, the sequence of durable streams
     uint64_t command_seq             #   8 the command that caused it
@@ -333,19 +352,19 @@ cdef packed struct event_t:          # 256 bytes; unused fields are 0
     qty_t    last_qty                #  88
     uint64_t counter_order_id        #  96 the other order of the trade (0: the venue)
     uint64_t trade_id                # 104
-    money_t  fee                     # 112 quote units, positive = paid
-    money_t  cum_notional            # 120 quote units filled so far
+    int64_t  fee                     # 112 units of quote money, positive = paid
+    int64_t  cum_notional            # 120 units of quote money filled so far
     uint8_t  status                  # 128 OrderStatus after this event
     uint8_t  liquidity               # 129
     uint8_t  reject_reason           # 130
     uint8_t  cancel_reason           # 131
     uint32_t asset                   # 132 BALANCE_CHANGED. Order events: TriggerSource | TrailingUnit << 8
-    money_t  total                   # 136 BALANCE_CHANGED: balance after. POSITION_CHANGED: base units beyond whole lots, signed. Order events: fees of the order so far
-    money_t  reserved_amount         # 144 BALANCE_CHANGED: of it reserved for open orders. Order events: trailing_offset
-    money_t  delta                   # 152 BALANCE_CHANGED: change of total. Order events: when it was placed, ns
-    qty_t    position_qty            # 160 POSITION_CHANGED: lots, signed
-    money_t  position_cost           # 168 POSITION_CHANGED: quote units paid for the open quantity, signed as the quantity
-    money_t  realized_pnl            # 176 POSITION_CHANGED: quote units, since ever, before fees
+    int64_t  total                   # 136 BALANCE_CHANGED: balance after. POSITION_CHANGED: base units beyond whole lots, signed. Order events: fees of the order so far
+    int64_t  reserved_amount         # 144 BALANCE_CHANGED: of it reserved for open orders. Order events: trailing_offset
+    int64_t  delta                   # 152 BALANCE_CHANGED: change of total. Order events: when it was placed, ns
+    int64_t  position_qty            # 160 POSITION_CHANGED: lots, signed
+    int64_t  position_cost           # 168 POSITION_CHANGED: quote money paid for the open quantity, signed as the quantity
+    int64_t  realized_pnl            # 176 POSITION_CHANGED: quote money, since ever, before fees
     price_t  trigger_price           # 184
     qty_t    display_qty             # 192
     ts_t     expire_ns               # 200

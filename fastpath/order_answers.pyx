@@ -9,8 +9,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from fastpath.arith cimport money_of
 from fastpath.blotter_orders cimport Orders
-from fastpath.decimals cimport MAX_DECIMAL, grid_t, write_average, write_integer, write_units
+from fastpath.decimals cimport MAX_DECIMAL, grid_t, write_average, write_integer, write_money, write_units
 from fastpath.directory cimport Directory, Terms
 from fastpath.model cimport (
     EVENT_AMEND_REJECTED,
@@ -27,10 +28,12 @@ from fastpath.model cimport (
     ORDER_FLAG_WAITING,
     ORDER_TYPE_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
+    REJECT_REASON_AMOUNT_OVERFLOW,
     TRAILING_UNIT_BPS,
     TRAILING_UNIT_TICKS,
     TRIGGER_SOURCE_LAST,
     event_t,
+    money_t,
 )
 from fastpath.orders cimport CLIENT_ORDER_ID_SIZE
 from fastpath.row_map cimport NO_ROW, row_map_get
@@ -236,7 +239,9 @@ cdef class AnswerWriter:
         cdef bytes message
         cdef bint is_distance
         cdef uint8_t* at = out
-        if (terms is None or event.reject_reason >= len(self.reject_messages) or event.status >= MAX_STATUS
+        # Of a refusal for its amount, the message tells the amount: worded elsewhere.
+        if (terms is None or event.reject_reason == REJECT_REASON_AMOUNT_OVERFLOW
+                or event.reject_reason >= len(self.reject_messages) or event.status >= MAX_STATUS
                 or PyBytes_GET_SIZE(account) > MAX_NAME or not is_ascii(event.client_order_id)):
             return 0
         message = self.reject_messages[event.reject_reason]
@@ -258,8 +263,10 @@ cdef class AnswerWriter:
             at = write_average_price(at, event, terms)
             if at == NULL:
                 return 0
-        at = write_decimal(at, 13, event.cum_notional, &terms.money)
-        at = write_decimal(at, 14, event.total, &terms.money)
+        at = write_amount(at, 13, money_of(event.cum_notional, event.position_qty), terms)
+        at = write_amount(at, 14, money_of(event.total, event.position_cost), terms)
+        if at == NULL:
+            return 0
         at = write_number(at, 15, event.status)
         at = write_number(at, 16, event.reject_reason)
         at = write_text(at, 17, PyBytes_AS_STRING(message), min(PyBytes_GET_SIZE(message), <Py_ssize_t>MAX_NAME))
@@ -322,10 +329,18 @@ cdef uint8_t* write_decimal(uint8_t* out, uint32_t field, int64_t units, const g
     return write_bytes(out, field, text, write_units(text, units, grid))
 
 
+cdef uint8_t* write_amount(uint8_t* out, uint32_t field, money_t amount, Terms terms) noexcept:
+    """NULL: beyond 128 bits."""
+    cdef char text[MAX_DECIMAL]
+    cdef size_t size = write_money(text, amount, &terms.money) if out != NULL else 0
+    return write_bytes(out, field, text, size) if size else NULL
+
+
 cdef uint8_t* write_average_price(uint8_t* out, const event_t* event, Terms terms) noexcept:
     """NULL: beyond 128 bits."""
     cdef char text[MAX_DECIMAL]
-    cdef size_t size = write_average(text, event.cum_notional, &terms.money, event.cum_qty, &terms.lot)
+    cdef money_t cost = money_of(event.cum_notional, event.position_qty)
+    cdef size_t size = write_average(text, cost, &terms.money, event.cum_qty, &terms.lot)
     return write_bytes(out, 12, text, size) if size else NULL
 
 

@@ -57,9 +57,10 @@ cdef struct order_record_t:
     price_t  price
     qty_t    qty                  # of a child: what its parent's fills have released
     qty_t    cum_qty
-    money_t  cum_notional
-    money_t  cum_fee
     uint64_t body_digest          # of all the trader said in PLACE, for telling a repetition from a conflict
+    money_t  cum_notional         # units of the instrument's quote money
+    money_t  cum_fee
+    money_t  amount               # to spend or raise; 0: the order has a quantity
     ts_t     placed_ns
     ts_t     changed_ns           # last change
     qty_t    display_qty
@@ -67,7 +68,6 @@ cdef struct order_record_t:
     price_t  trigger_price
     ts_t     expire_ns
     uint64_t link_id
-    money_t  amount
     int64_t  trailing_offset
     qty_t    awaited_qty          # of a child: to be released by its parent's fills to come
     qty_t    parent_qty           # of the parent's fills: followed by this child already

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from fastpath.arith cimport mix
+from fastpath.arith cimport mix, money_of
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
 from fastpath.memory cimport memory_release, memory_reserve
 from fastpath.model cimport ORDER_STATUS_NEW, command_t
@@ -110,7 +110,7 @@ cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uin
     order.trigger_price = command.trigger_price
     order.display_qty = command.display_qty
     order.min_qty = command.min_qty
-    order.amount = command.amount
+    order.amount = money_of(command.amount, command.amount_high)
     order.expire_ns = command.expire_ns
     order.trailing_offset = command.trailing_offset
     order.trailing_unit = command.trailing_unit
@@ -191,6 +191,8 @@ cdef uint64_t body_digest(const command_t* command) noexcept nogil:
     h = mix(h, <uint64_t>command.expire_ns)
     h = mix(h, <uint64_t>command.trailing_offset)
     h = mix(h, command.link_id)
+    if command.amount_high != 0:
+        h = mix(h, <uint64_t>command.amount_high)
     return mix(h, command.stp_group | <uint64_t>command.link_size << 32)
 
 

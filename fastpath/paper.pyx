@@ -11,27 +11,31 @@
 
 from libc.stdint cimport INT64_MAX, uint8_t, uint32_t
 
-from fastpath.arith cimport product, share
+from fastpath.arith cimport share, worth
 from fastpath.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take, order_price
 from fastpath.events cimport events_reject_command
 from fastpath.guards cimport guarded_leaves
-from fastpath.ledger cimport ledger_can_move
+from fastpath.ledger cimport ledger_can_move, position_t
 from fastpath.mirror cimport (
     mirror_begin,
     mirror_consume,
     mirror_displayed,
     mirror_end,
     mirror_level,
+    mirror_reaches,
     worse,
 )
 from fastpath.model cimport (
+    CANCEL_REASON_AMOUNT_OVERFLOW,
     COMMAND_MIRROR_BEGIN,
     COMMAND_MIRROR_CANCELED,
     COMMAND_MIRROR_END,
     COMMAND_MIRROR_LEVEL,
+    EVENT_ORDER_CANCELED,
     MIRROR_LIVE,
     PAPER_MODEL_OPTIMISTIC,
     PAPER_MODEL_PESSIMISTIC,
+    REJECT_REASON_AMOUNT_OVERFLOW,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
     REJECT_REASON_INVALID_COMMAND,
     SIDE_BUY,
@@ -44,7 +48,8 @@ from fastpath.model cimport (
 from fastpath.orders cimport order_record_t
 from fastpath.pool cimport NIL
 from fastpath.settlement cimport VENUE, settle_trade
-from fastpath.state cimport find_instrument, instrument_t, touch_market
+from fastpath.shrinking cimport withdraw
+from fastpath.state cimport find_instrument, instrument_t, is_wide, touch_market
 
 
 cdef void mirror_command(state_t* state, const command_t* command) noexcept nogil:
@@ -79,16 +84,29 @@ cdef inline uint32_t first_resting(const instrument_t* instrument, uint8_t side)
     return book_first(instrument.book, LADDER_BID if side == SIDE_BUY else LADDER_ASK)
 
 
-cdef bint can_pay(state_t* state, const instrument_t* instrument, const order_record_t* order, qty_t qty) noexcept nogil:
-    """Whether the outside world can be the other side without leaving the books' number range."""
+cdef bint can_receive(const state_t* state, const instrument_t* instrument, const order_record_t* order, qty_t qty) noexcept nogil:
+    """Whether the account can hold what a fill of so many lots brings it."""
+    cdef const position_t* position = &state.ledger.positions[order.position_row]
     cdef money_t amount
     if order.side == SIDE_BUY:
-        return ledger_can_move(&state.ledger, instrument.outside_base_row,
-                               state.ledger.positions[order.position_row].base_row,
-                               qty * instrument.definition.base_per_lot)
-    return (product(order.price, qty, instrument.definition.quote_per_tick_lot, &amount)
-            and ledger_can_move(&state.ledger, instrument.outside_quote_row,
-                                state.ledger.positions[order.position_row].quote_row, amount))
+        return ledger_can_move(&state.ledger, is_wide(&state.assets[instrument.definition.base_asset]),
+                               instrument.outside_base_row, position.base_row, qty * instrument.base_lot)
+    return (worth(<money_t>order.price * qty, instrument.definition.quote_per_tick_lot, instrument.quote_factor,
+                  instrument.max_quote, &amount)
+            and ledger_can_move(&state.ledger, is_wide(&state.assets[instrument.definition.quote_asset]),
+                                instrument.outside_quote_row, position.quote_row, amount * instrument.quote_factor))
+
+
+cdef inline bint sees_all(const state_t* state, const instrument_t* instrument, uint8_t side) noexcept nogil:
+    """An order whose account is full ends, and those behind it go on; older builds, whose bound was one for all accounts, stopped."""
+    return is_wide(&state.assets[instrument.definition.base_asset if side == SIDE_BUY else instrument.definition.quote_asset])
+
+
+cdef void withdraw_full(state_t* state, uint32_t slot) noexcept nogil:
+    """Cancel an order that the market reaches and whose account cannot hold what it would bring."""
+    cdef uint32_t number = <uint32_t>state.pool.orders[slot].id
+    state.orders.records[number].reject_reason = REJECT_REASON_AMOUNT_OVERFLOW
+    withdraw(state, number, EVENT_ORDER_CANCELED, CANCEL_REASON_AMOUNT_OVERFLOW)
 
 
 cdef void fill_maker(state_t* state, instrument_t* instrument, uint32_t slot, qty_t qty) noexcept nogil:
@@ -112,9 +130,14 @@ cdef void fill_crossed(state_t* state, instrument_t* instrument, uint8_t side) n
         next_slot = book_next(instrument.book, slot)
         order = &state.orders.records[state.pool.orders[slot].id]
         open_qty = guarded_leaves(state, order, state.pool.orders[slot].qty)
-        if not can_pay(state, instrument, order, open_qty) or (beyond < 0 and order.price == INT64_MAX):
+        if beyond < 0 and order.price == INT64_MAX:
             return
-        if open_qty > 0:
+        if not can_receive(state, instrument, order, open_qty):
+            if not sees_all(state, instrument, side):
+                return
+            if mirror_reaches(instrument.mirror, side, order.price - beyond):
+                withdraw_full(state, slot)
+        elif open_qty > 0:
             filled = mirror_consume(instrument.mirror, side, order.price - beyond, open_qty)
             if filled == 0:
                 return
@@ -144,10 +167,13 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
         if order.price == trade.price:
             filled = min(filled, printed_for(instrument, order, trade.qty))
         if filled > 0:
-            if not can_pay(state, instrument, order, filled):
+            if can_receive(state, instrument, order, filled):
+                fill_maker(state, instrument, slot, filled)
+                left -= filled
+            elif sees_all(state, instrument, side):
+                withdraw_full(state, slot)
+            else:
                 return
-            fill_maker(state, instrument, slot, filled)
-            left -= filled
         slot = next_slot
 
 

@@ -7,10 +7,11 @@
 #
 # A key here is the price as the order's own side sees it (ladder.pxd); the other side sees ~key.
 
-from libc.stdint cimport INT64_MAX, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.book cimport (
-    LADDER_HIDDEN_BID, book_append, book_enter, book_home, book_leave, book_t, book_unlink, ladder_mask,
+    LADDER_HIDDEN_BID, book_append, book_enter, book_home, book_leave, book_t, book_unlink,
+    ladder_mask, level_add,
 )
 from fastpath.engine cimport (
     ENGINE_CANCEL, ENGINE_MODIFY, ENGINE_MOVE, ENGINE_NEW, ENGINE_REDUCE, OWN_REPORTS, REPORT_ACCEPTED, REPORT_CANCELED,
@@ -28,16 +29,16 @@ cdef inline bint meets(const ladder_t* opposite, price_t key) noexcept nogil:
     return opposite.best_key <= ~key or (opposite + <uint32_t>LADDER_HIDDEN_BID).best_key <= ~key
 
 
-cdef inline bint no_room(const ladder_t* ladder, qty_t qty) noexcept nogil:
-    """Of a ladder, for `qty` more."""
-    return qty > INT64_MAX - ladder.open_qty or ladder.far.spare == NULL
+cdef inline bint no_room(const ladder_t* ladder) noexcept nogil:
+    """Of a ladder, for one more level."""
+    return ladder.far.spare == NULL
 
 
 cdef inline void link_behind(pool_t* pool, uint32_t slot, uint32_t handle, qty_t qty) noexcept nogil:
     """Queue an order on a level, with its quantity."""
     cdef level_t* level = &pool.levels[handle]
     pool.orders[slot].qty = qty
-    level.qty += qty
+    level_add(level, qty)
     level.count += 1
     book_append(pool, slot, handle)
 
@@ -78,7 +79,7 @@ cdef inline bint plain_new(engine_t* engine, book_t* book, const engine_command_
                 or reports_room(reports) < OWN_REPORTS):
         return False
     slot = id_map_offer(engine.ids, command.id)
-    if unlikely(slot == NIL or no_room(ladder, qty) or pool.count >= engine.max_orders):
+    if unlikely(slot == NIL or no_room(ladder) or pool.count >= engine.max_orders):
         return False
     if unlikely(meets(&book.ladders[index ^ 1], key) or command.time_in_force == TIME_IN_FORCE_IOC):
         return plain_take(engine, book, command, index, key, qty, NIL, reports)
@@ -159,7 +160,7 @@ cdef inline bint plain_move(engine_t* engine, book_t* book, const engine_command
     cdef uint32_t index = level_side(pool.orders[slot].level)
     cdef price_t key = command.price ^ ladder_mask(index)
     cdef ladder_t* ladder = &book.ladders[index]
-    if unlikely(slot == NIL or ladder.far.spare == NULL):
+    if unlikely(slot == NIL or no_room(ladder)):
         return False
     if unlikely(meets(&book.ladders[index ^ 1], key)):
         return plain_take(engine, book, command, index, key, qty, slot, reports)
@@ -178,7 +179,7 @@ cdef inline bint plain_modify(engine_t* engine, book_t* book, const engine_comma
     cdef ladder_t* ladder = &book.ladders[index]
     cdef qty_t qty = command.qty
     cdef qty_t more = qty - order.qty
-    if unlikely(slot == NIL or qty <= 0 or no_room(ladder, qty)):
+    if unlikely(slot == NIL or qty <= 0 or no_room(ladder)):
         return False
     if key == level.key and more <= 0:          # it keeps its place
         plain_report(engine, book, index, command, REPORT_MODIFIED, ENGINE_MODIFY, 0, command.price, qty, qty, reports)

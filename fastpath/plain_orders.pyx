@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from fastpath.admission cimport shape_taker
-from fastpath.arith cimport product
+from fastpath.arith cimport worth
 from fastpath.book cimport book_can_rest, book_rest
 from fastpath.events cimport events_order
 from fastpath.index cimport NO_ROW
@@ -34,7 +34,7 @@ from fastpath.orders cimport (
 )
 from fastpath.pool cimport pool_take, unlikely
 from fastpath.settlement cimport required_for
-from fastpath.state cimport find_account, find_instrument, instrument_t, touch_market, travel_ns
+from fastpath.state cimport MAX_TICKS, find_account, find_instrument, instrument_t, touch_market, travel_ns
 from fastpath.trading cimport enter_admitted
 
 cdef enum:
@@ -49,8 +49,8 @@ cdef inline bint is_plain(const command_t* command) noexcept nogil:
             and (command.flags & ~<uint32_t>PLAIN_FLAGS
                  | command.stp_group | command.trigger_source | command.trailing_unit
                  | command.link_type | command.link_size) == 0
-            and (command.trigger_price | command.display_qty | command.min_qty | command.amount | command.expire_ns
-                 | command.trailing_offset) == 0
+            and (command.trigger_price | command.display_qty | command.min_qty | command.amount | command.amount_high
+                 | command.expire_ns | command.trailing_offset) == 0
             and command.link_id == 0
             and command.stp_mode <= SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL
             and command.client_order_id[0] != 0)
@@ -61,13 +61,15 @@ cdef inline bint takes_plain_orders(const state_t* state, const instrument_t* in
             and state.trading_status == TRADING_STATUS_OPEN and travel_ns(instrument) == 0)
 
 
-cdef inline bint numbers_fit(const instrument_def_t* rules, const command_t* command) noexcept nogil:
+cdef inline bint numbers_fit(const instrument_t* instrument, const command_t* command) noexcept nogil:
     """Price and quantity are within the instrument's limits, and so are the amounts they come to."""
+    cdef const instrument_def_t* rules = &instrument.definition
     cdef money_t amount
     return (command.price > 0 and command.qty > 0 and command.qty >= rules.min_qty
             and (rules.max_qty == 0 or command.qty <= rules.max_qty)
-            and product(command.qty, rules.base_per_lot, 1, &amount)
-            and product(command.price, command.qty, rules.quote_per_tick_lot, &amount)
+            and command.qty <= instrument.max_lots and command.price <= MAX_TICKS
+            and worth(<money_t>command.price * command.qty, rules.quote_per_tick_lot, instrument.quote_factor,
+                      instrument.max_quote, &amount)
             and amount >= rules.min_notional)
 
 
@@ -78,7 +80,7 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     cdef taker_t taker
     cdef bint meets_others
     if unlikely(not is_plain(command) or instrument == NULL or not takes_plain_orders(state, instrument)
-                or not numbers_fit(&instrument.definition, command)):
+                or not numbers_fit(instrument, command)):
         return False
     meets_others = match_crosses(instrument.book, command.side, command.price)
     if unlikely(meets_others and command.flags & RESTING_FLAGS):
@@ -99,7 +101,7 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     needed = required_for(instrument, command.side, command.price, command.qty, worst_fee_ppm(&instrument.definition), 0)
     if unlikely(ledger_free_amount(&state.ledger, paying_row) < needed
                 or state.pool.count >= state.pool.capacity
-                or not book_can_rest(instrument.book, command.side, False, command.qty)):
+                or not book_can_rest(instrument.book, command.side, False)):
         return False
     number = orders_append(&state.orders, command, body_digest(command), client_hash)
     if unlikely(number == NO_ROW):

@@ -34,15 +34,16 @@ cdef struct order_t:              # 32 bytes
     uint32_t owner                # self-trade prevention group; 0 never counts as oneself
 
 cdef struct level_t:              # 32 bytes. An unused one is an empty ring with nothing open and no home
-    qty_t    qty                  # sum of the orders' qty
+    qty_t    qty                  # sum of the orders' qty, modulo 2**64 once it has been beyond int64: see LEVEL_HUGE
     price_t  key                  # the price, complemented on the bid side, so that a smaller key is a better price
     links_t  links
     uint32_t count                # orders
-    uint32_t home                 # whose it is: number of the book * 4 + LadderIndex, and LEVEL_ICEBERG
+    uint32_t home                 # whose it is: number of the book * 4 + LadderIndex, LEVEL_ICEBERG and LEVEL_HUGE
 
 cdef enum:
     PAGE_SHIFT = 4
     PAGE_LEVELS = 16              # level `key & 15` of a page, whose number is that of its levels >> PAGE_SHIFT
+    LEVEL_HUGE = 0x40000000       # its quantity has been beyond int64 since the level was last unused: add up the orders
     LEVEL_ICEBERG = 0x80000000    # an order with a display size has rested here since the level was last unused
 
 cdef struct page_t:               # 8 bytes: those of a deep book fit the near caches
@@ -110,7 +111,7 @@ cdef inline uint32_t level_ladder(const level_t* level) noexcept nogil:
     return level.home & 3
 
 cdef inline uint32_t level_book(const level_t* level) noexcept nogil:
-    return (level.home & ~<uint32_t>LEVEL_ICEBERG) >> 2
+    return (level.home & ~<uint32_t>(LEVEL_ICEBERG | LEVEL_HUGE)) >> 2
 
 cdef uint32_t pool_take_page(pool_t* pool, uint32_t side) noexcept nogil     # a page of unused levels
 cdef void pool_give_page(pool_t* pool, uint32_t page) noexcept nogil

@@ -27,27 +27,30 @@ cdef void take_off_market(state_t* state, instrument_t* instrument, uint32_t num
 cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
                       uint8_t kind, uint8_t cancel_reason) noexcept nogil
 
+# BALANCE_CHANGED of a row of the ledger, whose total has changed by `delta`.
+cdef void show_balance(state_t* state, uint32_t row, money_t delta) noexcept nogil
+
 # POSITION_CHANGED and BALANCE_CHANGED of everything the command touched, then the ledger is clean for the next one.
 cdef void flush_ledger(state_t* state) noexcept nogil
 
 
 cdef inline money_t notional_of(const instrument_t* instrument, price_t price, qty_t qty) noexcept nogil:
-    """Quote units. Admission has checked that the product fits."""
-    return price * qty * instrument.definition.quote_per_tick_lot
+    """Units of quote money. Admission has checked that the product fits."""
+    return <money_t>price * qty * instrument.definition.quote_per_tick_lot
 
 
 cdef inline money_t required_for(const instrument_t* instrument, uint8_t side, price_t price, qty_t leaves,
                                  int32_t worst_fee_ppm, int32_t fee_carry) noexcept nogil:
-    """What must be free, or reserved, for so many lots at a price no better than this.
+    """What must be free, or reserved, for so many lots at a price no better than this: in units of the asset that pays.
 
     A buyer: the notional and the higher of its fees; since fees carry their rounding (arith.fee_of), every fill costs at
     most what it takes off this amount. A seller: the lots.
     """
     cdef money_t notional
     if side != SIDE_BUY:
-        return leaves * instrument.definition.base_per_lot
+        return leaves * instrument.base_lot
     notional = notional_of(instrument, price, leaves)
-    return notional + fee_of(notional, worst_fee_ppm, &fee_carry)
+    return (notional + fee_of(notional, worst_fee_ppm, &fee_carry)) * instrument.quote_factor
 
 
 cdef inline money_t required_amount(const instrument_t* instrument, const order_record_t* order,

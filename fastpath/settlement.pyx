@@ -2,11 +2,11 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastpath.arith cimport fee_of, saturating_add
+from fastpath.arith cimport fee_of, high_word, low_word
 from fastpath.events cimport events_next, events_order
 from fastpath.guards cimport is_guarded
 from fastpath.heap cimport heap_push, heap_remove
-from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t
+from fastpath.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t, touched_balance_t
 from fastpath.links cimport links_changed
 from fastpath.model cimport (
     EVENT_BALANCE_CHANGED,
@@ -71,8 +71,8 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     held = held_amount(instrument, order)
     party.fee = fee_of(notional, order.maker_fee_ppm if maker else order.taker_fee_ppm, &order.fee_carry)
     order.cum_qty += qty
-    order.cum_notional = saturating_add(order.cum_notional, notional)
-    order.cum_fee = saturating_add(order.cum_fee, party.fee)
+    order.cum_notional += notional
+    order.cum_fee += party.fee
     order.status = ORDER_STATUS_PARTIALLY_FILLED
     if order.cum_qty == order.qty and order.awaited_qty == 0:
         order.status = ORDER_STATUS_FILLED
@@ -86,7 +86,7 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
             pool_give(state.pool, slot)
     if order.cum_qty == order.qty and order.awaited_qty > 0:
         order.waiting = WAIT_MORE
-    ledger_execute(&state.ledger, order.position_row, order.side, qty, instrument.definition.base_per_lot, notional)
+    ledger_execute(&state.ledger, order.position_row, order.side, qty, instrument.base_lot, notional)
     return party
 
 
@@ -100,7 +100,8 @@ cdef void write_fill(state_t* state, uint32_t number, uint32_t counter, uint8_t 
     event.last_qty = qty
     event.counter_order_id = state.orders.records[counter].order_id if counter != VENUE else 0
     event.trade_id = state.last_trade_id
-    event.fee = fee
+    event.fee = low_word(fee)
+    event.realized_pnl = high_word(fee)
     event.liquidity = liquidity
 
 
@@ -118,12 +119,12 @@ cdef void settle_trade(state_t* state, instrument_t* instrument, uint32_t maker,
         maker_buys = state.orders.records[taker].side != SIDE_BUY
     if maker_buys:
         buyer, seller = seller, buyer
-    ledger_move(&state.ledger, buyer.quote_row, seller.quote_row, notional)
-    ledger_move(&state.ledger, seller.base_row, buyer.base_row, qty * instrument.definition.base_per_lot)
+    ledger_move(&state.ledger, buyer.quote_row, seller.quote_row, notional * instrument.quote_factor)
+    ledger_move(&state.ledger, seller.base_row, buyer.base_row, qty * instrument.base_lot)
     if maker_party.fee != 0:
-        ledger_move(&state.ledger, maker_party.quote_row, instrument.fee_row, maker_party.fee)
+        ledger_move(&state.ledger, maker_party.quote_row, instrument.fee_row, maker_party.fee * instrument.quote_factor)
     if taker_party.fee != 0:
-        ledger_move(&state.ledger, taker_party.quote_row, instrument.fee_row, taker_party.fee)
+        ledger_move(&state.ledger, taker_party.quote_row, instrument.fee_row, taker_party.fee * instrument.quote_factor)
     if instrument.mirror == NULL:
         instrument.last_price = price
     state.last_trade_id += 1
@@ -169,27 +170,40 @@ cdef void flush_positions(state_t* state) noexcept nogil:
         event.account = position.account
         event.instrument = position.instrument
         event.position_qty = position.qty
-        event.total = position.rest
-        event.position_cost = position.cost
-        event.realized_pnl = position.realized_pnl
+        event.flags = state.assets[state.ledger.balances[position.base_row].asset].scale
+        event.total = low_word(position.rest)
+        event.fee = high_word(position.rest)
+        event.position_cost = low_word(position.cost)
+        event.reserved_amount = high_word(position.cost)
+        event.realized_pnl = low_word(position.realized_pnl)
+        event.delta = high_word(position.realized_pnl)
     state.ledger.touched_position_count = 0
 
 
+cdef void show_balance(state_t* state, uint32_t row, money_t delta) noexcept nogil:
+    cdef const balance_t* balance = &state.ledger.balances[row]
+    cdef event_t* event = events_next(&state.events, EVENT_BALANCE_CHANGED)
+    event.flags = state.assets[balance.asset].scale
+    event.account = balance.account
+    event.asset = balance.asset
+    event.total = low_word(balance.total)
+    event.position_cost = high_word(balance.total)
+    event.reserved_amount = low_word(balance.reserved)
+    event.position_qty = high_word(balance.reserved)
+    event.delta = low_word(delta)
+    event.realized_pnl = high_word(delta)
+
+
 cdef void flush_balances(state_t* state) noexcept nogil:
+    cdef const touched_balance_t* before
     cdef balance_t* balance
-    cdef event_t* event
     cdef uint32_t i
     for i in range(state.ledger.touched_balance_count):
-        balance = &state.ledger.balances[state.ledger.touched_balances[i]]
+        before = &state.ledger.touched_balances[i]
+        balance = &state.ledger.balances[before.row]
         balance.touched = 0
-        if balance.total == balance.total_before and balance.reserved == balance.reserved_before:
-            continue
-        event = events_next(&state.events, EVENT_BALANCE_CHANGED)
-        event.account = balance.account
-        event.asset = balance.asset
-        event.total = balance.total
-        event.reserved_amount = balance.reserved
-        event.delta = balance.total - balance.total_before
+        if balance.total != before.total or balance.reserved != before.reserved:
+            show_balance(state, before.row, balance.total - before.total)
     state.ledger.touched_balance_count = 0
 
 

@@ -1,8 +1,8 @@
 """Quantities that depend on the state. Described in sizing.pxd."""
 
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int32_t, uint8_t
 
-from fastpath.arith cimport fee_of, product
+from fastpath.arith cimport fee_of, worth
 from fastpath.market cimport walk
 from fastpath.model cimport (
     ORDER_FLAG_PROTECTED,
@@ -25,12 +25,13 @@ cdef bint affordable(const state_t* state, const instrument_t* instrument, const
                      qty_t qty) noexcept nogil:
     """Whether so many lots are on offer and come to no more than the order's amount: a buyer's fees included."""
     cdef qty_t found = 0
-    cdef int64_t cost = 0
-    cdef price_t worst = 0
+    cdef money_t cost = 0
+    cdef price_t worst_price = 0
     cdef money_t notional
     cdef int32_t fee_carry = 0
-    if (not walk(state, instrument, order, limit, qty, &found, &cost, &worst) or found < qty
-            or not product(cost, 1, instrument.definition.quote_per_tick_lot, &notional)):
+    walk(state, instrument, order, limit, qty, &found, &cost, &worst_price)
+    if found < qty or not worth(cost, instrument.definition.quote_per_tick_lot, instrument.quote_factor,
+                                instrument.max_quote, &notional):
         return False
     if order.side == SIDE_BUY:
         notional += fee_of(notional, order.taker_fee_ppm, &fee_carry)
@@ -39,9 +40,9 @@ cdef bint affordable(const state_t* state, const instrument_t* instrument, const
 
 cdef qty_t lots_for_amount(const state_t* state, const instrument_t* instrument, const order_record_t* order,
                            price_t limit) noexcept nogil:
-    """The most lots the amount pays for, or brings in: by bisection, since cost only grows with quantity."""
+    """The most lots the amount pays for, or brings in: by bisection, since cost only grows with quantity. A lot costs a tick at least."""
     cdef qty_t enough = 0
-    cdef qty_t too_many = order.amount // instrument.definition.quote_per_tick_lot + 1      # at a price of one tick
+    cdef qty_t too_many = <qty_t>min(<money_t>instrument.max_lots, order.amount // instrument.definition.quote_per_tick_lot) + 1
     cdef qty_t middle
     while too_many - enough > 1:
         middle = enough + (too_many - enough) // 2
@@ -55,7 +56,7 @@ cdef qty_t lots_for_amount(const state_t* state, const instrument_t* instrument,
 cdef uint8_t size_order(state_t* state, const instrument_t* instrument, order_record_t* order) noexcept nogil:
     cdef price_t limit = INT64_MAX if order.side == SIDE_BUY else 1
     cdef qty_t found = 0
-    cdef int64_t cost = 0
+    cdef money_t cost = 0
     cdef price_t worst = 0
     if order.flags & ORDER_FLAG_QUOTE_QTY:
         if order.flags & ORDER_FLAG_PROTECTED:

@@ -22,14 +22,14 @@ from fastpath.ledger cimport balance_t, ledger_reindex, position_t
 from fastpath.links cimport group_t, links_reindex
 from fastpath.mirror cimport mirror_new, mirror_t
 from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, qty_t, ts_t
-from fastpath.orders cimport (
-    WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price,
-)
+from fastpath.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price
 from fastpath.pool cimport NIL, order_leaves, pool_take
-from fastpath.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, state_free, state_new
+from fastpath.state cimport (
+    TRIGGER_HEAPS, asset_is_defined, find_instrument, instrument_t, measure_instrument, state_free, state_new, units_of_lot,
+)
 
 cdef enum:
-    VERSION = 5
+    VERSION = 6
 
 cdef const char* MAGIC = "TWSTATE\n"
 
@@ -320,6 +320,9 @@ cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
         instrument.outside_base_row = saved.outside_base_row
         instrument.outside_quote_row = saved.outside_quote_row
         instrument.fee_row = saved.fee_row
+        if not asset_is_defined(state, saved.definition.base_asset) or units_of_lot(state, &saved.definition) == 0:
+            raise ValueError(f"instrument {number} has no asset that its lots fit")
+        measure_instrument(state, instrument)
         if saved.definition.mirrored:
             instrument.mirror = mirror_new(state.pool, number)
             instrument.book = instrument.mirror.resting if instrument.mirror != NULL else NULL
@@ -395,7 +398,7 @@ cdef int load_resting(state_t* state, cursor_t* cursor) except -1:
                 or (item.display != 0 and item.display < item.slice)):
             raise ValueError(f"order record {item.number} cannot rest like that")
         whole = item.leaves if item.display == 0 else item.leaves - item.slice + item.display
-        if not book_can_rest(book, <uint8_t>item.side, item.hidden, whole):
+        if not book_can_rest(book, <uint8_t>item.side, item.hidden):
             raise MemoryError
         state.pool.orders[slot].owner = owner_of(&state.orders, &state.orders.records[item.number])
         book_rest(book, slot, <uint8_t>item.side, item.hidden, item.price, whole, item.display)

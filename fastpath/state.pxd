@@ -1,8 +1,9 @@
 # All trading state, as one C struct: what the exchange knows, and nothing else it could look at.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.adjustments cimport adjustments_t
+from fastpath.arith cimport MAX_MONEY, MAX_NARROW, power_of_ten
 from fastpath.book cimport book_t
 from fastpath.changes cimport changes_t
 from fastpath.events cimport event_buffer_t
@@ -11,7 +12,7 @@ from fastpath.ledger cimport ledger_t
 from fastpath.links cimport links_t
 from fastpath.matching cimport sink_t
 from fastpath.mirror cimport mirror_t
-from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, ts_t
+from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
 from fastpath.orders cimport order_store_t
 from fastpath.pool cimport pool_t
 
@@ -23,10 +24,17 @@ cdef struct bounds_t:
     uint32_t max_assets
 
 cdef enum:
+    MAX_LOTS = 0x2000000000000000     # of an order: 2**61
+    MAX_TICKS = 0x2000000000000000    # of an order's price
     TRIGGER_HEAPS = 24            # (6 watched prices) x (rising, falling) x (fixed, trailing): see triggers.pyx
 
 cdef struct instrument_t:
     instrument_def_t definition   # kind 0: not defined
+    # What its numbers are worth in the ledger. Follows from the definitions; not trading state.
+    money_t   base_lot            # units of the base asset in one lot
+    int64_t   quote_factor        # units of the quote asset in one unit of quote money
+    qty_t     max_lots            # of an order: what they are worth fits
+    money_t   max_quote           # the largest amount of an order, in units of the quote asset
     book_t*   book                # its own book, or the resting paper orders of its mirror
     mirror_t* mirror              # NULL: not mirrored
     price_t   last_price          # of the last trade (a mirrored one: of the last print); 0: none yet
@@ -97,6 +105,43 @@ cdef inline account_def_t* find_account(const state_t* state, uint32_t number) n
 
 cdef inline bint asset_is_defined(const state_t* state, uint32_t number) noexcept nogil:
     return 0 < number <= state.bounds.max_assets and state.assets[number].kind != 0
+
+
+cdef inline bint is_wide(const asset_def_t* asset) noexcept nogil:
+    """Whether amounts of it may be beyond MAX_NARROW: whether a build that has wide amounts has defined it."""
+    return asset.first_scale != 0
+
+
+cdef inline money_t max_amount(const asset_def_t* asset) noexcept nogil:
+    return MAX_MONEY if is_wide(asset) else MAX_NARROW
+
+
+cdef inline uint8_t first_scale(const asset_def_t* asset) noexcept nogil:
+    return asset.first_scale if is_wide(asset) else asset.scale
+
+
+cdef inline money_t units_of_lot(const state_t* state, const instrument_def_t* definition) noexcept nogil:
+    """Units of the base asset in one lot; 0: the asset's units are too large to tell, or the lot is."""
+    cdef const asset_def_t* base = &state.assets[definition.base_asset]
+    cdef uint8_t scale = definition.base_scale if definition.base_scale != 0 else first_scale(base)
+    if scale > base.scale or definition.base_per_lot > max_amount(base) // power_of_ten(base.scale - scale):
+        return 0
+    return <money_t>definition.base_per_lot * power_of_ten(base.scale - scale)
+
+
+cdef inline int64_t units_of_money(const state_t* state, const instrument_def_t* definition) noexcept nogil:
+    """Units of the quote asset in one unit of the instrument's quote money; 0: the asset's units are too large to tell."""
+    cdef const asset_def_t* quote = &state.assets[definition.quote_asset]
+    cdef uint8_t scale = definition.quote_scale if definition.quote_scale != 0 else first_scale(quote)
+    return 0 if scale > quote.scale else power_of_ten(quote.scale - scale)
+
+
+cdef inline void measure_instrument(const state_t* state, instrument_t* instrument) noexcept nogil:
+    """Work out what its numbers are worth, from its definition and those of its assets."""
+    instrument.base_lot = units_of_lot(state, &instrument.definition)
+    instrument.quote_factor = units_of_money(state, &instrument.definition)
+    instrument.max_lots = <qty_t>min(<money_t>MAX_LOTS, max_amount(&state.assets[instrument.definition.base_asset]) // instrument.base_lot)
+    instrument.max_quote = max_amount(&state.assets[instrument.definition.quote_asset])
 
 
 cdef inline void touch_market(state_t* state, instrument_t* instrument) noexcept nogil:

@@ -9,5 +9,5 @@ from fastpath.state cimport state_t
 # Orders of the others are canceled (INSTRUMENT_CHANGED), those on their way and those that wait included; the others take no
 # orders any more; their positions move over unit by unit, if the assets are the same. An instrument that takes no orders
 # itself takes over no positions: its lots are worth nothing in money. Refused (CAPACITY) if the ledger has no room for
-# the positions; then nothing has changed.
+# the positions, and (INVALID_COMMAND) if its quote money is coarser than that of a position; then nothing has changed.
 cdef void succeed_instrument(state_t* state, const command_t* command) noexcept nogil

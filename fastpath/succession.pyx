@@ -12,6 +12,7 @@ from fastpath.model cimport (
     EVENT_ORDER_CANCELED,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
+    REJECT_REASON_INVALID_COMMAND,
     event_t,
     instrument_def_t,
 )
@@ -47,6 +48,16 @@ cdef bint make_rows(state_t* state, const instrument_t* heir) noexcept nogil:
     return True
 
 
+cdef bint money_fits(const state_t* state, const instrument_t* heir) noexcept nogil:
+    """Whether the heir's quote money is as fine as that of every position it takes over."""
+    cdef uint32_t row
+    for row in range(state.ledger.position_count):
+        if (moves(state, &state.ledger.positions[row], heir)
+                and state.instruments[state.ledger.positions[row].instrument].quote_factor < heir.quote_factor):
+            return False
+    return True
+
+
 cdef uint32_t cancel_orders(state_t* state, const instrument_t* heir) noexcept nogil:
     """All open orders of the others, by account and in order of acceptance; how many."""
     cdef uint32_t account, number, next_number
@@ -64,13 +75,15 @@ cdef uint32_t cancel_orders(state_t* state, const instrument_t* heir) noexcept n
 
 cdef void move_positions(state_t* state, const instrument_t* heir) noexcept nogil:
     cdef const position_t* position
+    cdef const instrument_t* other
     cdef uint32_t row
     for row in range(state.ledger.position_count):
         position = &state.ledger.positions[row]
         if moves(state, position, heir):
-            ledger_merge(&state.ledger, row, state.instruments[position.instrument].definition.base_per_lot,
+            other = &state.instruments[position.instrument]
+            ledger_merge(&state.ledger, row, other.base_lot,
                          ledger_find_position(&state.ledger, position.account, heir.definition.instrument),
-                         heir.definition.base_per_lot)
+                         heir.base_lot, other.quote_factor // heir.quote_factor)
 
 
 cdef void succeed_instrument(state_t* state, const command_t* command) noexcept nogil:
@@ -79,6 +92,9 @@ cdef void succeed_instrument(state_t* state, const command_t* command) noexcept 
     cdef event_t* event
     if heir == NULL:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
+        return
+    if not money_fits(state, heir):
+        events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
     if not make_rows(state, heir):
         events_reject_command(&state.events, REJECT_REASON_CAPACITY)

@@ -16,8 +16,23 @@ from decimal import Context, Decimal, Inexact
 from server.errors import NotFound
 
 INT64_MAX = 2**63 - 1
+ASSET_SCALE = 18
+"""Decimals of an asset's smallest unit: as many as amounts have on the wire."""
+
 MONEY_SCALE = 9
-"""Decimals of an asset's smallest unit, unless its instruments need more. Then int64 holds 9.2 billion of it."""
+"""Decimals of an instrument's quote money at least: more if a tick times a lot needs them. Fees are rounded up to them."""
+
+MAX_MONEY = 2**110
+"""Smallest units of an asset that an account can hold: 10**15 coins of 18 decimals."""
+
+MAX_AMOUNT = Decimal(MAX_MONEY // 10**ASSET_SCALE)
+"""The same in coins, rounded down."""
+
+MAX_LOTS = 2**61
+"""Of an order."""
+
+MAX_NARROW = 2**61
+"""The same of an asset that an older build defined, until it is defined again."""
 
 INTERNAL_VENUE = "internal"
 """The venue whose books are our own; instruments of every other venue are mirrored."""
@@ -65,16 +80,16 @@ def format_decimal(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-def to_units(value: Decimal, grid: Decimal) -> int:
-    """How many times `grid` fits into `value`. Raises OffGrid if no whole number of times, OutOfRange beyond int64."""
+def to_units(value: Decimal, grid: Decimal, most: int = INT64_MAX) -> int:
+    """How many times `grid` fits into `value`. Raises OffGrid if no whole number of times, OutOfRange beyond `most`."""
     try:
         units = _EXACT.divide(value, grid)
     except Inexact:
         raise OffGrid(f"{format_decimal(value)} is not a multiple of {format_decimal(grid)}") from None
     if units != units.to_integral_value():
         raise OffGrid(f"{format_decimal(value)} is not a multiple of {format_decimal(grid)}")
-    if abs(units) > INT64_MAX:
-        raise OutOfRange(f"{format_decimal(value)} is too large: at most {format_decimal(INT64_MAX * grid)}")
+    if abs(units) > most:
+        raise OutOfRange(f"{format_decimal(value)} is too large: at most {from_units(most, grid)}")
     return int(units)
 
 
@@ -114,11 +129,14 @@ class InstrumentKind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A currency or coin. Money in it is an int64 count of units of 10**-scale."""
+    """A currency or coin. Money in it is a count of units of 10**-scale, within `max_units`."""
 
     number: int
     name: str
-    scale: int = MONEY_SCALE
+    scale: int = ASSET_SCALE
+    first_scale: int = ASSET_SCALE
+    """Of its first definition: a later one may give smaller units."""
+    max_units: int = MAX_MONEY
 
     @property
     def unit(self) -> Decimal:
@@ -126,7 +144,7 @@ class Asset:
 
     def units(self, text: str) -> int:
         """Smallest units of a decimal text. Raises NotADecimal, OffGrid, OutOfRange."""
-        return to_units(parse_decimal(text), self.unit)
+        return to_units(parse_decimal(text), self.unit, self.max_units)
 
     def text(self, units: int) -> str:
         return from_units(units, self.unit)
@@ -164,6 +182,9 @@ class Instrument:
     """How long an order takes to a mirrored venue."""
     latency_out_ns: int = 0
     """How long what happens there takes to us."""
+    money_scale: int = 0
+    """Decimals of its quote money, in which notionals, fees and costs of its orders are told. It never changes, whatever
+    the units of the quote asset. 0: not decided, no money has moved in it."""
 
     @property
     def venue(self) -> str:
@@ -197,6 +218,18 @@ class Instrument:
     def lots(self, text: str) -> int:
         """Lots of a decimal quantity text. Raises NotADecimal, OffGrid, OutOfRange."""
         return to_units(parse_decimal(text), self.lot_size)
+
+    @property
+    def money_unit(self) -> Decimal:
+        """Of quote money."""
+        return Decimal(1).scaleb(-(self.money_scale or MONEY_SCALE))
+
+    def money(self, text: str) -> int:
+        """Units of quote money of a decimal text. Raises NotADecimal, OffGrid, OutOfRange."""
+        return to_units(parse_decimal(text), self.money_unit, MAX_MONEY // 10**ASSET_SCALE * 10**self.money_scale)
+
+    def money_text(self, units: int) -> str:
+        return from_units(units, self.money_unit)
 
     def price_text(self, ticks: int) -> str:
         return from_units(ticks, self.tick_size)

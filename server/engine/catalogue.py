@@ -10,17 +10,16 @@ from collections.abc import Callable, Sequence
 from fastpath.model import TradingStatus
 from server.engine.commands import succeed_instrument
 from server.engine.definitions import (
-    MAX_SCALE,
     account_record,
     asset_record,
     fits,
     instrument_record,
-    scales_needed,
+    money_scale,
 )
 from server.engine.events import EVENT_SIZE, REJECTED_COMMAND, decode
 from server.engine.refusals import refusal
 from server.errors import AlreadyExists, ConfigError
-from server.instruments import Account, Asset, Instrument, Registry
+from server.instruments import ASSET_SCALE, MAX_MONEY, Account, Asset, Instrument, Registry
 
 _log = logging.getLogger(__name__)
 
@@ -57,22 +56,26 @@ class Catalogue:
 
         An instrument whose units changed (tick, lot) is another one under the same name, which takes over from the old
         one: open orders are canceled (INSTRUMENT_CHANGED), positions are carried over exactly, a halt stays.
-        One that cannot be held exactly with the assets' units as they are becomes market data only.
+        One whose lots, or ticks times lots, have more decimals than amounts have becomes market data only.
         """
         async with self._turn:
+            await self._refine_assets()
             await self._define_assets(instruments)
             await self._define(self._instrument_records(instruments), "instrument", "")
             return [self._registry.instrument(instrument.name) for instrument in instruments]
 
+    async def _refine_assets(self) -> None:
+        """Give assets that older builds defined the units and the bounds of this one. Balances stay the same amounts."""
+        for asset in list(self._registry.assets()):
+            finer = dataclasses.replace(asset, scale=max(asset.scale, ASSET_SCALE), max_units=MAX_MONEY)
+            if finer != asset:
+                await self._define([asset_record(finer)], "asset", asset.name)
+
     async def _define_assets(self, instruments: Sequence[Instrument]) -> None:
-        scales: dict[str, int] = {}
-        for instrument in instruments:
-            for name, scale in zip((instrument.base, instrument.quote), scales_needed(instrument), strict=True):
-                if self._registry.find_asset(name) is None:
-                    scales[name] = min(MAX_SCALE, max(scale, scales.get(name, 0)))
+        names = dict.fromkeys(name for instrument in instruments for name in (instrument.base, instrument.quote))
+        new = [name for name in names if self._registry.find_asset(name) is None]
         first = len(list(self._registry.assets())) + 1
-        records = [asset_record(Asset(first + at, name, scale)) for at, (name, scale) in enumerate(scales.items())]
-        await self._define(records, "asset", "")
+        await self._define([asset_record(Asset(first + at, name)) for at, name in enumerate(new)], "asset", "")
 
     def _instrument_records(self, instruments: Sequence[Instrument]) -> list[bytes]:
         records: list[bytes] = []
@@ -81,14 +84,15 @@ class Catalogue:
             base, quote = self._registry.asset(wanted.base), self._registry.asset(wanted.quote)
             if wanted.tradable and not fits(wanted, base, quote):
                 _log.warning(
-                    "%s is market data only: its lots or ticks need smaller units of %s or %s than this journal has",
-                    wanted.name, wanted.base, wanted.quote,
-                )  # fmt: skip
+                    "%s is market data only: its ticks times lots have more than %d decimals", wanted.name, quote.scale
+                )
                 wanted = dataclasses.replace(wanted, tradable=False)
             meant = self._registry.find_instrument(wanted.name)
+            scale = self._money_scale(wanted)
             known = self._registry.numbered_instruments()
-            same = [each for each in known if each.same_units(wanted) and each.tradable == wanted.tradable]
-            wanted = dataclasses.replace(wanted, number=same[-1].number if same else following)
+            same = [each for each in known if _continues(each, wanted) and each.money_scale >= scale]
+            scale = same[-1].money_scale if same else max(scale, money_scale(wanted)) if wanted.tradable else 0
+            wanted = dataclasses.replace(wanted, number=same[-1].number if same else following, money_scale=scale)
             following += not same
             try:
                 record = b"" if wanted == meant else instrument_record(wanted, base, quote, self._status(wanted, meant))
@@ -103,6 +107,13 @@ class Catalogue:
             if record:
                 records.append(record)
         return records
+
+    def _money_scale(self, wanted: Instrument) -> int:
+        """Decimals of quote money of the instruments it takes over from: their positions are to fit into its own."""
+        if not wanted.tradable or self._registry.find_instrument(wanted.name) is None:
+            return 0
+        known = map(self._registry.instrument_by_number, self._registry.numbers(wanted.name))
+        return max(each.money_scale for each in known)
 
     def _has_rivals(self, wanted: Instrument) -> bool:
         """Whether there are instruments of its name from which nobody has taken over yet."""
@@ -124,3 +135,8 @@ class Catalogue:
                 event = decode(events[offset : offset + EVENT_SIZE])
                 if event.kind == REJECTED_COMMAND:
                     raise refusal(event, kind, name)
+
+
+def _continues(known: Instrument, wanted: Instrument) -> bool:
+    """Whether `wanted` could go on under the number of `known`."""
+    return known.name == wanted.name and known.same_units(wanted) and known.tradable == wanted.tradable

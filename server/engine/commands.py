@@ -10,7 +10,7 @@ import struct
 
 from fastpath.model import CommandKind, MirrorState, Side
 
-COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36sB3xQ16x")
+COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s2B2xQq8x")
 COMMAND_SIZE = COMMAND.size
 
 # Looked up once: an enumeration member costs more than packing the record.
@@ -68,12 +68,14 @@ def _pack(
     client_order_id: bytes = b"",
     link_size: int = 0,
     stp_owner: int = 0,
+    amount_scale: int = 0,
 ) -> bytes:
+    low = (amount + 2**63) % 2**64 - 2**63
     return COMMAND.pack(
         0, 0, kind, side, order_type, time_in_force, flags, account, instrument, order_id, price, qty,
-        trigger_price, display_qty, min_qty, amount, expire_ns, trailing_offset, link_id, session, stp_group,
-        stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id, link_size,
-        stp_owner,
+        trigger_price, display_qty, min_qty, low, expire_ns, trailing_offset, link_id, session, stp_group,
+        stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id, link_size, amount_scale,
+        stp_owner, (amount - low) >> 64,
     )  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def place(
     link_type: int = 0,
     link_size: int = 0,
 ) -> bytes:
-    """A new order: lots, ticks, units of the quote asset; what each means is told in server/engine/orders.py."""
+    """A new order: lots, ticks, units of quote money; what each means is told in server/engine/orders.py."""
     return _pack(
         _PLACE,
         side=side,
@@ -196,9 +198,16 @@ def arrivals() -> bytes:
     return _pack(_ARRIVALS)
 
 
-def adjust_balance(*, account: int, asset: int, amount: int, request_id: str) -> bytes:
-    """Move `amount` smallest units of `asset` into the account (negative: out of it), once per `request_id`."""
-    return _pack(_ADJUST_BALANCE, account=account, asset=asset, amount=amount, client_order_id=request_id.encode())
+def adjust_balance(*, account: int, asset: int, amount: int, scale: int, request_id: str) -> bytes:
+    """Move `amount` units of 10**-scale of `asset` into the account (negative: out of it), once per `request_id`."""
+    return _pack(
+        _ADJUST_BALANCE,
+        account=account,
+        asset=asset,
+        amount=amount,
+        amount_scale=scale,
+        client_order_id=request_id.encode(),
+    )
 
 
 def set_trading_status(*, instrument: int, status: int) -> bytes:

@@ -11,20 +11,22 @@ from decimal import ROUND_CEILING, Decimal
 
 from fastpath.model import CommandKind
 from server.instruments import (
+    ASSET_SCALE,
     INT64_MAX,
+    MAX_MONEY,
+    MAX_NARROW,
     MONEY_SCALE,
     Account,
     Asset,
     Instrument,
     InstrumentKind,
-    OffGrid,
     Registry,
     format_decimal,
     to_units,
 )
 
-ASSET = struct.Struct("<Qq2BHI64s104x")
-INSTRUMENT = struct.Struct("<Qq4BIII7q48s2q16s16sBBbBi")
+ASSET = struct.Struct("<Qq4BI64s104x")
+INSTRUMENT = struct.Struct("<Qq4BIII6qi2B2x48s2q16s16sBBbBi")
 ACCOUNT = struct.Struct("<Qq2BHI64s104x")
 
 NAME_SIZE = 64
@@ -43,8 +45,9 @@ _PRICE_DECIMALS_MAX = 18
 
 def asset_record(asset: Asset) -> bytes:
     return ASSET.pack(
-        0, 0, CommandKind.COMMAND_DEFINE_ASSET, asset.scale, 0, asset.number, _text(asset.name, NAME_SIZE)
-    )
+        0, 0, CommandKind.COMMAND_DEFINE_ASSET, asset.scale, asset.first_scale, 0, asset.number,
+        _text(asset.name, NAME_SIZE),
+    )  # fmt: skip
 
 
 def account_record(account: Account) -> bytes:
@@ -56,13 +59,16 @@ def account_record(account: Account) -> bytes:
 def instrument_record(instrument: Instrument, base: Asset, quote: Asset, status: int) -> bytes:
     """`base` and `quote` are the instrument's assets. Raises ValueError if something does not fit the record.
 
-    No money ever moves in an instrument that is not tradable: what its lots are worth is given as 1.
+    No money ever moves in an instrument without quote money: what its lots are worth is given as 1.
     """
-    if instrument.tradable:
-        base_per_lot = to_units(instrument.lot_size, base.unit)
-        quote_per_tick_lot = to_units(instrument.tick_size * instrument.lot_size, quote.unit)
+    if instrument.money_scale:
+        base_scale, quote_scale = max(1, _decimals(instrument.lot_size)), instrument.money_scale
+        base_per_lot = to_units(instrument.lot_size, Decimal(1).scaleb(-base_scale))
+        quote_per_tick_lot = to_units(instrument.tick_size * instrument.lot_size, instrument.money_unit)
     else:
-        base_per_lot = quote_per_tick_lot = 1
+        base_scale, base_per_lot, quote_per_tick_lot = 0, 1, 1
+        quote_scale = MONEY_SCALE if quote.first_scale == ASSET_SCALE else 0
+    money_unit = Decimal(1).scaleb(-(quote_scale or quote.first_scale))
     _, digits, exponent = instrument.contract_size.normalize().as_tuple()
     return INSTRUMENT.pack(
         0,
@@ -78,9 +84,11 @@ def instrument_record(instrument: Instrument, base: Asset, quote: Asset, status:
         quote_per_tick_lot,
         instrument.min_qty,
         instrument.max_qty,
-        int((instrument.min_notional / quote.unit).to_integral_value(ROUND_CEILING)),
+        int((instrument.min_notional / money_unit).to_integral_value(ROUND_CEILING)),
         to_units(instrument.maker_fee_bps * _PPM_PER_BPS, Decimal(1)),
         to_units(instrument.taker_fee_bps * _PPM_PER_BPS, Decimal(1)),
+        base_scale,
+        quote_scale,
         _text(instrument.name, INSTRUMENT_NAME_SIZE),
         instrument.latency_in_ns,
         instrument.latency_out_ns,
@@ -98,8 +106,9 @@ def register(record: bytes, registry: Registry) -> None:
     """Enter what a stamped definition record defines."""
     kind = record[_KIND_OFFSET]
     if kind == CommandKind.COMMAND_DEFINE_ASSET:
-        _, _, _, scale, _, number, name = ASSET.unpack(record)
-        registry.add_asset(Asset(number, _name(name), scale))
+        _, _, _, scale, first_scale, _, number, name = ASSET.unpack(record)
+        most = MAX_MONEY if first_scale else MAX_NARROW
+        registry.add_asset(Asset(number, _name(name), scale, first_scale or scale, most))
     elif kind == CommandKind.COMMAND_DEFINE_ACCOUNT:
         _, ts_ns, _, mode, _, number, name = ACCOUNT.unpack(record)
         registry.add_account(Account(number, _name(name), mode, ts_ns))
@@ -133,33 +142,22 @@ class Definitions:
             register(record, registry)
 
 
-def scales_needed(instrument: Instrument) -> tuple[int, int]:
-    """Decimals the base and the quote asset need so that lots, and ticks times lots, are whole units."""
-    if not instrument.tradable:
-        return MONEY_SCALE, MONEY_SCALE
-    return (
-        max(MONEY_SCALE, _decimals(instrument.lot_size)),
-        max(MONEY_SCALE, _decimals(instrument.tick_size * instrument.lot_size)),
-    )
+def money_scale(instrument: Instrument) -> int:
+    """Decimals of quote money in which ticks times lots are whole units."""
+    return max(MONEY_SCALE, _decimals(instrument.tick_size * instrument.lot_size))
 
 
 def fits(instrument: Instrument, base: Asset, quote: Asset) -> bool:
-    """Whether lots, and ticks times lots, are whole units of the assets as they are defined."""
-    try:
-        to_units(instrument.lot_size, base.unit)
-        to_units(instrument.tick_size * instrument.lot_size, quote.unit)
-    except OffGrid:
-        return False
-    return True
+    """Whether lots, and the instrument's quote money, are whole units of the assets."""
+    return _decimals(instrument.lot_size) <= base.scale and money_scale(instrument) <= quote.scale
 
 
 def _instrument(record: bytes, registry: Registry) -> Instrument:
     fields = INSTRUMENT.unpack(record)
     number, base, quote = fields[6], registry.asset_by_number(fields[7]), registry.asset_by_number(fields[8])
-    min_qty, max_qty, min_notional, maker_fee_ppm, taker_fee_ppm = fields[11:16]
-    name, latency_in_ns, latency_out_ns, tick_size, lot_size, kind, tradable, exponent, paper_model, mantissa = fields[
-        16:
-    ]
+    min_qty, max_qty, min_notional, maker_fee_ppm, taker_fee_ppm, base_scale, quote_scale = fields[11:18]
+    name, latency_in_ns, latency_out_ns, tick_size, lot_size, kind, tradable, exponent, paper_model, mantissa = fields[18:]
+    scale = quote_scale or quote.first_scale
     return Instrument(
         number=number,
         name=_name(name),
@@ -170,7 +168,7 @@ def _instrument(record: bytes, registry: Registry) -> Instrument:
         lot_size=Decimal(_name(lot_size)),
         min_qty=min_qty,
         max_qty=min(max_qty, INT64_MAX),
-        min_notional=min_notional * quote.unit,
+        min_notional=Decimal(min_notional).scaleb(-scale),
         maker_fee_bps=Decimal(maker_fee_ppm) / _PPM_PER_BPS,
         taker_fee_bps=Decimal(taker_fee_ppm) / _PPM_PER_BPS,
         tradable=bool(tradable),
@@ -178,6 +176,7 @@ def _instrument(record: bytes, registry: Registry) -> Instrument:
         paper_model=paper_model,
         latency_in_ns=latency_in_ns,
         latency_out_ns=latency_out_ns,
+        money_scale=scale if tradable or base_scale else 0,
     )
 
 

@@ -51,7 +51,7 @@ _MAX_TRIGGER = 2**60
 
 
 class Event(NamedTuple):
-    """One event, field by field, in the order of the record."""
+    """One event, field by field, in the order of the record. Of money, the low words: see `amount`."""
 
     event_seq: int
     command_seq: int
@@ -97,6 +97,11 @@ class Event(NamedTuple):
     last_of_command: int
 
 
+def amount(low: int, high: int) -> int:
+    """Of money, from its two words: see `event_t` for where the high one stands."""
+    return low + (high << 64)
+
+
 def decode(record: bytes) -> Event:
     """One record of EVENT_SIZE bytes. Raises struct.error if it has another size."""
     return Event._make(EVENT.unpack(record))
@@ -109,7 +114,6 @@ class OrderView(NamedTuple):
     client_order_id: str
     account: str
     instrument: Instrument
-    quote: Asset
     side: int
     order_type: int
     time_in_force: int
@@ -120,9 +124,9 @@ class OrderView(NamedTuple):
     cum_qty: int
     leaves_qty: int
     cum_notional: int
-    """Units of the quote asset."""
+    """Units of the instrument's quote money."""
     cum_fee: int
-    """Units of the quote asset; negative is a rebate."""
+    """Units of the instrument's quote money; negative is a rebate."""
     status: int
     reject_reason: int
     cancel_reason: int
@@ -174,13 +178,12 @@ class FillView(NamedTuple):
     client_order_id: str
     account: str
     instrument: Instrument
-    quote: Asset
     side: int
     price: int
     qty: int
     liquidity: int
     fee: int
-    """Units of the quote asset; negative is a rebate."""
+    """Units of the instrument's quote money; negative is a rebate."""
     time_ns: int
 
 
@@ -211,11 +214,10 @@ class LedgerEntryView(NamedTuple):
 
 
 class PositionView(NamedTuple):
-    """What an account bought and sold of an instrument. Money is in units of the quote asset."""
+    """What an account bought and sold of an instrument. Money is in units of the instrument's quote money."""
 
     account: str
     instrument: Instrument
-    quote: Asset
     qty: int
     """Whole lots, signed."""
     rest: Decimal
@@ -241,7 +243,6 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         client_order_id=event.client_order_id.rstrip(b"\0").decode(),
         account=registry.account_by_number(event.account).name,
         instrument=instrument,
-        quote=registry.asset(instrument.quote),
         side=event.side,
         order_type=event.order_type,
         time_in_force=event.time_in_force,
@@ -250,8 +251,8 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         qty=event.qty,
         cum_qty=event.cum_qty,
         leaves_qty=event.leaves_qty,
-        cum_notional=event.cum_notional,
-        cum_fee=event.total,
+        cum_notional=amount(event.cum_notional, event.position_qty),
+        cum_fee=amount(event.total, event.position_cost),
         status=event.status,
         reject_reason=event.reject_reason,
         cancel_reason=event.cancel_reason,
@@ -277,37 +278,46 @@ def fill_view(event: Event, registry: Registry) -> FillView:
         client_order_id=event.client_order_id.rstrip(b"\0").decode(),
         account=registry.account_by_number(event.account).name,
         instrument=instrument,
-        quote=registry.asset(instrument.quote),
         side=event.side,
         price=event.last_price,
         qty=event.last_qty,
         liquidity=event.liquidity,
-        fee=event.fee,
+        fee=amount(event.fee, event.realized_pnl),
         time_ns=event.ts_ns,
     )
 
 
 def balance_view(event: Event, registry: Registry) -> BalanceView:
     """The balance that a BALANCE_CHANGED event tells."""
-    account = registry.account_by_number(event.account)
-    return BalanceView(account.name, registry.asset_by_number(event.asset), event.total, event.reserved_amount)
+    account, asset = registry.account_by_number(event.account), registry.asset_by_number(event.asset)
+    total, reserved = amount(event.total, event.position_cost), amount(event.reserved_amount, event.position_qty)
+    factor = _units_of(event, asset)
+    return BalanceView(account.name, asset, total * factor, reserved * factor)
 
 
 def ledger_entry_view(event: Event, registry: Registry) -> LedgerEntryView:
     """The change that a BALANCE_CHANGED event tells."""
     account, asset = registry.account_by_number(event.account), registry.asset_by_number(event.asset)
-    return LedgerEntryView(event.event_seq, account.name, asset, event.delta, event.total, event.ts_ns)
+    moved, total = amount(event.delta, event.realized_pnl), amount(event.total, event.position_cost)
+    factor = _units_of(event, asset)
+    return LedgerEntryView(event.event_seq, account.name, asset, moved * factor, total * factor, event.ts_ns)
+
+
+def _units_of(event: Event, asset: Asset) -> int:
+    """Units of the asset in one of the units of a BALANCE_CHANGED event."""
+    factor: int = 10 ** (asset.scale - (event.flags or asset.first_scale))
+    return factor
 
 
 def position_view(event: Event, registry: Registry) -> PositionView:
     """The position that a POSITION_CHANGED event tells."""
     instrument = registry.instrument_by_number(event.instrument)
+    scale = event.flags or registry.asset(instrument.base).first_scale
     return PositionView(
         account=registry.account_by_number(event.account).name,
         instrument=instrument,
-        quote=registry.asset(instrument.quote),
         qty=event.position_qty,
-        rest=_EXACT.multiply(Decimal(event.total), registry.asset(instrument.base).unit),
-        cost=event.position_cost,
-        realized_pnl=event.realized_pnl,
+        rest=Decimal(amount(event.total, event.fee)).scaleb(-scale),
+        cost=amount(event.position_cost, event.reserved_amount),
+        realized_pnl=amount(event.realized_pnl, event.delta),
     )

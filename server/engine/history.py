@@ -44,7 +44,7 @@ _PATIENCE_S = 2.0
 _POLL_S = 0.02
 # Where they are in an event.
 _TIME_OFFSET, _INSTRUMENT_OFFSET, _ORDER_OFFSET = 16, 36, 40
-_STATUS_OFFSET, _ASSET_OFFSET, _DELTA_OFFSET = 128, 132, 152
+_STATUS_OFFSET, _ASSET_OFFSET, _DELTA_OFFSET, _DELTA_HIGH_OFFSET = 128, 132, 152, 176
 
 
 class History:
@@ -222,8 +222,10 @@ def _key(record: bytes, key_at: int) -> int:
 
 
 def _delta(record: bytes) -> int:
-    delta: int = _INT64.unpack_from(record, _DELTA_OFFSET)[0]
-    return delta
+    """Not 0 if a BALANCE_CHANGED event changes the total: one of the words of its delta."""
+    low: int = _INT64.unpack_from(record, _DELTA_OFFSET)[0]
+    high: int = _INT64.unpack_from(record, _DELTA_HIGH_OFFSET)[0]
+    return low or high
 
 
 def _matcher(query: BlotterQuery, time_at: int) -> Callable[[bytes], bool]:

@@ -53,7 +53,7 @@ class NewOrder:
     display_qty: int = 0
     min_qty: int = 0
     quote_amount: int = 0
-    """Smallest units of the quote asset to spend or raise."""
+    """Units of the instrument's quote money to spend or raise."""
     expire_ns: int = 0
     stp_mode: int = 0
     stp_group: int = 0

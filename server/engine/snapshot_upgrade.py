@@ -95,7 +95,9 @@ def _with_awaited_qty(orders: bytes, groups: bytes) -> bytes:
     (members,) = np.nonzero(before["group"] != _NONE)
     parents = before[group["parent"][before["group"][members]]]
     waits = (parents["status"] <= _LAST_OPEN_STATUS) | (parents["cum_qty"] == 0)
-    is_child = (group["link_type"][before["group"][members]] != _OCO) & (parents["order_id"] != before["order_id"][members])
+    is_child = (group["link_type"][before["group"][members]] != _OCO) & (
+        parents["order_id"] != before["order_id"][members]
+    )
     children = members[is_child & waits]
     records = after.view(_ORDER_2)[:, 0]
     records["awaited_qty"][children] = before["qty"][children]
@@ -176,17 +178,42 @@ def _with_reference_heaps(waiting: Section) -> Section:
     return replace(waiting, elements=items.tobytes())
 
 
+def _money_is_wide(sections: list[Section]) -> list[Section]:
+    """5 to 6: money has 128 bits. No amount changes, and assets keep the bound of before until they are defined again."""
+    layouts = {
+        _BALANCES: (_BALANCE_5, _BALANCE_6),
+        _POSITIONS: (_POSITION_5, _POSITION_6),
+        _ADJUSTMENTS: (_ADJUSTMENT_5, _ADJUSTMENT_6),
+        _ORDERS: (_ORDER_5, _ORDER_6),
+    }
+    return [_widened(section, *layouts[section.tag]) if section.tag in layouts else section for section in sections]
+
+
+def _widened(section: Section, before: np.dtype[np.void], after: np.dtype[np.void]) -> Section:
+    """Fields of the same names, those of money from int64 to two words of a 128-bit integer."""
+    old = np.frombuffer(section.elements, before)
+    new = np.zeros(len(old), after)
+    for name in before.names or ():
+        if after[name].shape:
+            new[name][:, 0], new[name][:, 1] = old[name], old[name] >> 63
+        elif name in (after.names or ()):
+            new[name] = old[name]
+    return replace(section, size=after.itemsize, elements=new.tobytes())
+
+
 # Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
-_INSTRUMENTS, _MIRRORS, _BALANCES, _POSITIONS, _GROUPS, _ORDERS = 5, 6, 7, 8, 10, 11
+_INSTRUMENTS, _MIRRORS, _BALANCES, _POSITIONS, _ADJUSTMENTS, _GROUPS, _ORDERS = 5, 6, 7, 8, 9, 10, 11
 _WAITING, _TRANSIT, _TOUCHED_2, _CHANGES = 14, 15, 15, 17
 _NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2
 _GROUP = np.dtype({"names": ["link_type", "parent"], "formats": ["u1", "<u4"], "offsets": [12, 16], "itemsize": 48})
-_ORDER_1 = np.dtype({
-    "names": ["order_id", "status", "qty", "cum_qty", "group"],
-    "formats": ["<u8", "u1", "<i8", "<i8", "<u4"],
-    "offsets": [0, 59, 72, 80, 232],
-    "itemsize": 248,
-})
+_ORDER_1 = np.dtype(
+    {
+        "names": ["order_id", "status", "qty", "cum_qty", "group"],
+        "formats": ["<u8", "u1", "<i8", "<i8", "<u4"],
+        "offsets": [0, 59, 72, 80, 232],
+        "itemsize": 248,
+    }
+)
 _ORDER_2 = np.dtype({
     "names": ["qty", "awaited_qty"], "formats": ["<i8", "<i8"], "offsets": [72, 184], "itemsize": 264
 })  # fmt: skip
@@ -200,10 +227,51 @@ _INSTRUMENT_4 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("refer
 _HEAP_ITEM = np.dtype([("key", "<i8"), ("number", "<u4"), ("heap", "<u4")])
 _LINE = 64
 
+_MONEY = ("<i8", 2)
+_BALANCE_5 = np.dtype(
+    {
+        "names": ["holder", "total", "reserved", "next"],
+        "formats": ["<u8", "<i8", "<i8", "<u4"],
+        "offsets": [0, 8, 16, 40],
+        "itemsize": _LINE,
+    }
+)
+_BALANCE_6 = np.dtype(
+    {
+        "names": ["holder", "next", "total", "reserved"],
+        "formats": ["<u8", "<u4", _MONEY, _MONEY],
+        "offsets": [0, 8, 16, 32],
+        "itemsize": _LINE,
+    }
+)
+_POSITION_5 = np.dtype({
+    "names": ["account", "instrument", "qty", "cost", "realized_pnl", "rows", "reducing_orders", "rest"],
+    "formats": ["<u4", "<u4", "<i8", "<i8", "<i8", "V12", "<u4", "<i8"],
+    "offsets": [0, 4, 8, 16, 24, 32, 48, 56],
+    "itemsize": _LINE,
+})
+_POSITION_6 = np.dtype({
+    "names": ["account", "instrument", "qty", "cost", "realized_pnl", "rows", "reducing_orders", "rest"],
+    "formats": ["<u4", "<u2", "<i8", _MONEY, _MONEY, "V12", "<u4", _MONEY],
+    "offsets": [0, 4, 8, 16, 32, 48, 60, 64],
+    "itemsize": 2 * _LINE,
+})
+_ADJUSTMENT_5 = np.dtype([("request", "V48"), ("amount", "<i8")])
+_ADJUSTMENT_6 = np.dtype([("request", "V48"), ("amount", *_MONEY)])
+_ORDER_5 = np.dtype([
+    ("beginning", "V88"), ("cum_notional", "<i8"), ("cum_fee", "<i8"), ("body_digest", "<u8"), ("middle", "V56"),
+    ("amount", "<i8"), ("end", "V96"),
+])  # fmt: skip
+_ORDER_6 = np.dtype([
+    ("beginning", "V88"), ("body_digest", "<u8"), ("cum_notional", *_MONEY), ("cum_fee", *_MONEY), ("amount", *_MONEY),
+    ("middle", "V56"), ("end", "V96"), ("unused", "V8"),
+])  # fmt: skip
+
 _STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {
     1: _children_follow_fills,
     2: _orders_travel,
     3: _changes_travel,
     4: _groups_have_owners,
+    5: _money_is_wide,
 }
 """From this version to the next."""

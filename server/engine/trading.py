@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
+from fastpath.model import RejectReason
 from server.engine import commands
 from server.engine.catalogue import Catalogue
 from server.engine.engine import Engine
@@ -29,6 +30,7 @@ from server.engine.events import (
     balance_view,
     decode,
     fill_view,
+    ledger_entry_view,
     order_view,
     position_view,
 )
@@ -38,9 +40,10 @@ from server.engine.paging import Page, decode_token, encode_token, page_limit
 from server.engine.refusals import refusal
 from server.engine.runner import Runner
 from server.engine.sessions import Session, Sessions
-from server.errors import InvalidRequest, NotFound
+from server.errors import FailedPrecondition, InvalidRequest, NotFound
 from server.instruments import Account, Registry
 
+_AMOUNT_OVERFLOW = int(RejectReason.REJECT_REASON_AMOUNT_OVERFLOW)
 SNAPSHOT_CHUNK = 500
 """Orders, balances or positions in one message of a snapshot."""
 
@@ -149,18 +152,28 @@ class Trading(OrderEntry):
     async def adjust_balance(self, account: str, asset: str, amount: int, request_id: str) -> tuple[BalanceView, bool]:
         """Move `amount` units between the outside world and the account, once per `request_id`; True: done before.
 
-        Raises NotFound, FailedPrecondition (INSUFFICIENT_BALANCE), AlreadyExists (the same id with another content).
+        Raises NotFound, FailedPrecondition (INSUFFICIENT_BALANCE, AMOUNT_OVERFLOW), AlreadyExists (the same id with
+        another content).
         """
         if not amount:
             raise InvalidRequest.of("amount", "must not be zero")
-        numbers = self.registry.account(account).number, self.registry.asset(asset).number
-        command = commands.adjust_balance(account=numbers[0], asset=numbers[1], amount=amount, request_id=request_id)
+        known = self.registry.asset(asset)
+        numbers = self.registry.account(account).number, known.number
+        command = commands.adjust_balance(
+            account=numbers[0], asset=numbers[1], amount=amount, scale=known.scale, request_id=request_id
+        )
         for record in _records(await self._submit(command)):
             event = decode(record)
+            if event.kind == REJECTED_COMMAND and event.reject_reason == _AMOUNT_OVERFLOW:
+                raise FailedPrecondition(
+                    f"refused: amount overflow: an account holds at most {known.text(known.max_units)} {asset}, which"
+                    f" {known.text(amount)} {asset} more would exceed",
+                    reason="AMOUNT_OVERFLOW",
+                )
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "request_id", request_id)
             if (event.kind, event.account, event.asset) == (BALANCE_CHANGED, *numbers):
-                return balance_view(event, self.registry), event.delta == 0
+                return balance_view(event, self.registry), not ledger_entry_view(event, self.registry).amount
         raise AssertionError("the exchange answers every adjustment")
 
     def list_balances(self, account: str) -> list[BalanceView]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fastpath.model import TrailingUnit
+from fastpath.model import RejectReason, TrailingUnit
 from server.engine.events import BalanceView, FillView, LedgerEntryView, OrderView, PositionView
 from server.feeds import model
-from server.instruments import Account, Asset, Instrument, format_decimal
+from server.instruments import MAX_AMOUNT, MAX_LOTS, Account, Instrument, format_decimal
 from server.lifecycle import ServiceStatus
 from server.storage.tick_history import Candle
 from server.tokens import Token
@@ -18,6 +18,7 @@ from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 _NS = 1_000_000_000
 _TICKS, _BPS = int(TrailingUnit.TRAILING_UNIT_TICKS), int(TrailingUnit.TRAILING_UNIT_BPS)
+_AMOUNT_OVERFLOW = int(RejectReason.REJECT_REASON_AMOUNT_OVERFLOW)
 _AVERAGE_GRID = Decimal(1).scaleb(-18)
 _WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
@@ -31,9 +32,9 @@ def _wire(number: int) -> Any:
     return number
 
 
-def average_price(cost: int, quote: Asset, quantity: Decimal) -> str:
+def average_price(cost: int, instrument: Instrument, quantity: Decimal) -> str:
     """Quote money per unit of base currency, rounded half even to 18 decimals. `quantity` must not be 0."""
-    money = _WIDE.multiply(Decimal(cost), quote.unit)
+    money = _WIDE.multiply(Decimal(cost), instrument.money_unit)
     return format_decimal(_WIDE.quantize(_WIDE.divide(money, quantity), _AVERAGE_GRID))
 
 
@@ -41,7 +42,7 @@ def average_price(cost: int, quote: Asset, quantity: Decimal) -> str:
 
 
 def order(view: OrderView) -> orders_pb2.Order:
-    instrument, quote = view.instrument, view.quote
+    instrument = view.instrument
     return orders_pb2.Order(
         order_id=str(view.order_id),
         client_order_id=view.client_order_id,
@@ -55,11 +56,11 @@ def order(view: OrderView) -> orders_pb2.Order:
         cum_qty=instrument.qty_text(view.cum_qty),
         leaves_qty=instrument.qty_text(view.leaves_qty),
         avg_price=_average_of(view) if view.cum_qty else None,
-        cum_notional=quote.text(view.cum_notional),
-        cum_fee=quote.text(view.cum_fee),
+        cum_notional=instrument.money_text(view.cum_notional),
+        cum_fee=instrument.money_text(view.cum_fee),
         status=_wire(view.status),
         reject_reason=_wire(view.reject_reason),
-        reject_message=REJECT_MESSAGES[view.reject_reason],
+        reject_message=_why(view),
         cancel_reason=_wire(view.cancel_reason),
         post_only=view.post_only,
         create_time=timestamp(view.create_ns) if view.create_ns else None,
@@ -78,7 +79,22 @@ def order(view: OrderView) -> orders_pb2.Order:
 
 
 def _average_of(view: OrderView) -> str:
-    return average_price(view.cum_notional, view.quote, _WIDE.multiply(Decimal(view.cum_qty), view.instrument.lot_size))
+    quantity = _WIDE.multiply(Decimal(view.cum_qty), view.instrument.lot_size)
+    return average_price(view.cum_notional, view.instrument, quantity)
+
+
+def _why(view: OrderView) -> str:
+    """Of a refusal, for people; of one for its amount, with the amount and the limit."""
+    message = REJECT_MESSAGES[view.reject_reason]
+    if view.reject_reason != _AMOUNT_OVERFLOW:
+        return message
+    known = view.instrument
+    at = f" at {known.price_text(view.price)} {known.quote}" if view.price else ""
+    most = format_decimal(min(MAX_LOTS * known.lot_size, MAX_AMOUNT).to_integral_value(ROUND_DOWN))
+    return (
+        f"{message}: {known.qty_text(view.qty)} {known.base}{at}; an order, and what its account holds then, is at most"
+        f" {most} {known.base} and {format_decimal(MAX_AMOUNT)} {known.quote}"
+    )
 
 
 _REFUSALS = {
@@ -108,8 +124,8 @@ def fill(view: FillView) -> orders_pb2.Fill:
         price=view.instrument.price_text(view.price),
         qty=view.instrument.qty_text(view.qty),
         liquidity=_wire(view.liquidity),
-        fee=view.quote.text(view.fee),
-        fee_asset=view.quote.name,
+        fee=view.instrument.money_text(view.fee),
+        fee_asset=view.instrument.quote,
         time=timestamp(view.time_ns),
     )
 
@@ -141,14 +157,14 @@ def ledger_entry(view: LedgerEntryView) -> accounts_pb2.LedgerEntry:
 
 
 def position(view: PositionView) -> accounts_pb2.Position:
-    instrument, quote = view.instrument, view.quote
+    instrument = view.instrument
     return accounts_pb2.Position(
         account=view.account,
         instrument=instrument.name,
         qty=format_decimal(view.quantity),
-        avg_price=average_price(view.cost, quote, view.quantity) if view.quantity else None,
-        cost=quote.text(view.cost),
-        realized_pnl=quote.text(view.realized_pnl),
+        avg_price=average_price(view.cost, instrument, view.quantity) if view.quantity else None,
+        cost=instrument.money_text(view.cost),
+        realized_pnl=instrument.money_text(view.realized_pnl),
     )
 
 

@@ -119,9 +119,10 @@ class Fields:
             self.wrong(field, "must not be negative", "OUT_OF_RANGE")
         return units
 
-    def positive_amount(self, field: str, text: str, asset: Asset | None) -> int:
-        """Smallest units of an asset; positive."""
-        return self._positive(field, self._units(field, text, asset.units if asset else None, "AMOUNT_NOT_ON_UNIT"))
+    def quote_money(self, field: str, text: str, instrument: Instrument | None) -> int:
+        """Units of an instrument's quote money; positive."""
+        units = self._units(field, text, instrument.money if instrument else None, "AMOUNT_NOT_ON_UNIT")
+        return self._positive(field, units)
 
     def amount(self, field: str, text: str, asset: Asset | None) -> int:
         """Smallest units of an asset; any sign, not zero."""

@@ -138,8 +138,7 @@ class _Form:
             self._refuse(other, f"is not given with {sized[0]}")
         if not by_quote:
             return 0, 0
-        quote = self._registry.find_asset(instrument.quote) if instrument is not None else None
-        return 0, fields.positive_amount("quote_qty", request.quote_qty, quote)
+        return 0, fields.quote_money("quote_qty", request.quote_qty, instrument)
 
     def _price(self, instrument: Instrument | None) -> int:
         """Ticks: the limit, the protection, or the distance of the limit; 0 for none."""

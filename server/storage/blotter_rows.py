@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +25,15 @@ from server.engine.events import (
     TRADING_STATUS_CHANGED,
     Event,
 )
-from server.instruments import Registry, format_decimal
+from server.instruments import ASSET_SCALE, Registry, format_decimal
 from server.storage.ports import BlotterBatch, BlotterRow
 
-FORMAT = 1
+FORMAT = 2
 """Of the tables and of the packed events in them. A blotter of another format is filled again from the journal."""
 
 RECORD = "record"
-INTEGER, TEXT, BYTES = "integer", "text", "bytes"
+INTEGER, TEXT, BYTES, MONEY = "integer", "text", "bytes", "money"
+"""MONEY is a whole number of up to 128 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,19 @@ TABLES: dict[str, BlotterTable] = {
         key="order_id",
         columns=dict.fromkeys(
             ("order_id", "account", "instrument", "time_ns", "update_ns", "status", "side", "order_type", "price",
-             "qty", "cum_qty", "cum_notional", "cum_fee", "reject_reason", "cancel_reason"),
+             "qty", "cum_qty", "reject_reason", "cancel_reason"),
             INTEGER,
-        ) | {"client_order_id": TEXT, RECORD: BYTES},
+        ) | {"cum_notional": MONEY, "cum_fee": MONEY, "client_order_id": TEXT, RECORD: BYTES},
         renamed={"time_ns": "delta", "update_ns": "ts_ns", "cum_fee": "total"},
         indexes=("account, order_id",),
     ),
     "fills": BlotterTable(
         key="event_seq",
         columns=dict.fromkeys(
-            ("event_seq", "account", "instrument", "time_ns", "order_id", "side", "price", "qty", "liquidity", "fee",
+            ("event_seq", "account", "instrument", "time_ns", "order_id", "side", "price", "qty", "liquidity",
              "trade_id"),
             INTEGER,
-        ) | {RECORD: BYTES},
+        ) | {"fee": MONEY, RECORD: BYTES},
         renamed={"time_ns": "ts_ns", "price": "last_price", "qty": "last_qty"},
         indexes=("account, event_seq", "order_id"),
     ),
@@ -70,8 +72,8 @@ TABLES: dict[str, BlotterTable] = {
     "ledger": BlotterTable(
         key="event_seq",
         columns=dict.fromkeys(
-            ("event_seq", "command_seq", "account", "asset", "time_ns", "delta", "total", "reserved"), INTEGER
-        ) | {RECORD: BYTES},
+            ("event_seq", "command_seq", "account", "asset", "time_ns"), INTEGER
+        ) | {"delta": MONEY, "total": MONEY, "reserved": MONEY, RECORD: BYTES},
         renamed={"time_ns": "ts_ns", "reserved": "reserved_amount"},
         indexes=("account, event_seq",),
     ),
@@ -80,8 +82,8 @@ TABLES: dict[str, BlotterTable] = {
     "audit": BlotterTable(
         key="event_seq",
         columns=dict.fromkeys(
-            ("event_seq", "command_seq", "time_ns", "kind", "account", "instrument", "asset", "delta", "flags"), INTEGER
-        ) | {RECORD: BYTES},
+            ("event_seq", "command_seq", "time_ns", "kind", "account", "instrument", "asset", "flags"), INTEGER
+        ) | {"delta": MONEY, RECORD: BYTES},
         renamed={"time_ns": "ts_ns"},
         indexes=("account, event_seq",),
     ),
@@ -90,7 +92,9 @@ TABLES: dict[str, BlotterTable] = {
 DIRECTORY: dict[str, dict[str, str]] = {
     "accounts": {"number": INTEGER, "name": TEXT},
     "assets": {"number": INTEGER, "name": TEXT, "unit": TEXT},
-    "instruments": {"number": INTEGER, "name": TEXT, "quote": TEXT, "tick_size": TEXT, "lot_size": TEXT},
+    "instruments": {
+        "number": INTEGER, "name": TEXT, "quote": TEXT, "tick_size": TEXT, "lot_size": TEXT, "money_unit": TEXT
+    },
 }
 """Which names and units the numbers stand for."""
 
@@ -104,6 +108,15 @@ def _event_type() -> np.dtype[np.void]:
 
 
 _EVENT_TYPE = _event_type()
+_HIGH_WORDS = {
+    "cum_notional": "position_qty",
+    "total": "position_cost",
+    "fee": "realized_pnl",
+    "reserved_amount": "position_qty",
+    "delta": "realized_pnl",
+}
+"""Where the high words of money stand in events of orders and balances."""
+_UNIT = Decimal(1).scaleb(-ASSET_SCALE)
 _RECORD_TYPE = np.dtype((np.void, EVENT_SIZE))
 _FIRST_DEFINED, _LAST_DEFINED = 2, 4
 
@@ -118,9 +131,12 @@ def directory_rows(registry: Registry) -> dict[str, list[BlotterRow]]:
     """All names as they are now, table by table."""
     return {
         "accounts": [(account.number, account.name) for account in registry.accounts()],
-        "assets": [(asset.number, asset.name, format_decimal(asset.unit)) for asset in registry.assets()],
+        "assets": [(asset.number, asset.name, format_decimal(_UNIT)) for asset in registry.assets()],
         "instruments": [
-            (each.number, each.name, each.quote, format_decimal(each.tick_size), format_decimal(each.lot_size))
+            (
+                each.number, each.name, each.quote, format_decimal(each.tick_size), format_decimal(each.lot_size),
+                format_decimal(each.money_unit),
+            )
             for each in registry.numbered_instruments()
         ],
     }
@@ -131,7 +147,7 @@ def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRo
     array = np.frombuffer(events, _EVENT_TYPE)
     kinds = array["kind"]
     of_orders = np.flatnonzero((kinds >= ORDER_ACCEPTED) & (kinds <= ORDER_TRIGGERED))
-    moved = (kinds == BALANCE_CHANGED) & (array["delta"] != 0)
+    moved = (kinds == BALANCE_CHANGED) & ((array["delta"] != 0) | (array[_HIGH_WORDS["delta"]] != 0))
     chosen = {
         "orders": of_orders[_last_of_each(array["order_id"][of_orders])],
         "fills": np.flatnonzero(kinds == ORDER_FILLED),
@@ -147,6 +163,19 @@ def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRo
     return BlotterBatch(after, int(array["event_seq"][-1]), rows, directory)
 
 
+def _amounts(events: NDArray[np.void], field: str) -> list[str]:
+    """Digits of money, from its two words; that of balances in units of `_UNIT`, whatever the asset's were."""
+    amounts: list[int] = events[field].tolist()
+    high = events[_HIGH_WORDS[field]]
+    if high.any():
+        amounts = [low + (word << 64) for low, word in zip(amounts, high.tolist(), strict=True)]
+    of_balances = events["kind"] == BALANCE_CHANGED
+    if of_balances.any():
+        factors = (10 ** (ASSET_SCALE - scale) for scale in np.where(of_balances, events["flags"], ASSET_SCALE).tolist())
+        amounts = [amount * factor for amount, factor in zip(amounts, factors, strict=True)]
+    return list(map(str, amounts))
+
+
 def _last_of_each(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Where each key stands last, in ascending order of keys."""
     _, first_from_behind = np.unique(keys[::-1], return_index=True)
@@ -159,6 +188,10 @@ def _rows(table: BlotterTable, events: bytes, array: NDArray[np.void], index: ND
         if kind == BYTES:
             columns.append(np.frombuffer(events, _RECORD_TYPE)[index].tolist())
             continue
-        values = array[table.renamed.get(name, name)][index].tolist()
+        field = table.renamed.get(name, name)
+        if kind == MONEY:
+            columns.append(_amounts(array[index], field))
+            continue
+        values = array[field][index].tolist()
         columns.append([value.decode() for value in values] if kind == TEXT else values)
     return list(zip(*columns, strict=True))

@@ -19,7 +19,7 @@ from server.storage.sql_blotter import SqlBlotter, SqlSession
 
 
 class _Session(SqlSession):
-    types: ClassVar = {"integer": "BIGINT", "text": "TEXT", "bytes": "BYTEA"}
+    types: ClassVar = {"integer": "BIGINT", "text": "TEXT", "bytes": "BYTEA", "money": "NUMERIC"}
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection

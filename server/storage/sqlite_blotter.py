@@ -26,7 +26,7 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class _Session(SqlSession):
-    types: ClassVar = {"integer": "INTEGER", "text": "TEXT", "bytes": "BLOB"}
+    types: ClassVar = {"integer": "INTEGER", "text": "TEXT", "bytes": "BLOB", "money": "TEXT"}
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

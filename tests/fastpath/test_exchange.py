@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from fastpath.exchange import FEE_ACCOUNT, OUTSIDE_ACCOUNT, Exchange
-from fastpath.model import COMMAND_SIZE, CommandKind, EventKind, RejectReason
+from fastpath.model import COMMAND_SIZE, CancelReason, CommandKind, EventKind, RejectReason
 from tests.reference.exchange_pair import Generator, Pair, setup_commands
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
 
@@ -85,8 +85,8 @@ def test_every_limit_of_an_instrument_binds_plain_orders_at_the_limit_and_beside
         (100, 51): "QTY_ABOVE_MAX",
         (119, 5): "NOTIONAL_BELOW_MIN",
         (120, 5): None,
-        (2**61 // 50 + 1, 50): "AMOUNT_OVERFLOW",
-        (2**61 // 50, 50): "INSUFFICIENT_BALANCE",
+        (2**61 + 1, 50): "AMOUNT_OVERFLOW",
+        (2**61, 50): "INSUFFICIENT_BALANCE",
         (0, 50): "INVALID_COMMAND",
         (1_000, 0): "INVALID_COMMAND",
         ((200_000 - 6_350) // 5 + 1, 5): "INSUFFICIENT_BALANCE",
@@ -183,7 +183,7 @@ def test_only_what_is_free_can_be_withdrawn() -> None:
     desk.place("a", price=100, qty=100)  # 100 * 100 * 3 and 30 of fees are reserved
     withdraw = Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=1, asset=2, amount=-(200_000 - 30_030))
     assert reason(desk.do(withdraw._replace(amount=withdraw.amount - 1))) == "INSUFFICIENT_BALANCE"
-    assert desk.do(withdraw)[-1].total == 30_030
+    assert desk.do(withdraw)[-1].total == 30_030 * 100  # the asset has two decimals more than the command
 
 
 def test_a_taker_of_many_small_fills_pays_the_fee_of_one_large_one() -> None:
@@ -327,3 +327,45 @@ def ledger_operation(rng: random.Random, seq: int) -> Command:
         stp_mode=rng.randint(0, 5),
         client_order_id=b"%d" % seq,
     )
+
+
+def picture(desk: Desk, bid: int, ask: int) -> list[Event]:
+    """Show a venue's book of 1,000 lots on each side; the events of its last record."""
+    desk.do(Command(kind=int(CommandKind.COMMAND_MIRROR_BEGIN), instrument=3, flags=1))
+    for side, price in ((1, bid), (2, ask)):
+        desk.do(Command(kind=int(CommandKind.COMMAND_MIRROR_LEVEL), instrument=3, side=side, price=price, qty=1_000))
+    return desk.do(Command(kind=int(CommandKind.COMMAND_MIRROR_END), instrument=3))
+
+
+@pytest.mark.parametrize("printed", [False, True], ids=["the market comes", "a trade is printed"])
+def test_an_order_whose_account_is_full_ends_and_those_behind_it_fill(printed: bool) -> None:
+    desk = Desk()
+    picture(desk, 90, 110)
+    full = desk.place("full", instrument=3, price=100, qty=5)
+    behind = desk.place("behind", account=2, instrument=3, price=100, qty=5)
+    (held,) = (total for asset, total, _ in desk.exchange.balances(1) if asset == 1)
+    fill_up = Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=1, asset=1, amount=2**110 - held)
+    assert desk.do(fill_up)[-1].total == 2**110
+    if printed:
+        events = desk.do(
+            Command(kind=int(CommandKind.COMMAND_MIRROR_TRADE), instrument=3, side=2, price=99, qty=10)
+        )  # fmt: skip
+    else:
+        events = picture(desk, 90, 100)
+    told = [(event.order_id, event.kind) for event in events if event.order_id]
+    assert told == [
+        (full[0].order_id, EventKind.EVENT_ORDER_CANCELED),
+        (behind[0].order_id, EventKind.EVENT_ORDER_FILLED),
+    ]
+    assert events[0].cancel_reason == CancelReason.CANCEL_REASON_AMOUNT_OVERFLOW
+    desk.exchange.validate()
+
+
+def test_what_an_older_build_refused_stays_refused_until_its_asset_is_defined_again() -> None:
+    desk = Desk()
+    much = Command(kind=int(CommandKind.COMMAND_ADJUST_BALANCE), account=1, asset=3, amount=2**61)
+    assert reason(desk.do(much)) == "AMOUNT_OVERFLOW"
+    desk.do(AssetDef(asset=3, scale=18, first_scale=8, name=b"ETH"))
+    assert (3, 200_000 * 10**10, 0) in desk.exchange.balances(1)
+    assert desk.do(much)[-1].total == (2**61 + 200_000) * 10**10
+    desk.exchange.validate()

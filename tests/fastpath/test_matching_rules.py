@@ -141,10 +141,16 @@ def test_every_int64_price_rests_and_trades_on_both_sides(pair: EnginePair, pric
         assert trades(pair.new(2, taker, price, 5)) == [(1, price, 5)]
 
 
-def test_open_quantity_never_overflows(pair: EnginePair) -> None:
+def test_what_others_have_open_bounds_nobody(pair: EnginePair) -> None:
     pair.new(1, SELL, 100, INT64_MAX)
-    assert reason(pair.new(2, SELL, 100, 1)) == RejectReason.REJECT_REASON_CAPACITY
-    assert trades(pair.new(3, BUY, 100, INT64_MAX)) == [(1, 100, INT64_MAX)]
+    pair.new(2, SELL, 100, INT64_MAX)
+    pair.new(3, SELL, 100, 7)
+    assert pair.engine.depth(1, SELL, 9) == [(100, INT64_MAX, 3)]
+    assert trades(pair.new(4, BUY, 100, INT64_MAX)) == [(1, 100, INT64_MAX)]
+    assert trades(pair.new(5, BUY, 100, 5)) == [(2, 100, 5)]
+    pair.submit(Command(EngineOp.ENGINE_CANCEL, id=2))
+    assert pair.engine.depth(1, SELL, 9) == [(100, 7, 1)]
+    assert trades(pair.new(6, BUY, 100, 9)) == [(3, 100, 7)]
 
 
 def test_an_order_of_any_size_can_be_moved(pair: EnginePair) -> None:
@@ -153,8 +159,9 @@ def test_an_order_of_any_size_can_be_moved(pair: EnginePair) -> None:
     assert kinds(pair.submit(Command(EngineOp.ENGINE_MOVE, id=1, price=95))) == [ReportKind.REPORT_MODIFIED]
     assert pair.engine.depth(1, SELL, 9) == [(95, INT64_MAX, 1)]
     pair.modify(1, 95, INT64_MAX - 1)
-    pair.new(2, SELL, 100, 1)
-    assert reason(pair.modify(1, 90, INT64_MAX)) == RejectReason.REJECT_REASON_CAPACITY
+    pair.new(2, SELL, 90, 1)
+    assert kinds(pair.modify(1, 90, INT64_MAX)) == [ReportKind.REPORT_MODIFIED]
+    assert pair.engine.depth(1, SELL, 9) == [(90, INT64_MAX, 2)]
 
 
 # Time in force

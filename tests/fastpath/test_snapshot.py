@@ -85,11 +85,11 @@ def test_a_ledger_that_does_not_sum_to_zero_is_noticed() -> None:
     original = exchange()
     original.apply(b"".join(journal(9)[:500]))
     assert original.unbalanced_assets() == 0
-    asset, total, reserved = max(original.balances(2), key=lambda balance: balance[1])
-    row = struct.pack("<IIqq", 2, asset, total, reserved)
+    _, total, reserved = max(original.balances(2), key=lambda balance: balance[1])
+    row, other = (struct.pack("<qqqq", units, 0, reserved, 0) for units in (total, total + 1))
     saved = original.save()
     assert saved.count(row) == 1
-    original.load(saved.replace(row, struct.pack("<IIqq", 2, asset, total + 1, reserved)))
+    original.load(saved.replace(row, other))
     assert original.unbalanced_assets() == 1
     with pytest.raises(AssertionError, match="sum to 0"):
         original.validate()

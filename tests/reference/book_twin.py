@@ -134,9 +134,6 @@ class Book:
             return self.levels[other, True][hidden][0]
         return None if shown is None else self.levels[other, False][shown][0]
 
-    def open_qty(self, side: int, hidden: bool) -> int:
-        return sum(order.leaves for order in self.orders(side, hidden))
-
     def rest(self, order: Order) -> None:
         self.levels[order.side, order.hidden].setdefault(order.price, []).append(order)
 
@@ -190,7 +187,7 @@ def prevent_self_trade(book: Book, taker: Arrival, maker: Order) -> bool:
     return mode == SelfTradePrevention.SELF_TRADE_PREVENTION_CANCEL_OLDEST
 
 
-def refusal(book: Book, taker: Arrival, resting_qty: int = 0) -> int:
+def refusal(book: Book, taker: Arrival) -> int:
     """RejectReason of an arrival, 0: it is taken. So much of it rests already, and leaves first."""
     first = book.first_against(taker.side)
     crosses = taker.crosses(first)
@@ -220,9 +217,6 @@ def refusal(book: Book, taker: Arrival, resting_qty: int = 0) -> int:
             return RejectReason.REJECT_REASON_FOK_NOT_FILLABLE
         if trial.filled < need:
             return RejectReason.REJECT_REASON_MIN_QTY_NOT_FILLABLE
-    hidden = taker.has(EngineFlag.ENGINE_HIDDEN)
-    if not taker.takes_only and taker.qty - resting_qty > INT64_MAX - book.open_qty(taker.side, hidden):
-        return RejectReason.REJECT_REASON_CAPACITY
     return 0
 
 
@@ -284,7 +278,7 @@ class EngineTwin:
             order.leaves if is_move else command.qty, order.owner, command.stp_mode, command.min_qty, order.display,
         )  # fmt: skip
         book = self.books[command.instrument]
-        reason = refusal(book, taker, order.leaves)
+        reason = refusal(book, taker)
         if reason:
             return [self._rejected(command, order.side, reason)]
         book.remove(order)
@@ -371,7 +365,7 @@ class EngineTwin:
     def depth(self, instrument: int, side: int) -> list[tuple[int, int, int]]:
         levels = self.books[instrument].levels[side, False]
         return [
-            (price, sum(order.qty for order in levels[price]), len(levels[price]))
+            (price, min(sum(order.qty for order in levels[price]), INT64_MAX), len(levels[price]))
             for price in self.books[instrument].prices(side, False)
         ]
 

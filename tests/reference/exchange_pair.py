@@ -72,8 +72,9 @@ class Pair:
 
 def setup_commands() -> Iterator[AnyCommand]:
     """Two own books with different fees, a mirrored venue, three traders with money and one without."""
-    for asset, name in ((1, b"BTC"), (2, b"USDT"), (3, b"ETH")):
-        yield AssetDef(asset=asset, scale=8, name=name)
+    yield AssetDef(asset=1, scale=8, first_scale=8, name=b"BTC")
+    yield AssetDef(asset=2, scale=10, first_scale=8, name=b"USDT")
+    yield AssetDef(asset=3, scale=8, name=b"ETH")  # as an older build defined it
     yield InstrumentDef(
         instrument=1,
         base_asset=1,
@@ -102,7 +103,8 @@ def setup_commands() -> Iterator[AnyCommand]:
         base_asset=1,
         quote_asset=2,
         base_per_lot=10,
-        quote_per_tick_lot=3,
+        quote_per_tick_lot=300,
+        quote_scale=10,
         mirrored=1,
         maker_fee_ppm=200,
         taker_fee_ppm=100_500,
@@ -335,7 +337,19 @@ class Generator:
 
     def adjust(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
-        amount = rng.choice((rng.randint(-5_000, 20_000), rng.randint(-200_000, 200_000), 0, 2**61, -(2**63), 2**62))
+        amount = rng.choice(
+            (
+                rng.randint(-5_000, 20_000),
+                rng.randint(-200_000, 200_000),
+                0,
+                2**61,
+                -(2**63),
+                2**62,
+                2**109,
+                2**110,
+                -(2**109),
+            )
+        )
         request = rng.choice((b"", b"request-%d" % rng.randrange(200)))
         return [
             Command(
@@ -344,6 +358,7 @@ class Generator:
                 asset=rng.choice((1, 2, 3, 3, 9)),
                 amount=amount,
                 client_order_id=request,
+                amount_scale=rng.choice((0, 0, 8, 9, 18)),
             )
         ]
 
@@ -367,6 +382,9 @@ class Generator:
                 maker_fee_ppm=rng.choice((-taker, 0, 90_000)),
                 base_per_lot=rng.choice((command.base_per_lot,) * 5 + (77,)),
             )
+        elif isinstance(command, AssetDef):
+            scale = rng.choice((command.scale, command.scale, command.scale + 1, 18, 19))
+            command = command._replace(scale=scale, first_scale=rng.choice((command.first_scale, 8, 9)))
         elif isinstance(command, AccountDef):
             command = command._replace(mode=rng.choice((command.mode, 3, 8)))
         return [command]
@@ -379,6 +397,8 @@ class Generator:
         new = old._replace(instrument=old.instrument + 3 * rng.randint(1, 3), tradable=int(rng.random() < 0.9))
         self.lots.setdefault(new.instrument, rng.randint(1, 30))
         new = new._replace(base_per_lot=self.lots[new.instrument])
+        if new.instrument % 2:  # finer quote money than before, or (then refused) coarser
+            new = new._replace(quote_scale=9)
         orders = [command for _ in range(rng.randint(0, 12)) for command in self.place(seq)]
         return [
             new,

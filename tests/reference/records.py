@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36sB3xQ16x")
-ASSET = struct.Struct("<QqBBHI64s104x")
-INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqq48sqq16s16sxBxB4x")
+COMMAND = struct.Struct("<QqBBBBIIIQqqqqqqqqQIIBBBBI36sBB2xQq8x")
+ASSET = struct.Struct("<QqBBBBI64s104x")
+INSTRUMENT = struct.Struct("<QqBBBBIIIqqqqqqiBB2x48sqq16s16sxBxB4x")
 ACCOUNT = struct.Struct("<QqBBHI64s104x")
 EVENT = struct.Struct("<QQqBBBBIIIQqqqqqqQQqqBBBBIqqqqqqqqqQ36sI")
 assert COMMAND.size == ASSET.size == INSTRUMENT.size == ACCOUNT.size == 192
@@ -55,8 +55,23 @@ class Event(NamedTuple):
     last_of_command: int = 0
 
 
+HIGH_WORDS = {5: {"total": "position_cost", "reserved_amount": "position_qty", "delta": "realized_pnl"},
+              6: {"position_cost": "reserved_amount", "realized_pnl": "delta", "total": "fee"}}  # fmt: skip
+HIGH_WORDS |= {
+    kind: {"cum_notional": "position_qty", "total": "position_cost", "fee": "realized_pnl"} for kind in range(10, 20)
+}
+"""By kind of event: where the high words of amounts stand."""
+
+
+def whole(event: Event) -> Event:
+    """Amounts made of their two words."""
+    words = HIGH_WORDS.get(event.kind, {})
+    amounts = {low: getattr(event, low) + (getattr(event, high) << 64) for low, high in words.items()}
+    return event._replace(**dict.fromkeys(words.values(), 0) | amounts)
+
+
 def decode_events(data: bytes) -> list[Event]:
-    return [Event(*fields) for fields in EVENT.iter_unpack(data)]
+    return [whole(Event(*fields)) for fields in EVENT.iter_unpack(data)]
 
 
 class Command(NamedTuple):
@@ -90,10 +105,12 @@ class Command(NamedTuple):
     asset: int = 0
     client_order_id: bytes = b""
     link_size: int = 0
+    amount_scale: int = 0
     stp_owner: int = 0
 
     def pack(self) -> bytes:
-        return COMMAND.pack(*self)
+        low = (self.amount + 2**63) % 2**64 - 2**63
+        return COMMAND.pack(*self._replace(amount=low), (self.amount - low) >> 64)
 
 
 class AssetDef(NamedTuple):
@@ -101,6 +118,7 @@ class AssetDef(NamedTuple):
     ts_ns: int = 0
     kind: int = 1
     scale: int = 0
+    first_scale: int = 0
     pad: int = 0
     asset: int = 0
     name: bytes = b""
@@ -126,6 +144,8 @@ class InstrumentDef(NamedTuple):
     min_notional: int = 0
     maker_fee_ppm: int = 0
     taker_fee_ppm: int = 0
+    base_scale: int = 0
+    quote_scale: int = 0
     name: bytes = b""
     latency_in_ns: int = 0
     latency_out_ns: int = 0

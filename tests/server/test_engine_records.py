@@ -45,8 +45,10 @@ def test_place_and_cancel_fill_the_fields_they_mean() -> None:
     assert {name: value for name, value in placed.items() if value} == expected
     canceled = records.fields("command", commands.cancel(account=3, order_id=2**63))
     assert (canceled["kind"], canceled["account"], canceled["order_id"]) == (CommandKind.COMMAND_CANCEL, 3, 2**63)
-    adjusted = records.fields("command", commands.adjust_balance(account=1, asset=2, amount=-7, request_id="r"))
-    assert (adjusted["asset"], adjusted["amount"], adjusted["client_order_id"]) == (2, -7, b"r")
+    adjustment = commands.adjust_balance(account=1, asset=2, amount=-(2**70) - 7, scale=18, request_id="r")
+    adjusted = records.fields("command", adjustment)
+    assert (adjusted["asset"], adjusted["client_order_id"], adjusted["amount_scale"]) == (2, b"r", 18)
+    assert adjusted["amount"] + (adjusted["amount_high"] << 64) == -(2**70) - 7
 
 
 def test_mirror_pictures_are_levels_between_a_beginning_and_an_end() -> None:
@@ -60,7 +62,7 @@ def test_mirror_pictures_are_levels_between_a_beginning_and_an_end() -> None:
 
 
 def test_definitions_survive_the_journal() -> None:
-    base, quote = Asset(1, "ÖBTC", 8), Asset(2, "USDT", 12)
+    base, quote = Asset(1, "ÖBTC", 8, first_scale=8), Asset(2, "USDT", 12, first_scale=9)
     instrument = Instrument(
         number=9,
         name="venue:ÖBTC/USDT",
@@ -75,6 +77,7 @@ def test_definitions_survive_the_journal() -> None:
         maker_fee_bps=Decimal("-0.25"),
         taker_fee_bps=Decimal("7.5"),
         tradable=True,
+        money_scale=9,
     )
     perpetual = Instrument(
         number=10,
@@ -102,8 +105,8 @@ def test_definitions_survive_the_journal() -> None:
     assert registry.account("alice") == account
     assert list(registry.assets()) == [base, quote]
     compiled = records.fields("instrument", found[3])
-    assert (compiled["base_per_lot"], compiled["quote_per_tick_lot"]) == (1_000, 100_000)
-    assert (compiled["maker_fee_ppm"], compiled["taker_fee_ppm"], compiled["min_notional"]) == (-25, 750, 55 * 10**11)
+    assert (compiled["base_per_lot"], compiled["quote_per_tick_lot"]) == (1, 100)
+    assert (compiled["maker_fee_ppm"], compiled["taker_fee_ppm"], compiled["min_notional"]) == (-25, 750, 55 * 10**8)
 
 
 def test_what_does_not_fit_a_definition_is_refused() -> None:

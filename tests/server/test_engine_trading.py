@@ -37,15 +37,15 @@ async def test_an_order_rests_fills_and_leaves_exact_traces(tmp_path: Path) -> N
         taken = (await it.trading.place(it.sell(59_000, 40))).order
         assert (taken.status, taken.cum_qty) == (OrderStatus.ORDER_STATUS_FILLED, 40)
         usdt = it.trading.registry.asset("USDT")
-        assert usdt.text(taken.cum_notional) == "24"  # 0.0004 BTC at 60,000
-        assert usdt.text(taken.cum_fee) == "0.012"  # 5 bps
+        assert it.btc.money_text(taken.cum_notional) == "24"  # 0.0004 BTC at 60,000
+        assert it.btc.money_text(taken.cum_fee) == "0.012"  # 5 bps
         seen = it.trading.get_order("alice", client_order_id="bid")
         assert (seen.status, seen.cum_qty, seen.leaves_qty) == (OrderStatus.ORDER_STATUS_PARTIALLY_FILLED, 40, 60)
         assert seen.create_ns == resting.create_ns <= seen.update_ns
         (fill,) = (await it.history.list_fills("bob")).items
         assert (fill.order_id, fill.price, fill.qty, fill.liquidity) == (taken.order_id, 60_000_00, 40, 2)
         (position,) = it.trading.list_positions("alice")
-        assert (position.qty, usdt.text(position.cost)) == (40, "24")
+        assert (position.qty, it.btc.money_text(position.cost)) == (40, "24")
         balance = {each.asset.name: each for each in it.trading.list_balances("bob")}
         assert usdt.text(balance["USDT"].total) == "1000023.988"
         canceled = await it.trading.cancel("alice", order_id=seen.order_id)
@@ -178,7 +178,7 @@ async def test_money_moves_once_per_request(tmp_path: Path) -> None:
         with pytest.raises(AlreadyExists):
             await it.trading.adjust_balance("alice", "BTC", 501, "gift")
         with pytest.raises(FailedPrecondition) as refused:
-            await it.trading.adjust_balance("alice", "BTC", -(10**17), "too-much")
+            await it.trading.adjust_balance("alice", "BTC", -(10**30), "too-much")
         assert refused.value.specific_reason == "INSUFFICIENT_BALANCE"
         with pytest.raises(NotFound):
             await it.trading.adjust_balance("alice", "DOGE", 1, "x")
@@ -225,8 +225,10 @@ async def test_instruments_keep_their_numbers_and_change_by_rule(tmp_path: Path)
         (finer,) = await define([spot("v:A/USD", "0.01", "0.0000001")])
         assert finer.number == 3
         assert it.trading.registry.is_succeeded(1)
-        (too_fine,) = await define([spot("v:C/USD", "0.0000001", "0.0000001")])
-        assert not too_fine.tradable, "USD has units of 1e-9 in this journal"
+        (fine,) = await define([spot("v:C/USD", "0.0000001", "0.0000001")])
+        assert fine.tradable, "whatever came before it"
+        (too_fine,) = await define([spot("v:D/USD", "0.0000000001", "0.000000001")])
+        assert not too_fine.tradable, "amounts have 18 decimals"
         instruments = list(it.trading.registry.instruments())
     async with house(tmp_path, setup=Setup()) as it:
         assert list(it.trading.registry.instruments()) == instruments

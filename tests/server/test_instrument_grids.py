@@ -89,7 +89,7 @@ async def test_a_position_from_before_the_change_can_be_reduced_and_closed(flag:
         assert (closed.status, closed.cum_qty) == (OrderStatus.ORDER_STATUS_FILLED, 100_000)
         (position,) = it.house.trading.list_positions("alice")
         assert (position.quantity, position.cost) == (0, 0)
-        assert position.quote.text(position.realized_pnl) == "-1"
+        assert position.instrument.money_text(position.realized_pnl) == "-1"
 
 
 async def test_a_coarser_lot_keeps_what_is_less_than_a_lot(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_a_coarser_lot_keeps_what_is_less_than_a_lot(tmp_path: Path) -> No
         assert (closed.status, closed.cum_qty) == (OrderStatus.ORDER_STATUS_FILLED, 123), "whole lots of it"
         assert quantities(it.house) == [(NAME, Decimal("0.00045"))]
         (position,) = it.house.trading.list_positions("alice")
-        assert position.quote.text(position.cost) == "0.04545", "at the price of the purchase"
+        assert position.instrument.money_text(position.cost) == "0.04545", "at the price of the purchase"
         await define(it.house, "0.01", "0.00001")
         assert quantities(it.house) == [(NAME, Decimal("0.00045"))]
         assert it.house.trading.list_positions("alice")[0].qty == 45, "whole lots again"

@@ -91,7 +91,9 @@ def test_text_is_canonical(value: str, text: str) -> None:
 def test_beyond_64_bits_is_said() -> None:
     with pytest.raises(OutOfRange, match="at most"):
         instrument(1, tick="0.000000000000000001").ticks("100")
-    assert Asset(1, "X", 9).units("9223372036.854775807") == INT64_MAX
+    assert Asset(1, "X").units("1000000000000.5") == 10**30 + 5 * 10**17
+    with pytest.raises(OutOfRange, match=r"at most 1298074214633706\.\d{18}$"):
+        Asset(1, "X").units("1298074214633707")
 
 
 def test_market_data_is_counted_finer_than_orders_at_venues_only() -> None:

@@ -42,15 +42,18 @@ async def test_an_older_snapshot_is_upgraded_and_the_tail_carried_out(version: i
     assert snapshot_upgrade.version_of(state) == version
     async with house(directory, limits=LIMITS, snapshots=files) as it:
         assert (it.recovery.snapshot, it.recovery.unusable) == (facts["snapshot"], ())
-        assert await said(it) == facts["after"]
+        after = facts["after"]
+        # The start gives assets that had 64-bit amounts finer units: one command each, and every amount as it was.
+        after["command_sequence"] += len(list(it.trading.registry.assets())) if version < 6 else 0
+        assert await said(it) == after
         it.engine.exchange.validate()
         upgraded = it.engine.exchange.state_hash()
     async with house(directory, limits=LIMITS) as it:
         assert it.recovery.snapshot == 0
-        assert await said(it) == facts["after"], "the journal alone says the same"
+        assert await said(it) == after, "the journal alone says the same"
         assert it.engine.exchange.state_hash() == upgraded, "the upgrade left nothing out"
         placed = await it.trading.place(it.buy(1_000, 200, client_order_id="new"))
-        assert placed.order.order_id == facts["after"]["command_sequence"] + 1
+        assert placed.order.order_id == after["command_sequence"] + 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)

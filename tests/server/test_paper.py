@@ -25,9 +25,8 @@ async def test_a_taker_walks_the_displayed_book_and_uses_nothing_twice(tmp_path:
         it.book([(99, 50_000)], [(100, 10_000), (101, 20_000), (102, 30_000)])
         first = (await it.house.trading.place(it.order(BUY, 0, 25_000, IOC))).order
         assert (first.status, first.cum_qty) == (FILLED, 25_000)
-        usdt = it.house.trading.registry.asset("USDT")
-        assert usdt.text(first.cum_notional) == "25.15"  # 0.1 at 100 and 0.15 at 101
-        assert usdt.text(first.cum_fee) == "0.02515"
+        assert first.instrument.money_text(first.cum_notional) == "25.15"  # 0.1 at 100 and 0.15 at 101
+        assert first.instrument.money_text(first.cum_fee) == "0.02515"
         assert [fill.price for fill in (await it.house.history.list_fills("alice")).items] == [101_00, 100_00]
         it.book([(99, 50_000)], [(100, 10_000), (101, 20_000), (102, 30_000)])  # displayed still
         second = (await it.house.trading.place(it.order(BUY, 101, 25_000, IOC))).order

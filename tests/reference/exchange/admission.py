@@ -7,7 +7,15 @@ it on a copy.
 from __future__ import annotations
 
 from fastpath.model import AccountMode, TradingStatus
-from tests.reference.exchange.ledger import check_move, free, pays, required
+from tests.reference.exchange.ledger import (
+    check_move,
+    free,
+    max_amount,
+    max_quote_money,
+    pays,
+    required,
+    units_of_money,
+)
 from tests.reference.exchange.market import best_available, best_opposite, offers, take
 from tests.reference.exchange.orders import (
     BUY,
@@ -28,7 +36,8 @@ from tests.reference.exchange.orders import (
     MARKET,
     MARKET_TO_LIMIT,
     MARKETS,
-    MAX_MONEY,
+    MAX_LOTS,
+    MAX_TICKS,
     OUTSIDE,
     POST_ONLY,
     PROTECTED,
@@ -44,7 +53,7 @@ from tests.reference.exchange.orders import (
 )
 from tests.reference.exchange.paper import travel_ns
 from tests.reference.exchange.sizing import size
-from tests.reference.exchange.state import State
+from tests.reference.exchange.state import State, units_per_lot
 
 
 def admit(state: State, order: Order) -> int:
@@ -109,7 +118,7 @@ def check_kind(state: State, order: Order) -> None:
         (command.expire_ns and not timed)
         or command.side not in (BUY, SELL)
         or command.flags & ~(POST_ONLY | SLIDE | PROTECTED | DISCONNECT | REDUCE_ONLY | CLOSE_POSITION | QUOTE_QTY)
-        or not sizes_make_sense(order)
+        or not sizes_make_sense(state, order)
         or (order.has(POST_ONLY | SLIDE) and (market or command.time_in_force in (IOC, FOK) or command.min_qty))
         or (order.has(PROTECTED) and not market)
         or command.stp_mode > 5
@@ -118,15 +127,15 @@ def check_kind(state: State, order: Order) -> None:
         raise Refused("INVALID_COMMAND")
 
 
-def sizes_make_sense(order: Order) -> bool:
-    command = order.command
+def sizes_make_sense(state: State, order: Order) -> bool:
+    command, rules = order.command, state.instruments[order.instrument]
     flags = [flag for flag in (REDUCE_ONLY, CLOSE_POSITION, QUOTE_QTY) if order.has(flag)]
     if bool(command.amount) != order.has(QUOTE_QTY) or len(flags) > 1:
         return False
     if flags and (command.min_qty or command.order_type == ICEBERG):
         return False
     if flags == [QUOTE_QTY]:
-        return command.order_type == MARKET and 0 < command.amount <= MAX_MONEY
+        return command.order_type == MARKET and 0 < command.amount <= max_quote_money(state, rules)
     return flags != [CLOSE_POSITION] or command.order_type in MARKETS - {MARKET_TO_LIMIT}
 
 
@@ -142,7 +151,7 @@ def check_trigger(order: Order) -> None:
         command.trigger_source > INDEX
         or order.has(POST_ONLY | SLIDE)
         or command.min_qty
-        or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting == 2 else 2**63)
+        or not 0 <= command.trigger_price <= (bound if not trailing or order.waiting != 1 else 2**63)
         or not 0 <= command.price <= bound
     ):
         raise Refused("INVALID_COMMAND")
@@ -180,7 +189,13 @@ def check_numbers(state: State, order: Order) -> None:
     if rules.max_qty and command.qty > rules.max_qty:
         raise Refused("QTY_ABOVE_MAX")
     notional = command.price * command.qty * rules.quote_per_tick_lot if priced else 0
-    if command.qty * rules.base_per_lot > MAX_MONEY or notional > MAX_MONEY:
+    most = max_amount(state.assets[rules.base_asset])
+    if (
+        command.qty > MAX_LOTS
+        or (priced and command.price > MAX_TICKS)
+        or command.qty * units_per_lot(state, rules) > most
+        or notional > max_quote_money(state, rules)
+    ):
         raise Refused("AMOUNT_OVERFLOW")
     if priced and notional < rules.min_notional and not order.followed:
         raise Refused("NOTIONAL_BELOW_MIN")
@@ -206,11 +221,12 @@ def check_proceeds(state: State, order: Order, limit: int) -> None:
         return
     rules = state.instruments[order.instrument]
     if order.side == BUY:
-        check_move(state, OUTSIDE, order.account, rules.base_asset, order.leaves * rules.base_per_lot)
+        check_move(state, OUTSIDE, order.account, rules.base_asset, order.leaves * units_per_lot(state, rules))
     else:
         best = best_available(state, order)
         price = max(limit, best if best is not None and crosses(SELL, limit, best) else 0)
-        check_move(state, OUTSIDE, order.account, rules.quote_asset, price * order.leaves * rules.quote_per_tick_lot)
+        notional = price * order.leaves * rules.quote_per_tick_lot * units_of_money(state, rules)
+        check_move(state, OUTSIDE, order.account, rules.quote_asset, notional)
 
 
 def check_against_market(state: State, order: Order, limit: int) -> None:
@@ -245,14 +261,15 @@ def price_market_order(state: State, order: Order, limit: int) -> tuple[int, int
     if worst is None:
         raise Refused("SLIPPAGE_LIMIT" if offered else "NO_LIQUIDITY")
     notional = cost * rules.quote_per_tick_lot
-    if notional > MAX_MONEY:
+    if notional > max_quote_money(state, rules):
         raise Refused("AMOUNT_OVERFLOW")
     if notional < rules.min_notional and not order.followed:
         raise Refused("NOTIONAL_BELOW_MIN")
     if order.command.order_type == MARKET_TO_LIMIT or order.command.stp_mode > 1:
         notional = worst * order.leaves * rules.quote_per_tick_lot
-        if notional > MAX_MONEY:
+        if notional > max_quote_money(state, rules):
             raise Refused("AMOUNT_OVERFLOW")
     if order.side == SELL:
-        return worst, order.leaves * rules.base_per_lot
-    return worst, notional + -(-max(order.maker_fee_ppm, order.taker_fee_ppm) * notional // 1_000_000)
+        return worst, order.leaves * units_per_lot(state, rules)
+    notional += -(-max(order.maker_fee_ppm, order.taker_fee_ppm) * notional // 1_000_000)
+    return worst, notional * units_of_money(state, rules)

@@ -9,8 +9,12 @@ from fastpath.model import EventKind
 from tests.reference.exchange.orders import (
     BUY,
     CONDITIONAL,
+    FEES,
     FILLED,
     MAX_MONEY,
+    MAX_NARROW,
+    MAX_SUPPLY,
+    OUTSIDE,
     PARTIAL,
     SELL,
     Order,
@@ -18,7 +22,8 @@ from tests.reference.exchange.orders import (
     Refused,
     toward_zero,
 )
-from tests.reference.exchange.state import State
+from tests.reference.exchange.state import State, units_per_lot
+from tests.reference.records import AssetDef, InstrumentDef
 
 
 def all_balances(state: State) -> dict[tuple[int, int], tuple[int, int]]:
@@ -42,12 +47,30 @@ def move(state: State, source: int, target: int, asset: int, amount: int) -> Non
 
 def check_move(state: State, source: int, target: int, asset: int, amount: int) -> None:
     """Raises Refused if either side would leave the range of money."""
+    wide = state.assets[asset].first_scale
+    most = (MAX_SUPPLY if target in (OUTSIDE, FEES) else MAX_MONEY) if wide else MAX_NARROW
     if (
-        amount > MAX_MONEY
-        or state.totals.get((source, asset), 0) - amount < -MAX_MONEY
-        or state.totals.get((target, asset), 0) + amount > MAX_MONEY
+        amount > most
+        or state.totals.get((source, asset), 0) - amount < -(MAX_SUPPLY if wide else MAX_NARROW)
+        or state.totals.get((target, asset), 0) + amount > most
     ):
         raise Refused("AMOUNT_OVERFLOW")
+
+
+def max_amount(asset: AssetDef) -> int:
+    """Of an order, or of what an account holds."""
+    return MAX_MONEY if asset.first_scale else MAX_NARROW
+
+
+def units_of_money(state: State, rules: InstrumentDef) -> int:
+    """Units of the quote asset in one of the instrument's quote money."""
+    quote = state.assets[rules.quote_asset]
+    return 10 ** (quote.scale - (rules.quote_scale or quote.first_scale or quote.scale))
+
+
+def max_quote_money(state: State, rules: InstrumentDef) -> int:
+    """The largest amount of an order, in the instrument's quote money."""
+    return max_amount(state.assets[rules.quote_asset]) // units_of_money(state, rules)
 
 
 def pays(state: State, order: Order) -> int:
@@ -60,10 +83,11 @@ def required(state: State, order: Order, price: int, lots: int) -> int:
     """What must be set aside for `lots` at `price`, fees at the worse of the two rates included."""
     rules = state.instruments[order.instrument]
     if order.side == SELL:
-        return lots * rules.base_per_lot
+        return lots * units_per_lot(state, rules)
     notional = price * lots * rules.quote_per_tick_lot
     worst_ppm = max(order.maker_fee_ppm, order.taker_fee_ppm)
-    return notional + -(-(order.fee_ppm + worst_ppm * notional) // 1_000_000) - order.fees
+    worst = notional + -(-(order.fee_ppm + worst_ppm * notional) // 1_000_000) - order.fees
+    return worst * units_of_money(state, rules)
 
 
 def execute(state: State, order: Order, lots: int, notional: int, rate_ppm: int) -> int:
@@ -76,7 +100,7 @@ def execute(state: State, order: Order, lots: int, notional: int, rate_ppm: int)
     state.link_changed(order)
     key = (order.account, order.instrument)
     state.executed.append(key)
-    units = lots * state.instruments[order.instrument].base_per_lot
+    units = lots * units_per_lot(state, state.instruments[order.instrument])
     average_cost(state.positions.setdefault(key, Position()), order.side, units, notional)
     return order.fees - fees
 
@@ -113,7 +137,8 @@ def emit_ledger(state: State, before: dict[tuple[int, int], tuple[int, int]]) ->
             account=account,
             instrument=instrument,
             position_qty=lots,
-            total=position.units - lots * state.instruments[instrument].base_per_lot,
+            flags=state.assets[state.instruments[instrument].base_asset].scale,
+            total=position.units - lots * units_per_lot(state, state.instruments[instrument]),
             position_cost=position.cost,
             realized_pnl=position.realized_pnl,
         )
@@ -122,6 +147,7 @@ def emit_ledger(state: State, before: dict[tuple[int, int], tuple[int, int]]) ->
         if (total, reserved) != (total_before, reserved_before):
             state.emit(
                 EventKind.EVENT_BALANCE_CHANGED,
+                flags=state.assets[asset].scale,
                 account=account,
                 asset=asset,
                 total=total,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastpath.model import CancelReason, EventKind, Liquidity, SelfTradePrevention
-from tests.reference.exchange.ledger import execute, move
+from tests.reference.exchange.ledger import execute, move, units_of_money
 from tests.reference.exchange.orders import (
     BUY,
     CANCELED,
@@ -17,7 +17,7 @@ from tests.reference.exchange.orders import (
     crosses,
 )
 from tests.reference.exchange.shrinking import close, follow_fill, siblings
-from tests.reference.exchange.state import State
+from tests.reference.exchange.state import State, units_per_lot
 
 
 def offers(state: State, order: Order) -> list[tuple[int, int]]:
@@ -144,10 +144,11 @@ def trade(state: State, maker: Order | None, taker: Order | None, price: int, lo
     accounts = [order.account if order else OUTSIDE for order in (maker, taker)]
     maker_buys = maker.side == BUY if maker else taker is not None and taker.side == SELL
     buyer, seller = accounts if maker_buys else accounts[::-1]
-    move(state, buyer, seller, rules.quote_asset, notional)
-    move(state, seller, buyer, rules.base_asset, lots * rules.base_per_lot)
+    money = units_of_money(state, rules)
+    move(state, buyer, seller, rules.quote_asset, notional * money)
+    move(state, seller, buyer, rules.base_asset, lots * units_per_lot(state, rules))
     for order in orders:
-        move(state, order.account, FEES, rules.quote_asset, fees[order.order_id])
+        move(state, order.account, FEES, rules.quote_asset, fees[order.order_id] * money)
         counter = taker if order is maker else maker
         state.emit_order(
             EventKind.EVENT_ORDER_FILLED, order, last_price=price, last_qty=lots, trade_id=state.trade_id,

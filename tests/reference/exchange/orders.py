@@ -9,7 +9,10 @@ from tests.reference.records import Command
 
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 OUTSIDE, FEES = 0, 2**32 - 1
-MAX_MONEY = 2**61
+MAX_MONEY, MAX_SUPPLY = 2**110, 2**126
+MAX_LOTS, MAX_TICKS = 2**61, 2**61
+MAX_NARROW = 2**61
+"""The one bound of assets that older builds defined."""
 INF = 2**63 - 1
 MIRROR_LEVELS = 200
 ICEBERG_MAX_SLICES = 1024

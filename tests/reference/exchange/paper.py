@@ -5,8 +5,8 @@ What was taken from the picture stays taken when the next one comes.
 
 from __future__ import annotations
 
-from fastpath.model import CommandKind, PaperModel
-from tests.reference.exchange.ledger import check_move
+from fastpath.model import CancelReason, CommandKind, PaperModel, RejectReason
+from tests.reference.exchange.ledger import check_move, max_quote_money, units_of_money
 from tests.reference.exchange.market import trade
 from tests.reference.exchange.orders import (
     BUY,
@@ -22,8 +22,8 @@ from tests.reference.exchange.orders import (
     better,
     crosses,
 )
-from tests.reference.exchange.shrinking import may_fill
-from tests.reference.exchange.state import State
+from tests.reference.exchange.shrinking import close, may_fill
+from tests.reference.exchange.state import State, units_per_lot
 from tests.reference.records import Command
 
 
@@ -121,11 +121,16 @@ def mirror_end(state: State, mirror: Mirror, instrument: int) -> None:
         for order in state.queue(instrument, side):
             left = may_fill(state, order)
             filled = 0
-            if not world_can_pay(state, order, left):
-                break
             reach = order.price
             if paper_model(state, instrument) == PaperModel.PAPER_MODEL_PESSIMISTIC:
                 reach += -1 if side == BUY else 1
+            if not can_receive(state, order, left):
+                if not sees_all(state, order):
+                    break
+                opposite = mirror.shown[SELL if side == BUY else BUY]
+                if any(crosses(side, reach, level.price) and level.qty > level.consumed for level in opposite):
+                    close_full(state, order)
+                continue
             for level in mirror.shown[SELL if side == BUY else BUY]:
                 if crosses(side, reach, level.price):
                     lots = min(left - filled, level.qty - level.consumed)
@@ -157,8 +162,11 @@ def printed(state: State, mirror: Mirror, command: Command) -> None:
             lots = min(lots, max(0, command.qty - order.queue_ahead))
             order.queue_ahead = max(0, order.queue_ahead - command.qty)
         if lots:
-            if not world_can_pay(state, order, lots):
-                break
+            if not can_receive(state, order, lots):
+                if not sees_all(state, order):
+                    break
+                close_full(state, order)
+                continue
             trade(state, order, None, order.price, lots)
             left -= lots
 
@@ -173,14 +181,28 @@ def canceled_at_venue(state: State, command: Command) -> None:
                 order.queue_ahead -= order.queue_ahead * command.qty // command.display_qty
 
 
-def world_can_pay(state: State, order: Order, lots: int) -> bool:
-    """Whether the ledger could hold what the venue pays."""
+def sees_all(state: State, order: Order) -> bool:
+    """Older builds stopped at the first order that could not be filled."""
+    rules = state.instruments[order.instrument]
+    return bool(state.assets[rules.base_asset if order.side == BUY else rules.quote_asset].first_scale)
+
+
+def close_full(state: State, order: Order) -> None:
+    order.reject_reason = int(RejectReason.REJECT_REASON_AMOUNT_OVERFLOW)
+    close(state, order, CancelReason.CANCEL_REASON_AMOUNT_OVERFLOW)
+
+
+def can_receive(state: State, order: Order, lots: int) -> bool:
+    """Whether the account could hold what the venue pays."""
     rules = state.instruments[order.instrument]
     try:
         if order.side == BUY:
-            check_move(state, OUTSIDE, order.account, rules.base_asset, lots * rules.base_per_lot)
+            check_move(state, OUTSIDE, order.account, rules.base_asset, lots * units_per_lot(state, rules))
         else:
-            check_move(state, OUTSIDE, order.account, rules.quote_asset, lots * order.price * rules.quote_per_tick_lot)
+            notional = lots * order.price * rules.quote_per_tick_lot
+            if notional > max_quote_money(state, rules):
+                return False
+            check_move(state, OUTSIDE, order.account, rules.quote_asset, notional * units_of_money(state, rules))
     except Refused:
         return False
     return True

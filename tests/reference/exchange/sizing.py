@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from tests.reference.exchange.ledger import reducible
+from tests.reference.exchange.ledger import max_quote_money, reducible
 from tests.reference.exchange.market import offers
 from tests.reference.exchange.orders import (
     BUY,
     CLOSE_POSITION,
     INF,
-    MAX_MONEY,
     PROTECTED,
     QUOTE_QTY,
     REDUCE_ONLY,
@@ -45,17 +44,18 @@ def lots_for_amount(state: State, order: Order, limit: int) -> int:
         step = 0
         # The most of this level that fits: try all bits from the highest.
         for bit in range(62, -1, -1):
-            if step + 2**bit <= lots and comes_to(order, rules, cost + (step + 2**bit) * price) <= order.command.amount:
-                step += 2**bit
+            more = step + 2**bit
+            if more <= lots and comes_to(state, order, rules, cost + more * price) <= order.command.amount:
+                step = more
         bought, cost = bought + step, cost + step * price
         if step < lots:
             break
     return bought
 
 
-def comes_to(order: Order, rules: InstrumentDef, cost: int) -> int:
+def comes_to(state: State, order: Order, rules: InstrumentDef, cost: int) -> int:
     """What that costs with fees, or brings in before them."""
     notional = cost * rules.quote_per_tick_lot
-    if notional > MAX_MONEY:
-        return 2**70
+    if notional > max_quote_money(state, rules):
+        return 2**200
     return notional - (-order.taker_fee_ppm * notional // 1_000_000 if order.side == BUY else 0)

@@ -36,6 +36,12 @@ def show(order: Order) -> Event:
     )  # fmt: skip
 
 
+def units_per_lot(state: State, rules: InstrumentDef) -> int:
+    """Units of the base asset."""
+    base = state.assets[rules.base_asset]
+    return rules.base_per_lot * 10 ** (base.scale - (rules.base_scale or base.first_scale or base.scale))
+
+
 class State:
     """One exchange, between two commands or in the middle of one."""
 
@@ -77,7 +83,7 @@ class State:
 
     def lots(self, instrument: int, position: Position) -> int:
         """Whole ones."""
-        return position.lots(self.instruments[instrument].base_per_lot)
+        return position.lots(units_per_lot(self, self.instruments[instrument]))
 
     def emit(self, kind: int, **fields: Any) -> None:
         self.events.append(Event(command_seq=self.command.seq, ts_ns=self.command.ts_ns, kind=int(kind), **fields))

@@ -20,6 +20,7 @@ from server.engine import commands
 from server.engine.limits import EngineLimits
 from server.engine.orders import NewOrder
 from server.engine.setup import Setup
+from server.instruments import Asset
 from tests.server.engine_support import SETUP, House, house
 from tests.server.test_snapshots import snapshot
 
@@ -101,10 +102,20 @@ async def said(it: House) -> dict[str, Any]:
         for account in ACCOUNTS
     }
     balances = {
-        account: [[b.asset.name, b.total, b.reserved] for b in it.trading.list_balances(account)]
+        account: [
+            [b.asset.name, _billionths(b.asset, b.total), _billionths(b.asset, b.reserved)]
+            for b in it.trading.list_balances(account)
+        ]
         for account in ACCOUNTS
     }
     return {"command_sequence": it.engine.command_sequence, "orders": orders, "balances": balances}
+
+
+def _billionths(asset: Asset, units: int) -> int:
+    """Of a coin, whatever the units of a version are."""
+    amount = units * asset.unit * 10**9
+    assert amount == int(amount)
+    return int(amount)
 
 
 async def make(directory: Path) -> dict[str, Any]:
