@@ -156,7 +156,7 @@ def test_a_damaged_file_stops_the_start(tmp_path: Path, text: str) -> None:
 def test_a_failed_write_changes_nothing(store: TokenStore, root: Token, tmp_path: Path) -> None:
     before = (tmp_path / "tokens.json").read_text()
     (tmp_path / "tokens.json.new").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(errors.ResourceExhausted, match="nothing was changed"):
         store.create(root, "bot", [Scope.READ], [], None)
     assert (tmp_path / "tokens.json").read_text() == before
     assert len(store.tokens(root)) == 1

@@ -11,9 +11,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server import markets
-from server.feeds import venue as venue_feed
+from server.feeds import snapshots
 from server.feeds.market import Market
-from server.feeds.venue import VenueFeed
+from server.feeds.snapshots import Snapshots
 from server.replay import ReplayConfig, ReplayExchange
 from server.replay.bybit import Bybit
 from server.replay.venue import Reply
@@ -128,15 +128,15 @@ async def test_a_listed_symbol_whose_book_never_comes_is_named_and_takes_no_othe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, venue: str
 ) -> None:
     monkeypatch.setattr(markets, "STARTING_LIMIT_S", 1.0)
-    monkeypatch.setattr(venue_feed, "_RESUBSCRIBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(snapshots, "_RESUBSCRIBE_TIMEOUT_S", 0.2)
     asked: list[str] = []
-    ask = VenueFeed._resubscribe
+    ask = Snapshots._resubscribe
 
-    async def resubscribe(feed: VenueFeed, market: Market) -> None:
+    async def resubscribe(fetched: Snapshots, market: Market) -> None:
         asked.append(market.symbol)
-        await ask(feed, market)
+        await ask(fetched, market)
 
-    monkeypatch.setattr(VenueFeed, "_resubscribe", resubscribe)
+    monkeypatch.setattr(Snapshots, "_resubscribe", resubscribe)
     # Listed by the venue, and not recorded: the replay answers the subscription as the venue does, by a refusal or by
     # nothing.
     feeds = {"mode": "replay", "stale_after_s": 3.0, "venues": {venue: ["LTC/USDT", "BTC/USDT"]}}

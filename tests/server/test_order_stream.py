@@ -188,8 +188,8 @@ async def test_batches_that_became_durable_together_are_answered_together(
     started: list[StreamBatch] = []
     start = StreamBatch.start
 
-    def noted(batch: StreamBatch, request_id: str, session: Session) -> None:
-        start(batch, request_id, session)
+    def noted(batch: StreamBatch, request_id: str, group_owner: int, session: Session) -> None:
+        start(batch, request_id, group_owner, session)
         started.append(batch)
 
     monkeypatch.setattr(SqliteJournal, "append", slow)
