@@ -55,8 +55,12 @@ cdef extern from *:
 
     /* trunc(a * b / divisor), exact in between; 0 <= b <= divisor. */
     static inline __int128 tw_share(__int128 a, __int128 b, __int128 divisor) {
-        if (tw_fits(a) && tw_fits(divisor))
+        int64_t product;
+        if (tw_fits(a) && tw_fits(divisor)) {
+            if (!__builtin_mul_overflow((int64_t)a, (int64_t)b, &product))
+                return product / (int64_t)divisor;
             return (int64_t)(a * b / divisor);
+        }
         if (b == divisor)
             return a;
         if (a < 0)

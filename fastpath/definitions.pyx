@@ -67,8 +67,9 @@ cdef bint same_asset(const asset_def_t* known, const asset_def_t* new) noexcept 
             and (new.first_scale == first_scale(known) or (new.first_scale == 0 and not is_wide(known) and new.scale == known.scale)))
 
 
-cdef bint refine(state_t* state, uint32_t asset, int64_t factor) noexcept nogil:
-    """Tell all balances of an asset in units of which there are `factor` in one of now. False: one would be beyond the bounds."""
+cdef bint refine(state_t* state, uint32_t asset, uint8_t scale) noexcept nogil:
+    """Tell all balances of an asset in units of that many decimals. False: one would be beyond the bounds."""
+    cdef int64_t factor = power_of_ten(scale - state.assets[asset].scale)
     cdef balance_t* balance
     cdef position_t* position
     cdef adjustment_t* adjustment
@@ -86,7 +87,7 @@ cdef bint refine(state_t* state, uint32_t asset, int64_t factor) noexcept nogil:
     for row in range(state.ledger.position_count):
         position = &state.ledger.positions[row]
         if state.ledger.balances[position.base_row].asset == asset:
-            position.rest *= factor
+            state.ledger.rests[row] *= factor
     for row in range(state.adjustments.count):
         adjustment = &state.adjustments.items[row]
         if adjustment.asset == asset:
@@ -109,10 +110,11 @@ cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
     if asset.scale > MAX_SCALE or (known.kind != 0 and not same_asset(known, asset)):
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
-    if known.kind != 0 and not refine(state, asset.asset, power_of_ten(asset.scale - known.scale)):
+    if known.kind != 0 and not refine(state, asset.asset, asset.scale):
         events_reject_command(&state.events, REJECT_REASON_AMOUNT_OVERFLOW)
         return
     known[0] = asset[0]
+    state.scales[asset.asset] = asset.scale
     for number in range(1, state.bounds.max_instruments + 1):
         instrument = &state.instruments[number]
         if (instrument.definition.kind != 0

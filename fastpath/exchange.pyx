@@ -394,7 +394,7 @@ cdef class Exchange:
         row = ledger_first_rows(&self.state.ledger, account).position
         while row != NO_ROW:
             position = &self.state.ledger.positions[row]
-            if position.qty != 0 or position.rest != 0 or position.cost != 0 or position.realized_pnl != 0:
+            if position.qty != 0 or position.has_rest or position.cost != 0 or position.realized_pnl != 0:
                 rows.append((position.instrument, position.qty, position.cost, position.realized_pnl))
             row = position.next_of_account
         rows.sort()

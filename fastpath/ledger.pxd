@@ -24,11 +24,11 @@ cdef struct balance_t:            # 64 bytes: a row lies in one cache line
     money_t reserved             # of total: what open orders may need
     uint64_t unused[2]
 
-cdef struct position_t:           # 128 bytes, of which the second 64 are needed when its lot has changed
+cdef struct position_t:           # 64 bytes
     uint32_t account
     uint16_t instrument
     uint8_t touched              # by the running command
-    uint8_t has_rest             # whether `rest` is not 0
+    uint8_t has_rest             # whether its rest is not 0: see ledger_t
     qty_t qty                    # lots, signed: bought minus sold through fills
     money_t cost                 # quote money paid for the open quantity (average cost), signed as qty
     money_t realized_pnl         # quote money since ever, before fees
@@ -37,8 +37,6 @@ cdef struct position_t:           # 128 bytes, of which the second 64 are needed
     uint32_t quote_row
     uint32_t next_of_account
     uint32_t reducing_orders     # open reduce-only orders on it
-    money_t rest                 # trading state: base units beyond whole lots, signed as the position; 0 unless its lot changed
-    uint64_t unused[6]
 
 cdef struct touched_balance_t:   # as it was before the running command
     money_t total
@@ -52,6 +50,7 @@ cdef struct account_rows_t:      # first row of an account's chains, NO_ROW: non
 cdef struct ledger_t:
     balance_t* balances
     position_t* positions
+    money_t* rests               # by position row: base units beyond whole lots, signed as the position; 0 unless its lot changed
     account_rows_t* first_rows   # by account number, FEE_ACCOUNT last
     touched_balance_t* touched_balances      # rows the running command has changed, in order of first touch
     uint32_t* touched_positions
@@ -91,6 +90,9 @@ cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_
 cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_lot, uint32_t target_row, money_t target_lot,
                        int64_t money_factor) noexcept nogil
 
+# Take over the rests of the first positions, as they lie in `rests`.
+cdef void ledger_take_rests(ledger_t* ledger, const void* rests, size_t count) noexcept nogil
+
 # Build the indexes and the chains of accounts anew from the rows. False: out of memory.
 cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil
 
@@ -124,9 +126,9 @@ cdef inline void ledger_touch_position(ledger_t* ledger, uint32_t row) noexcept 
         ledger.touched_position_count += 1
 
 
-cdef inline money_t position_units(const position_t* position, money_t base_lot) noexcept nogil:
-    """All of it in base units."""
-    return position.qty * base_lot + position.rest
+cdef inline money_t position_units(const ledger_t* ledger, uint32_t row, money_t base_lot) noexcept nogil:
+    """All of a position in base units."""
+    return ledger.positions[row].qty * base_lot + ledger.rests[row]
 
 
 cdef inline void ledger_move(ledger_t* ledger, uint32_t source, uint32_t target, money_t amount) noexcept nogil:

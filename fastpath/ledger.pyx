@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastpath.arith cimport MAX_MONEY, MAX_NARROW, MAX_SUPPLY, clamped, mix, mix_money, share, whole
 from fastpath.index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
@@ -18,10 +18,11 @@ cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows
     ledger.max_rows = max_rows
     ledger.balances = <balance_t*>memory_reserve(max_rows * sizeof(balance_t))
     ledger.positions = <position_t*>memory_reserve(max_rows * sizeof(position_t))
+    ledger.rests = <money_t*>memory_reserve(max_rows * sizeof(money_t))
     ledger.touched_balances = <touched_balance_t*>memory_reserve(max_rows * sizeof(touched_balance_t))
     ledger.touched_positions = <uint32_t*>memory_reserve(max_rows * sizeof(uint32_t))
     ledger.first_rows = <account_rows_t*>malloc(first_rows_size)
-    if (ledger.balances == NULL or ledger.positions == NULL or ledger.first_rows == NULL
+    if (ledger.balances == NULL or ledger.positions == NULL or ledger.rests == NULL or ledger.first_rows == NULL
             or ledger.touched_balances == NULL or ledger.touched_positions == NULL
             or not index_init(&ledger.balance_index) or not index_init(&ledger.position_index)):
         return False
@@ -32,6 +33,7 @@ cdef bint ledger_init(ledger_t* ledger, uint32_t max_accounts, uint32_t max_rows
 cdef void ledger_close(ledger_t* ledger) noexcept nogil:
     memory_release(ledger.balances, ledger.max_rows * sizeof(balance_t))
     memory_release(ledger.positions, ledger.max_rows * sizeof(position_t))
+    memory_release(ledger.rests, ledger.max_rows * sizeof(money_t))
     memory_release(ledger.touched_balances, ledger.max_rows * sizeof(touched_balance_t))
     memory_release(ledger.touched_positions, ledger.max_rows * sizeof(uint32_t))
     free(ledger.first_rows)
@@ -138,10 +140,11 @@ cdef inline money_t trade(position_t* position, money_t open_qty, int sign, mone
     return open_qty + sign * qty
 
 
-cdef inline void set_units(position_t* position, money_t units, money_t base_lot) noexcept nogil:
+cdef inline void set_units(ledger_t* ledger, uint32_t row, money_t units, money_t base_lot) noexcept nogil:
+    cdef position_t* position = &ledger.positions[row]
     position.qty = clamped(whole(units, base_lot))
-    position.rest = units - position.qty * base_lot
-    position.has_rest = position.rest != 0
+    ledger.rests[row] = units - position.qty * base_lot
+    position.has_rest = ledger.rests[row] != 0
 
 
 cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_t lots, money_t base_lot,
@@ -152,24 +155,32 @@ cdef void ledger_execute(ledger_t* ledger, uint32_t position_row, int side, qty_
     if likely(not position.has_rest):
         position.qty = clamped(trade(position, position.qty, sign, lots, notional))
     else:
-        set_units(position, trade(position, position_units(position, base_lot), sign, lots * base_lot, notional), base_lot)
+        set_units(ledger, position_row, trade(position, position_units(ledger, position_row, base_lot), sign, lots * base_lot,
+                                              notional), base_lot)
 
 
 cdef void ledger_merge(ledger_t* ledger, uint32_t source_row, money_t source_lot, uint32_t target_row, money_t target_lot,
                        int64_t money_factor) noexcept nogil:
     cdef position_t* source = &ledger.positions[source_row]
     cdef position_t* target = &ledger.positions[target_row]
-    cdef money_t units = position_units(source, source_lot)
-    cdef money_t open_units = position_units(target, target_lot)
+    cdef money_t units = position_units(ledger, source_row, source_lot)
+    cdef money_t open_units = position_units(ledger, target_row, target_lot)
     cdef int sign = -1 if units < 0 else 1
     ledger_touch_position(ledger, source_row)
     ledger_touch_position(ledger, target_row)
     if units != 0:
-        set_units(target, trade(target, open_units, sign, units * sign, source.cost * money_factor * sign), target_lot)
+        set_units(ledger, target_row, trade(target, open_units, sign, units * sign, source.cost * money_factor * sign), target_lot)
     target.realized_pnl += source.realized_pnl * money_factor
     source.qty = 0
-    source.rest = source.cost = source.realized_pnl = 0
+    ledger.rests[source_row] = source.cost = source.realized_pnl = 0
     source.has_rest = False
+
+
+cdef void ledger_take_rests(ledger_t* ledger, const void* rests, size_t count) noexcept nogil:
+    cdef size_t row
+    memcpy(ledger.rests, rests, count * sizeof(money_t))
+    for row in range(count):
+        ledger.positions[row].has_rest = ledger.rests[row] != 0
 
 
 cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
@@ -190,7 +201,6 @@ cdef bint ledger_reindex(ledger_t* ledger) noexcept nogil:
         if not index_reserve(&ledger.position_index):
             return False
         index_insert(&ledger.position_index, position_hash(position.account, position.instrument), row)
-        position.has_rest = position.rest != 0
         rows = account_rows(ledger, position.account)
         position.next_of_account = rows.position
         rows.position = row
@@ -210,5 +220,5 @@ cdef uint64_t ledger_hash(const ledger_t* ledger) noexcept nogil:
         position = &ledger.positions[row]
         h = mix(mix(mix(2, position.account), position.instrument), <uint64_t>position.qty)
         h = mix_money(mix_money(h, position.cost), position.realized_pnl)
-        total += mix_money(h, position.rest) if position.has_rest else h
+        total += mix_money(h, ledger.rests[row]) if position.has_rest else h
     return total

@@ -26,7 +26,7 @@ from fastpath.model cimport (
     qty_t,
 )
 from fastpath.orders cimport WAIT_MORE, WAIT_NONE, orders_leave, orders_open
-from fastpath.pool cimport NIL, pool_give
+from fastpath.pool cimport NIL, pool_give, unlikely
 
 
 cdef struct party_t:              # one side of a trade: the ledger rows it settles through
@@ -170,9 +170,10 @@ cdef void flush_positions(state_t* state) noexcept nogil:
         event.account = position.account
         event.instrument = position.instrument
         event.position_qty = position.qty
-        event.flags = state.assets[state.ledger.balances[position.base_row].asset].scale
-        event.total = low_word(position.rest)
-        event.fee = high_word(position.rest)
+        event.flags = state.scales[state.ledger.balances[position.base_row].asset]
+        if unlikely(position.has_rest):
+            event.total = low_word(state.ledger.rests[state.ledger.touched_positions[i]])
+            event.fee = high_word(state.ledger.rests[state.ledger.touched_positions[i]])
         event.position_cost = low_word(position.cost)
         event.reserved_amount = high_word(position.cost)
         event.realized_pnl = low_word(position.realized_pnl)
@@ -183,7 +184,7 @@ cdef void flush_positions(state_t* state) noexcept nogil:
 cdef void show_balance(state_t* state, uint32_t row, money_t delta) noexcept nogil:
     cdef const balance_t* balance = &state.ledger.balances[row]
     cdef event_t* event = events_next(&state.events, EVENT_BALANCE_CHANGED)
-    event.flags = state.assets[balance.asset].scale
+    event.flags = state.scales[balance.asset]
     event.account = balance.account
     event.asset = balance.asset
     event.total = low_word(balance.total)

@@ -18,15 +18,13 @@ from fastpath.book cimport (
 from fastpath.changes cimport change_t, changes_push
 from fastpath.guards cimport is_guarded
 from fastpath.heap cimport heap_item_t, heap_push, heap_reserve, heap_t
-from fastpath.ledger cimport balance_t, ledger_reindex, position_t
+from fastpath.ledger cimport balance_t, ledger_reindex, ledger_take_rests, position_t
 from fastpath.links cimport group_t, links_reindex
 from fastpath.mirror cimport mirror_new, mirror_t
-from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, price_t, qty_t, ts_t
+from fastpath.model cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
 from fastpath.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price
 from fastpath.pool cimport NIL, order_leaves, pool_take
-from fastpath.state cimport (
-    TRIGGER_HEAPS, asset_is_defined, find_instrument, instrument_t, measure_instrument, state_free, state_new, units_of_lot,
-)
+from fastpath.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, measure_instrument, note_scales, state_free, state_new
 
 cdef enum:
     VERSION = 6
@@ -53,6 +51,7 @@ cdef enum Section:                # in the order of the file
     TRANSIT
     TOUCHED
     CHANGES
+    RESTS
 
 cdef struct section_t:
     uint32_t tag
@@ -247,6 +246,7 @@ cdef bytes snapshot_save(const state_t* state):
         save_heaps(state),
         save_touched(state),
         section(CHANGES, state.changes.items, sizeof(change_t), state.changes.count),
+        section(RESTS, state.ledger.rests, sizeof(money_t), state.ledger.position_count),
     ])
 
 
@@ -290,6 +290,7 @@ cdef int load_definitions(state_t* state, cursor_t* cursor) except -1:
     state.trading_status = <uint8_t>counters.trading_status
     items = take(cursor, ASSETS, sizeof(asset_def_t), state.bounds.max_assets, &count)
     memcpy(&state.assets[1], items, count * sizeof(asset_def_t))
+    note_scales(state)
     items = take(cursor, ACCOUNTS, sizeof(account_def_t), state.bounds.max_accounts, &count)
     memcpy(&state.accounts[1], items, count * sizeof(account_def_t))
     items = take(cursor, DEADMAN_TIMERS, sizeof(ts_t), state.bounds.max_accounts, &timers)
@@ -320,8 +321,6 @@ cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
         instrument.outside_base_row = saved.outside_base_row
         instrument.outside_quote_row = saved.outside_quote_row
         instrument.fee_row = saved.fee_row
-        if not asset_is_defined(state, saved.definition.base_asset) or units_of_lot(state, &saved.definition) == 0:
-            raise ValueError(f"instrument {number} has no asset that its lots fit")
         measure_instrument(state, instrument)
         if saved.definition.mirrored:
             instrument.mirror = mirror_new(state.pool, number)
@@ -471,7 +470,8 @@ cdef int load_changes(state_t* state, cursor_t* cursor) except -1:
 cdef state_t* snapshot_load(const unsigned char[::1] data, bounds_t bounds) except NULL:
     cdef state_t* state
     cdef cursor_t cursor
-    cdef uint64_t version = 0
+    cdef uint64_t version = 0, count
+    cdef const void* rests
     if data.shape[0] < 16 or memcmp(&data[0], MAGIC, 8) != 0:
         raise ValueError("these bytes are no snapshot of an exchange")
     memcpy(&version, &data[8], sizeof(version))
@@ -490,6 +490,8 @@ cdef state_t* snapshot_load(const unsigned char[::1] data, bounds_t bounds) exce
         load_heaps(state, &cursor)
         load_touched(state, &cursor)
         load_changes(state, &cursor)
+        rests = take(&cursor, RESTS, sizeof(money_t), state.ledger.position_count, &count)
+        ledger_take_rests(&state.ledger, rests, count)
         if cursor.at != cursor.end:
             raise ValueError("the snapshot of the state is followed by unknown bytes")
     except BaseException:

@@ -58,6 +58,7 @@ cdef struct touched_t:            # ring of instruments whose prices may have mo
 cdef struct state_t:
     bounds_t bounds
     asset_def_t*   assets         # each by its number; kind 0: not defined
+    uint8_t*       scales         # of the assets, side by side: every change of a balance tells it
     instrument_t*  instruments
     account_def_t* accounts
     ledger_t       ledger
@@ -120,6 +121,12 @@ cdef inline uint8_t first_scale(const asset_def_t* asset) noexcept nogil:
     return asset.first_scale if is_wide(asset) else asset.scale
 
 
+cdef inline void note_scales(state_t* state) noexcept nogil:
+    cdef uint32_t number
+    for number in range(1, state.bounds.max_assets + 1):
+        state.scales[number] = state.assets[number].scale
+
+
 cdef inline money_t units_of_lot(const state_t* state, const instrument_def_t* definition) noexcept nogil:
     """Units of the base asset in one lot; 0: the asset's units are too large to tell, or the lot is."""
     cdef const asset_def_t* base = &state.assets[definition.base_asset]
@@ -140,7 +147,8 @@ cdef inline void measure_instrument(const state_t* state, instrument_t* instrume
     """Work out what its numbers are worth, from its definition and those of its assets."""
     instrument.base_lot = units_of_lot(state, &instrument.definition)
     instrument.quote_factor = units_of_money(state, &instrument.definition)
-    instrument.max_lots = <qty_t>min(<money_t>MAX_LOTS, max_amount(&state.assets[instrument.definition.base_asset]) // instrument.base_lot)
+    if instrument.base_lot != 0:
+        instrument.max_lots = <qty_t>min(<money_t>MAX_LOTS, max_amount(&state.assets[instrument.definition.base_asset]) // instrument.base_lot)
     instrument.max_quote = max_amount(&state.assets[instrument.definition.quote_asset])
 
 

@@ -1,6 +1,6 @@
 """Birth, death and fingerprint of the trading state. Described in state.pxd."""
 
-from libc.stdint cimport INT64_MAX, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastpath.adjustments cimport adjustments_close, adjustments_hash, adjustments_init
@@ -34,6 +34,7 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
     state.bounds = bounds
     state.trading_status = TRADING_STATUS_OPEN
     state.assets = <asset_def_t*>calloc(<size_t>bounds.max_assets + 1, sizeof(asset_def_t))
+    state.scales = <uint8_t*>calloc(<size_t>bounds.max_assets + 1, 1)
     state.instruments = <instrument_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(instrument_t))
     state.accounts = <account_def_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(account_def_t))
     state.pool = pool_new(bounds.max_open_orders, 0)
@@ -42,7 +43,7 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
     state.touched.items = <uint32_t*>calloc(<size_t>bounds.max_instruments + 1, sizeof(uint32_t))
     state.deadman_ns = <ts_t*>calloc(<size_t>bounds.max_accounts + 1, sizeof(ts_t))
     state.next_deadman_ns = INT64_MAX
-    if (state.assets == NULL or state.instruments == NULL or state.accounts == NULL or state.pool == NULL
+    if (state.assets == NULL or state.scales == NULL or state.instruments == NULL or state.accounts == NULL or state.pool == NULL
             or state.expiry_places == NULL or state.waiting_places == NULL
             or state.touched.items == NULL or state.deadman_ns == NULL
             or not ledger_init(&state.ledger, bounds.max_accounts, <uint32_t>min(max_rows, <size_t>1 << 24))
@@ -81,6 +82,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     free(state.touched.items)
     free(state.deadman_ns)
     free(state.assets)
+    free(state.scales)
     free(state.instruments)
     free(state.accounts)
     free(state)

@@ -32,7 +32,7 @@ cdef bint moves(const state_t* state, const position_t* position, const instrume
     return (heir.definition.tradable and precedes(other, heir)
             and other.definition.base_asset == heir.definition.base_asset
             and other.definition.quote_asset == heir.definition.quote_asset
-            and (position.qty != 0 or position.rest != 0 or position.cost != 0 or position.realized_pnl != 0))
+            and (position.qty != 0 or position.has_rest or position.cost != 0 or position.realized_pnl != 0))
 
 
 cdef bint make_rows(state_t* state, const instrument_t* heir) noexcept nogil:

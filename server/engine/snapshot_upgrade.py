@@ -186,24 +186,26 @@ def _money_is_wide(sections: list[Section]) -> list[Section]:
         _ADJUSTMENTS: (_ADJUSTMENT_5, _ADJUSTMENT_6),
         _ORDERS: (_ORDER_5, _ORDER_6),
     }
-    return [_widened(section, *layouts[section.tag]) if section.tag in layouts else section for section in sections]
+    (positions,) = [section for section in sections if section.tag == _POSITIONS]
+    widened = [_widened(section, *layouts[section.tag]) if section.tag in layouts else section for section in sections]
+    return [*widened, replace(_widened(positions, _POSITION_5, _REST_6), tag=_RESTS)]
 
 
 def _widened(section: Section, before: np.dtype[np.void], after: np.dtype[np.void]) -> Section:
     """Fields of the same names, those of money from int64 to two words of a 128-bit integer."""
     old = np.frombuffer(section.elements, before)
     new = np.zeros(len(old), after)
-    for name in before.names or ():
+    for name in set(before.names or ()) & set(after.names or ()):
         if after[name].shape:
             new[name][:, 0], new[name][:, 1] = old[name], old[name] >> 63
-        elif name in (after.names or ()):
+        else:
             new[name] = old[name]
     return replace(section, size=after.itemsize, elements=new.tobytes())
 
 
 # Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
 _INSTRUMENTS, _MIRRORS, _BALANCES, _POSITIONS, _ADJUSTMENTS, _GROUPS, _ORDERS = 5, 6, 7, 8, 9, 10, 11
-_WAITING, _TRANSIT, _TOUCHED_2, _CHANGES = 14, 15, 15, 17
+_WAITING, _TRANSIT, _TOUCHED_2, _CHANGES, _RESTS = 14, 15, 15, 17, 18
 _NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2
 _GROUP = np.dtype({"names": ["link_type", "parent"], "formats": ["u1", "<u4"], "offsets": [12, 16], "itemsize": 48})
 _ORDER_1 = np.dtype(
@@ -251,11 +253,12 @@ _POSITION_5 = np.dtype({
     "itemsize": _LINE,
 })
 _POSITION_6 = np.dtype({
-    "names": ["account", "instrument", "qty", "cost", "realized_pnl", "rows", "reducing_orders", "rest"],
-    "formats": ["<u4", "<u2", "<i8", _MONEY, _MONEY, "V12", "<u4", _MONEY],
-    "offsets": [0, 4, 8, 16, 32, 48, 60, 64],
-    "itemsize": 2 * _LINE,
+    "names": ["account", "instrument", "qty", "cost", "realized_pnl", "rows", "reducing_orders"],
+    "formats": ["<u4", "<u2", "<i8", _MONEY, _MONEY, "V12", "<u4"],
+    "offsets": [0, 4, 8, 16, 32, 48, 60],
+    "itemsize": _LINE,
 })
+_REST_6 = np.dtype([("rest", *_MONEY)])
 _ADJUSTMENT_5 = np.dtype([("request", "V48"), ("amount", "<i8")])
 _ADJUSTMENT_6 = np.dtype([("request", "V48"), ("amount", *_MONEY)])
 _ORDER_5 = np.dtype([
