@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 STAMPS := $(VENV)/stamps
-SOURCES := setup.py pyproject.toml $(wildcard fastpath/*.pyx fastpath/*.pxd)
+SOURCES := setup.py pyproject.toml $(wildcard fastpath/*/*.pyx fastpath/*/*.pxd)
 CONTRACT := $(wildcard proto/tradewind/v1/*.proto) $(wildcard clients/python/*.py clients/python/tradewind/_async/*.py) clients/python/pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -55,7 +55,7 @@ lock: $(STAMPS)/venv  ## Refresh requirements.lock to the newest versions the pr
 
 clean:  ## Remove everything that was built (var/ stays: it holds your data)
 	rm -rf $(VENV) build dist *.egg-info clients/python/*.egg-info clients/python/build
-	rm -f fastpath/*.so fastpath/*.c fastpath/*.html clients/python/tradewind/v1/*_pb2* clients/python/tradewind/_sync/[!_]*
+	rm -f fastpath/*/*.so fastpath/*/*.c fastpath/*/*.html clients/python/tradewind/v1/*_pb2* clients/python/tradewind/_sync/[!_]*
 
 # --- what the targets stand on -------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ $(STAMPS)/server: $(STAMPS)/build-tools $(SOURCES) $(CONTRACT)
 	    --reinstall-package tradewind --reinstall-package tradewind-server --editable clients/python --editable .
 	@mkdir -p $(VENV)/protos/google/rpc && \
 	    cp $$($(BIN)/python -c 'import google.rpc; print(google.rpc.__path__[0])')/status.proto $(VENV)/protos/google/rpc/
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import server.app, server.cli.main, server.markets, server.storage.duckdb_ticks'  # bytecode: the first start is as quick as the next
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import server.app.main, server.cli.main, server.app.markets, server.storage.duckdb_ticks'  # bytecode: the first start is as quick as the next
 	@touch $@
 
 $(STAMPS)/test-tools: $(STAMPS)/venv requirements.lock pyproject.toml

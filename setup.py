@@ -15,17 +15,23 @@ DEBUG_FLAGS = ["-O1", "-g", "-UNDEBUG"]
 
 # The straight lines of plain.pxd become part of the engine's loop over a batch, where a call would cost a tenth of a command.
 MORE_FLAGS = {
-    "engine": ["--param=max-inline-insns-single=800", "--param=large-function-growth=500", "--param=inline-unit-growth=300"]
+    "fastpath.standalone.engine": [
+        "--param=max-inline-insns-single=800",
+        "--param=large-function-growth=500",
+        "--param=inline-unit-growth=300",
+    ]
 }
+
+MODULES = {".".join(source.with_suffix("").parts): source for source in sorted(Path("fastpath").rglob("*.pyx"))}
 
 extensions = [
     Extension(
-        f"fastpath.{source.stem}",
+        name,
         [str(source)],
-        extra_compile_args=DEBUG_FLAGS if DEBUG else RELEASE_FLAGS + MORE_FLAGS.get(source.stem, []),
+        extra_compile_args=DEBUG_FLAGS if DEBUG else RELEASE_FLAGS + MORE_FLAGS.get(name, []),
         define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
     )
-    for source in sorted(Path("fastpath").glob("*.pyx"))
+    for name, source in MODULES.items()
 ]
 
 setup(

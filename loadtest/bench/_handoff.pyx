@@ -7,7 +7,7 @@ Built by `loadtest.bench.handoff` when it runs: it stands for a program of yours
 from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from fastpath.engine cimport (
+from fastpath.standalone.engine cimport (
     ENGINE_CANCEL,
     ENGINE_NEW,
     engine_add_book,
@@ -24,7 +24,7 @@ from fastpath.engine cimport (
     reports_t,
     write_report,
 )
-from fastpath.memory cimport memory_release, memory_reserve
+from fastpath.containers.memory cimport memory_release, memory_reserve
 
 cdef extern from *:
     """

@@ -17,8 +17,8 @@ import grpc
 import psutil
 import uvloop
 
-from server.app import Ready, serve
-from server.config import load_config
+from server.app.config import load_config
+from server.app.main import Ready, serve
 from tradewind.v1 import orders_pb2 as pb
 
 SERVICE = "tradewind.v1.OrderService"

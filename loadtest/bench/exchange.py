@@ -19,8 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-from fastpath.exchange import Exchange
-from fastpath.model import (
+from fastpath.exchange.exchange import Exchange
+from fastpath.model.structs import (
     COMMAND_SIZE,
     EVENT_SIZE,
     CommandKind,

@@ -30,9 +30,9 @@ import orjson
 import psutil
 import uvloop
 
-from server import app
-from server.config import load_config
-from server.lifecycle import running_instance
+from server.app import main as app
+from server.app.config import load_config
+from server.process.lifecycle import running_instance
 from server.replay import Pace, ReplayConfig, ReplayExchange
 from server.replay.session import Session
 from tradewind.v1 import market_data_pb2 as pb

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.matching_engine import REPORT, EngineOp, MatchingEngine, ReportKind
-from fastpath.model import TimeInForce
+from fastpath.model.structs import TimeInForce
+from fastpath.standalone.matching_engine import REPORT, EngineOp, MatchingEngine, ReportKind
 from loadtest.bench._workload import H0, MASK, WORKLOADS, K, Workload, cached
 
 OUT = Path("var/bench")

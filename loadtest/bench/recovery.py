@@ -17,17 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from fastpath import codec, records
-from fastpath.model import AccountMode, OrderType, Side, TimeInForce
-from server.clock import SystemClock
-from server.engine import commands
+from fastpath.model import codec, records
+from fastpath.model.structs import AccountMode, OrderType, Side, TimeInForce
+from server.base.clock import SystemClock
 from server.engine.engine import Engine, new_exchange
 from server.engine.limits import EngineLimits
-from server.engine.recovery import command_batches, recover
 from server.engine.runner import Runner
 from server.engine.setup import AccountSetup, Funding, Setup, apply_setup, internal_spot
 from server.engine.trading import Trading
-from server.replica import Replica, SnapshotDone
+from server.records import commands
+from server.recovery.recover import command_batches, recover
+from server.recovery.replica import Replica, SnapshotDone
 from server.storage.ports import JournalRow
 from server.storage.snapshot_files import SnapshotFiles
 from server.storage.sqlite_journal import SqliteJournal

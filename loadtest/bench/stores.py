@@ -27,13 +27,13 @@ import psycopg
 from redis.asyncio import Redis
 
 from loadtest.servers import LocalServer, ServerAbsent, running
-from server.clock import SystemClock
-from server.feeds.model import Quote, Trade
-from server.instruments import Instrument, InstrumentKind
-from server.storage.bus_market import decode, encode
+from server.base.clock import SystemClock
+from server.base.instruments import Instrument, InstrumentKind
+from server.market.bus_messages import decode, encode
+from server.market.model import Quote, Trade
+from server.market.recorder import TickWriter, tick_key
 from server.storage.ports import Journal, JournalRow, TickBatch, TickStore
 from server.storage.spool import Spool
-from server.storage.tick_store_writer import TickWriter, tick_key
 from server.storage.tick_tables import MINUTE_NS, TABLES, tick_batch
 from server.storage.urls import open_bus, open_journal, open_tick_store
 

@@ -21,7 +21,7 @@ import grpc
 import uvloop
 
 from loadtest.bench._serving import SERVICE, Served, machine, serve_echo, serve_orders, serving, spread
-from server.engine.commands import COMMAND_SIZE
+from server.records.commands import COMMAND_SIZE
 from server.storage.ports import Journal, JournalRow
 from server.storage.urls import open_journal
 from tradewind.v1 import common_pb2

@@ -37,10 +37,10 @@ def rebuild(context: typer.Context, config: ConfigOption = None, json: JsonFlag 
     Example:
       tradewind blotter rebuild
     """
-    from server.blotter_rebuild import rebuild_blotter
-    from server.config import load_config
+    from server.app.config import load_config
+    from server.app.stores import blotter_url, journal_url
+    from server.blotter.rebuild import rebuild_blotter
     from server.engine.limits import EngineLimits
-    from server.stores import blotter_url, journal_url
 
     session = session_of(context)
     session.refuse_server_options()

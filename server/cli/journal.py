@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+from server.base.errors import SnapshotUnusable
 from server.cli.render import fail, print_json
 from server.cli.session import JsonFlag, Session, session_of
-from server.errors import SnapshotUnusable
-from server.lifecycle import running_instance
+from server.process.lifecycle import running_instance
 
 JournalOption = Annotated[
     str | None,
@@ -51,7 +51,7 @@ def verify(context: typer.Context, journal_url: JournalOption = None, json: Json
     Example:
       tradewind journal verify
     """
-    from server.engine.recovery import command_batches, load_snapshot
+    from server.recovery.recover import command_batches, load_snapshot
     from server.storage.snapshot_files import SnapshotFiles
     from server.storage.urls import open_journal_reader
 
@@ -105,8 +105,8 @@ def export(
 
 
 def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, int | str]]:
-    from fastpath import codec, records
-    from fastpath.model import CommandKind
+    from fastpath.model import codec, records
+    from fastpath.model.structs import CommandKind
 
     layouts = {
         CommandKind.COMMAND_DEFINE_ASSET: "asset",
@@ -142,10 +142,10 @@ def replay(context: typer.Context, journal_url: JournalOption = None, json: Json
     Example:
       tradewind journal replay
     """
-    from server.config import load_config
+    from server.app.config import load_config
     from server.engine.engine import Engine
     from server.engine.limits import EngineLimits
-    from server.engine.recovery import recover
+    from server.recovery.recover import recover
     from server.storage.urls import open_journal_reader
 
     reader = open_journal_reader(_url(session_of(context), journal_url))

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
+from server.base.errors import TradewindError as ServerError
 from server.cli import admin, blotter, journal, lists, market, place, trade, up
 from server.cli.command import use_everywhere
 from server.cli.render import fail
 from server.cli.session import Session
-from server.errors import TradewindError as ServerError
 from tradewind import TradewindError
 from tradewind.errors import InvalidArgument, Unauthenticated, Unavailable
 

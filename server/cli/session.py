@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from server.cli.certificate import name_in_certificate, reachable
-from server.lifecycle import running_instance
+from server.process.lifecycle import running_instance
 from tradewind import Client
 from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV, is_here, with_port
 
@@ -82,7 +82,7 @@ class Session:
             return self.given_data_dir
         if not SETTINGS_FILE.is_file():
             return None
-        from server.config import load_config  # only where there are settings, because it takes a moment
+        from server.app.config import load_config  # only where there are settings, because it takes a moment
 
         settings = load_config()
         return settings.data_dir if "data_dir" in settings.model_fields_set else None

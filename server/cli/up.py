@@ -18,13 +18,13 @@ from server.cli import detached
 from server.cli.render import Columns, console, fail, print_json, table
 from server.cli.session import JsonFlag, session_of
 from server.cli.startup import StartReport, WhatNow
-from server.lifecycle import ServiceStatus as LifecycleStatus
-from server.lifecycle import running_instance
+from server.process.lifecycle import ServiceStatus as LifecycleStatus
+from server.process.lifecycle import running_instance
 from tradewind import ServiceState, ServiceStatus
 from tradewind.errors import Unavailable
 
 if TYPE_CHECKING:
-    from server.config import Config
+    from server.app.config import Config
 
 _POLL_S = 0.05
 
@@ -82,7 +82,7 @@ def up(
         "metrics": {"port": metrics_port},
         "feeds": {"mode": "live" if live else None, "replay_speed": speed},
     }
-    from server.config import load_config  # here, as the server below: --help should not wait for it
+    from server.app.config import load_config  # here, as the server below: --help should not wait for it
 
     settings = load_config(config, overrides)
     if (other := running_instance(settings.data_dir)) is not None:
@@ -96,7 +96,7 @@ def up(
 
 
 def _run(config: Config, json: bool, began_s: float) -> int:
-    from server import app
+    from server.app import main as app
 
     with StartReport(json) as report:
 

@@ -7,19 +7,19 @@ import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 
-from fastpath.model import TradingStatus
-from server.engine.commands import succeed_instrument
-from server.engine.definitions import (
+from fastpath.model.structs import TradingStatus
+from server.base.errors import AlreadyExists, ConfigError
+from server.base.instruments import ASSET_SCALE, MAX_MONEY, Account, Asset, Instrument, Registry
+from server.engine.refusals import refusal
+from server.records.commands import succeed_instrument
+from server.records.definitions import (
     account_record,
     asset_record,
     fits,
     instrument_record,
     money_scale,
 )
-from server.engine.events import EVENT_SIZE, REJECTED_COMMAND, decode
-from server.engine.refusals import refusal
-from server.errors import AlreadyExists, ConfigError
-from server.instruments import ASSET_SCALE, MAX_MONEY, Account, Asset, Instrument, Registry
+from server.records.events import EVENT_SIZE, REJECTED_COMMAND, decode
 
 _log = logging.getLogger(__name__)
 

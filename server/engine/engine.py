@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from fastpath import records
-from fastpath.exchange import Exchange
-from server.engine.blotter import Blotter, Changes
-from server.engine.definitions import Definitions, register
-from server.engine.events import EVENT_SIZE, REJECTED_COMMAND, OrderView, decode
-from server.engine.fanout import EventLog
+from fastpath.exchange.exchange import Exchange
+from fastpath.model import records
+from server.base.errors import SnapshotUnusable
+from server.base.instruments import Registry
+from server.engine.event_log import EventLog
 from server.engine.limits import EngineLimits
+from server.engine.projection import Blotter, Changes
 from server.engine.snapshot import Snapshot, SnapshotHeader
 from server.engine.snapshot_upgrade import to_this_version
-from server.errors import SnapshotUnusable
-from server.instruments import Registry
+from server.records.definitions import Definitions, register
+from server.records.events import EVENT_SIZE, REJECTED_COMMAND, OrderView, decode
 
 _log = logging.getLogger(__name__)
 

@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fastpath import records
-from server.engine import commands
+from fastpath.model import records
+from server.base.errors import NotFound, TradewindError
+from server.base.instruments import Instrument
 from server.engine.engine import Engine
-from server.engine.events import (
+from server.engine.refusals import refusal
+from server.records import commands
+from server.records.events import (
     AMEND_REJECTED,
     CANCEL_REJECTED,
     ORDER_REPLAYED,
@@ -22,9 +25,6 @@ from server.engine.events import (
     OrderView,
     decode,
 )
-from server.engine.refusals import refusal
-from server.errors import NotFound, TradewindError
-from server.instruments import Instrument
 
 
 @dataclass(frozen=True, slots=True)

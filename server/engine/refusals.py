@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from fastpath.model import RejectReason
-from server.engine.events import Event
-from server.errors import (
+from fastpath.model.structs import RejectReason
+from server.base.errors import (
     AlreadyExists,
     ClientOrderIdConflict,
     FailedPrecondition,
@@ -13,6 +12,7 @@ from server.errors import (
     ResourceExhausted,
     TradewindError,
 )
+from server.records.events import Event
 
 _NOT_FOUND = {
     RejectReason.REJECT_REASON_ORDER_NOT_FOUND: "order",

@@ -20,11 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from fastpath import codec, records
-from server.clock import Clock, Timer
-from server.engine.commands import COMMAND_SIZE, arrivals, mirror_stale, timer
+from fastpath.model import codec, records
+from server.base.clock import Clock, Timer
+from server.base.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
 from server.engine.engine import Engine
-from server.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
+from server.records.commands import COMMAND_SIZE, arrivals, mirror_stale, timer
 from server.storage.ports import Journal, JournalRow
 
 R = TypeVar("R")

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from server.engine import commands
-from server.errors import ShuttingDown, TradewindError
+from server.base.errors import ShuttingDown, TradewindError
+from server.records import commands
 
 RETRY_S = 0.5
 

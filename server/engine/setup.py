@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from fastpath.model import AccountMode
+from fastpath.model.structs import AccountMode
+from server.base.instruments import INTERNAL_VENUE, Instrument, InstrumentKind, Registry
 from server.engine.trading import Trading
-from server.instruments import INTERNAL_VENUE, Instrument, InstrumentKind, Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from server.errors import SnapshotUnusable
+from server.base.errors import SnapshotUnusable
 
 VERSION = 1
 _MAGIC = b"TWSNAP\r\n"

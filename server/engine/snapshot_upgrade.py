@@ -1,6 +1,6 @@
 """The trading state of older snapshots, brought to the layout of this build: one step a version, one after the other.
 
-Whoever changes what `fastpath/snapshot.pyx` writes raises its VERSION, adds here the step from the version before, and
+Whoever changes what `fastpath/state/snapshot.pyx` writes raises its VERSION, adds here the step from the version before, and
 keeps a snapshot of that version in tests/server/older_formats.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fastpath.snapshot import STATE_VERSION
+from fastpath.state.snapshot import STATE_VERSION
 
 _PREFIX = struct.Struct("<8sQ")
 _HEADER = struct.Struct("<IIQ")
@@ -203,7 +203,7 @@ def _widened(section: Section, before: np.dtype[np.void], after: np.dtype[np.voi
     return replace(section, size=after.itemsize, elements=new.tobytes())
 
 
-# Of the structs in fastpath/orders.pxd and links.pxd what the step looks at, as of these versions.
+# Of the structs in fastpath/state/orders.pxd and links.pxd what the step looks at, as of these versions.
 _INSTRUMENTS, _MIRRORS, _BALANCES, _POSITIONS, _ADJUSTMENTS, _GROUPS, _ORDERS = 5, 6, 7, 8, 9, 10, 11
 _WAITING, _TRANSIT, _TOUCHED_2, _CHANGES, _RESTS = 14, 15, 15, 17, 18
 _NONE, _OCO, _LAST_OPEN_STATUS = 0xFFFFFFFF, 1, 2

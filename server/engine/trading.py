@@ -10,11 +10,19 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastpath.model import RejectReason
-from server.engine import commands
+from fastpath.model.structs import RejectReason
+from server.base.errors import FailedPrecondition, InvalidRequest, NotFound
+from server.base.instruments import Account, Registry
+from server.base.paging import Page, decode_token, encode_token, page_limit
 from server.engine.catalogue import Catalogue
 from server.engine.engine import Engine
-from server.engine.events import (
+from server.engine.event_log import EventStream, StreamPosition
+from server.engine.orders import OrderEntry
+from server.engine.refusals import refusal
+from server.engine.runner import Runner
+from server.engine.sessions import Session, Sessions
+from server.records import commands
+from server.records.events import (
     BALANCE_CHANGED,
     CANCEL_ON_DISCONNECT,
     EVENT_SIZE,
@@ -34,14 +42,6 @@ from server.engine.events import (
     order_view,
     position_view,
 )
-from server.engine.fanout import EventStream, StreamPosition
-from server.engine.orders import OrderEntry
-from server.engine.paging import Page, decode_token, encode_token, page_limit
-from server.engine.refusals import refusal
-from server.engine.runner import Runner
-from server.engine.sessions import Session, Sessions
-from server.errors import FailedPrecondition, InvalidRequest, NotFound
-from server.instruments import Account, Registry
 
 _AMOUNT_OVERFLOW = int(RejectReason.REJECT_REASON_AMOUNT_OVERFLOW)
 SNAPSHOT_CHUNK = 500
@@ -80,7 +80,7 @@ AccountEvent = AccountSnapshot | BalanceView | PositionView
 
 
 class Trading(OrderEntry):
-    """The engine's API. Refusals are raised as server.errors; an order that was refused on its merits is returned.
+    """The engine's API. Refusals are raised as server.base.errors; an order that was refused on its merits is returned.
 
     gRPC carries orders from bytes to bytes (`carry_out`); `place`, `amend` and `cancel` are for callers that have objects.
     """

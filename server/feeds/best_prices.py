@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from server.feeds.model import Level
+from server.market.model import Level
 
 Top = tuple[Level, Level]
 """Best bid and best ask, (0, 0) for a side that is empty."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from itertools import zip_longest
 
-from server.feeds.book import Book
 from server.feeds.frames import DepthFrame
-from server.feeds.model import Level
+from server.market.book import Book
+from server.market.model import Level
 
 _DEPTH = 25
 

@@ -10,9 +10,9 @@ import enum
 from collections import deque
 from collections.abc import Iterator, Mapping
 
-from server.feeds.book import Book
+from server.base.instruments import Instrument
 from server.feeds.frames import DepthFrame
-from server.instruments import Instrument
+from server.market.book import Book
 
 MAX_HELD = 1_000
 """Updates kept while a snapshot is being fetched; the oldest go first, and the snapshot must then be newer."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from server.base.instruments import OffGrid, OutOfRange, to_units
 from server.feeds.numbers import MAX_TEXT, MAX_UNITS
-from server.instruments import OffGrid, OutOfRange, to_units
 
 _CACHE_LIMIT = 65_536
 # Prices and quantities are never negative. Some venues write very small ones with an exponent.
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"(?P<whole>[0-9]+)(\.(?P<fraction>[0-9]+))?(?P<exponent>[e
 class Grid:
     """Counts how many times `step` fits into a decimal text.
 
-    As exact as `server.instruments.to_units`, and several times faster: a feed converts tens of thousands of levels a
+    As exact as `server.base.instruments.to_units`, and several times faster: a feed converts tens of thousands of levels a
     second, most of them prices it has seen before.
     """
 

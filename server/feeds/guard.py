@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server.feeds.book import MAX_LEVELS, Book
+from server.base.instruments import Instrument
 from server.feeds.checksum import Texts
 from server.feeds.comparison import (
     BadBook,
@@ -26,8 +26,8 @@ from server.feeds.comparison import (
 )
 from server.feeds.frames import DepthFrame
 from server.feeds.levels import LevelReader, Levels
-from server.feeds.model import BookUpdate, FeedState, Level
-from server.instruments import Instrument
+from server.market.book import MAX_LEVELS, Book
+from server.market.model import BookUpdate, FeedState, Level
 
 MAX_OLD = 200
 MAX_OLD_NS = 3_000_000_000

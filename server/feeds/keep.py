@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from server.feeds.backoff import Backoff
+from server.base.backoff import Backoff
 from server.feeds.ccxt_import import ccxt
 from server.feeds.listing import one_line
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from server.base.instruments import Instrument, OffGrid
 from server.feeds.comparison import BadBook, Fault
 from server.feeds.frames import Rows
 from server.feeds.grid import Grid
-from server.feeds.model import Level
-from server.instruments import Instrument, OffGrid
+from server.market.model import Level
 
 Levels = tuple[Level, ...]
 

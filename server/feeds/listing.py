@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import Unavailable
+from server.base.errors import Unavailable
+from server.base.instruments import Instrument, nearest_symbols
 from server.feeds.ccxt_import import ccxt
 from server.feeds.dialect import Dialect
 from server.feeds.specs import describe
-from server.instruments import Instrument, nearest_symbols
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from server.base.instruments import Instrument
 from server.feeds.best_prices import BestPrices, Moment, Top
 from server.feeds.frames import DepthFrame, QuoteFrame, TradeFrame
 from server.feeds.grid import Grid
 from server.feeds.guard import BookGuard
-from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, FeedState, Quote, Trade
 from server.feeds.seen_trades import SeenTrades
-from server.instruments import Instrument
+from server.market.hub import MarketData
+from server.market.model import BookUpdate, FeedState, Quote, Trade
 
 _log = logging.getLogger(__name__)
 

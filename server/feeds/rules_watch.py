@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from server.errors import TradewindError
+from server.base.errors import TradewindError
+from server.base.instruments import Instrument
 from server.feeds.listing import Listing
 from server.feeds.market import Market
-from server.instruments import Instrument
 
 EVERY_S = 3_600.0
 """The venue is asked for its rules so often, whatever comes."""

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from server.background import Trouble, keep_running
-from server.clock import Clock
-from server.feeds.backoff import Backoff
+from server.base.background import Trouble, keep_running
+from server.base.backoff import Backoff
+from server.base.clock import Clock
 from server.feeds.ccxt_import import ccxt
 from server.feeds.dialect import Dialect
 from server.feeds.listing import one_line
 from server.feeds.market import Market
-from server.feeds.metrics import FeedMetrics
-from server.feeds.model import FeedState
 from server.feeds.venue_config import VenueConfig
+from server.market.metrics import FeedMetrics
+from server.market.model import FeedState
 
 _AT_ONCE = 2
 _RESUBSCRIBE_TIMEOUT_S = 5.0

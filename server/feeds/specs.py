@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
+from server.base.instruments import INT64_MAX, Instrument, InstrumentKind
 from server.feeds.numbers import integer
-from server.instruments import INT64_MAX, Instrument, InstrumentKind
 
 _LEAST_STEP = Decimal("1E-18")
 _MOST_STEP = Decimal("1E+18")

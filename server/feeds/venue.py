@@ -10,22 +10,22 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from server.background import Trouble, keep_running
-from server.clock import Clock
-from server.feeds.backoff import Backoff
+from server.base.background import Trouble, keep_running
+from server.base.backoff import Backoff
+from server.base.clock import Clock
+from server.base.instruments import Instrument, OffGrid
 from server.feeds.exchange import close, drop, silence_s, tapped_exchange
 from server.feeds.frames import DepthFrame, Frame, QuoteFrame, TradeFrame
 from server.feeds.guard import BookGuard
-from server.feeds.hub import MarketData
 from server.feeds.keep import keep_subscribed
 from server.feeds.listing import Listing, list_markets, one_line
 from server.feeds.market import Market
-from server.feeds.metrics import FeedMetrics, FrameCounts
-from server.feeds.model import FeedState
 from server.feeds.rules_watch import Define, RulesWatch
 from server.feeds.snapshots import Snapshots
 from server.feeds.venue_config import DIALECTS, VenueConfig, VenueStatus
-from server.instruments import Instrument, OffGrid
+from server.market.hub import MarketData
+from server.market.metrics import FeedMetrics, FrameCounts
+from server.market.model import FeedState
 
 QUOTE_AHEAD_LIMIT_S = 2.0
 """How long a book may stay behind a newer quote that has other prices."""

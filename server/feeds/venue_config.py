@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.errors import ConfigError
+from server.base.errors import ConfigError
 from server.feeds.binance import Binance
 from server.feeds.bybit import Bybit
 from server.feeds.dialect import Dialect
-from server.feeds.model import FeedState
 from server.feeds.okx import Okx
+from server.market.model import FeedState
 
 DIALECTS: Mapping[str, type[Dialect]] = {"binance": Binance, "okx": Okx, "bybit": Bybit}
 

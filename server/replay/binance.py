@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from server.clock import Clock
+from server.base.clock import Clock
 from server.replay.binance_recording import TRADE, UPDATE, BinanceRecording
 from server.replay.book import Book
 from server.replay.frame import TIME, Frame, Renumbering

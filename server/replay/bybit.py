@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from server.clock import Clock
+from server.base.clock import Clock
 from server.replay.book import Book, Row
 from server.replay.capture import captured_frames
 from server.replay.frame import TIME, Frame, Renumbering, Splitter

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from server.clock import Clock
+from server.base.clock import Clock
 from server.replay.frame import Frame
 from server.replay.venue import Venue
 

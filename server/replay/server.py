@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
-from server.background import keep_running
-from server.clock import Clock, SystemClock
+from server.base.background import keep_running
+from server.base.clock import Clock, SystemClock
 from server.replay.binance import Binance
 from server.replay.bybit import Bybit
 from server.replay.okx import Okx

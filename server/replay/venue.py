@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from server.clock import Clock
+from server.base.clock import Clock
 from server.replay.frame import Frame
 from server.replay.session import Session
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from server.clock import Clock
-from server.engine.events import BalanceView, PositionView
-from server.engine.fanout import StreamItem
-from server.engine.history import History
+from server.base.clock import Clock
+from server.blotter.history import History
+from server.engine.event_log import StreamItem
 from server.engine.trading import AccountEvent, AccountSnapshot, Trading
+from server.records.events import BalanceView, PositionView
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, found

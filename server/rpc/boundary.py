@@ -2,7 +2,7 @@
 
 In order: request id, token, scope, quota, size and decoding of the message, account, deadline, the handler itself, and
 at the end the metrics and the mapping of errors. Handlers know nothing of gRPC: they take a decoded request and a
-`Call`, return or yield messages (or the bytes of messages, where speed counts), and raise errors of server/errors.py.
+`Call`, return or yield messages (or the bytes of messages, where speed counts), and raise errors of server/base/errors.py.
 An implementation may decode the requests of some methods itself (`decoders`, by method).
 
 Requests are decoded here and not by grpc, so that undecodable bytes get an answer that says so, and nothing of an
@@ -25,15 +25,15 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from server import errors
-from server.clock import Clock
-from server.config import ServerSettings, is_loopback
-from server.observability import REQUEST_ID
+from server.access.policy import POLICIES, Policy
+from server.access.quota import Metadata, Quota
+from server.access.tokens import MAX_TOKENS, Token, TokenStore
+from server.base import errors
+from server.base.clock import Clock
+from server.process.observability import REQUEST_ID
+from server.process.settings import ServerSettings, is_loopback
 from server.rpc.metrics import MethodMetrics, RpcMetrics
-from server.rpc.policy import POLICIES, Policy
-from server.rpc.quota import Metadata, Quota
 from server.rpc.status import code_of, to_status
-from server.tokens import MAX_TOKENS, Token, TokenStore
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fastpath.model import RejectReason, TrailingUnit
-from server.engine.events import BalanceView, FillView, LedgerEntryView, OrderView, PositionView
-from server.feeds import model
-from server.instruments import MAX_AMOUNT, MAX_LOTS, Account, Instrument, format_decimal
-from server.lifecycle import ServiceStatus
-from server.storage.tick_history import Candle
-from server.tokens import Token
+from fastpath.model.structs import RejectReason, TrailingUnit
+from server.access.tokens import Token
+from server.base.instruments import MAX_AMOUNT, MAX_LOTS, Account, Instrument, format_decimal
+from server.market import model
+from server.market.history import Candle
+from server.process.lifecycle import ServiceStatus
+from server.records.events import BalanceView, FillView, LedgerEntryView, OrderView, PositionView
 from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
 
 _NS = 1_000_000_000

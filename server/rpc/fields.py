@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from server.engine.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, decode_token, encode_token
-from server.errors import FieldViolation, InvalidRequest, NotFound
-from server.instruments import Asset, Instrument, NotADecimal, OffGrid, OutOfRange, Registry, parse_decimal
+from server.base.errors import FieldViolation, InvalidRequest, NotFound
+from server.base.instruments import Asset, Instrument, NotADecimal, OffGrid, OutOfRange, Registry, parse_decimal
+from server.base.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, decode_token, encode_token
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")

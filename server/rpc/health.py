@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 from grpc_health.v1 import health_pb2 as pb
 
-from server.errors import NotFound, ShuttingDown
-from server.lifecycle import ServiceState, ServiceStatus, StatusBoard
+from server.base.errors import NotFound, ShuttingDown
+from server.process.lifecycle import ServiceState, ServiceStatus, StatusBoard
 from server.rpc.boundary import Call
 
 SERVING: int = pb.HealthCheckResponse.SERVING

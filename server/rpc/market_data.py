@@ -8,19 +8,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from google.protobuf.duration_pb2 import Duration
 from pydantic import ValidationError
 
-from server.clock import Clock
-from server.engine.paging import decode_number_token, decode_token, encode_token
-from server.errors import InvalidRequest, MarketDataStale
-from server.feeds import subscription as hub
-from server.feeds.hub import MarketData
-from server.instruments import Instrument, Registry
-from server.own_instruments import OwnInstrument
+from server.base.clock import Clock
+from server.base.errors import InvalidRequest, MarketDataStale
+from server.base.instruments import Instrument, Registry
+from server.base.paging import decode_number_token, decode_token, encode_token
+from server.engine.own_instruments import OwnInstrument
+from server.market import subscription as hub
+from server.market.history import TickHistory
+from server.market.hub import MarketData
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, page_of
 from server.rpc.market_encoder import MarketDataEncoder
 from server.rpc.streams import check_position, messages
-from server.storage.tick_history import TickHistory
 from tradewind.v1 import market_data_pb2 as pb
 
 MAX_SUBSCRIPTIONS = 500

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastpath.model import OrderFlag, TrailingUnit
+from fastpath.model.structs import OrderFlag, TrailingUnit
+from server.base.instruments import Instrument, Registry
 from server.engine.orders import NewOrder
-from server.instruments import Instrument, Registry
 from server.rpc.fields import Fields
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb

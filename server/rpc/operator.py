@@ -18,7 +18,7 @@ from grpc_channelz.v1.channelz import ChannelzServicer
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection_aio
 
-from server.errors import InvalidRequest, NotFound
+from server.base.errors import InvalidRequest, NotFound
 from server.rpc.boundary import Call
 
 CHANNELZ: ServiceDescriptor = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"]

@@ -11,14 +11,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
-from fastpath.directory import Directory
-from fastpath.order_answers import AnswerWriter
-from fastpath.order_requests import RequestReader, Requests, set_client_order_id, set_group_owner, set_session
-from server.engine.commands import COMMAND_SIZE
+from fastpath.wire.directory import Directory
+from fastpath.wire.order_answers import AnswerWriter
+from fastpath.wire.order_requests import RequestReader, Requests, set_client_order_id, set_group_owner, set_session
+from server.base.errors import InvalidRequest, TradewindError
 from server.engine.orders import NewOrder, OrderRequest
 from server.engine.sessions import Session
 from server.engine.trading import Trading
-from server.errors import InvalidRequest, TradewindError
+from server.records.commands import COMMAND_SIZE
 from server.rpc import convert
 from server.rpc.metrics import OrderMetrics
 from server.rpc.new_orders import new_order
@@ -34,7 +34,7 @@ Decided: TypeAlias = dict[tuple[int, int], int]
 
 
 class Reader(Protocol):
-    """What `fastpath.order_requests.RequestReader` does; the tests have a naive one."""
+    """What `fastpath.wire.order_requests.RequestReader` does; the tests have a naive one."""
 
     def stream(self, raw: bytes) -> Requests | None: ...
     def batch(self, raw: bytes) -> Requests | None: ...
@@ -44,7 +44,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """What `fastpath.order_answers.AnswerWriter` does; the tests have a naive one."""
+    """What `fastpath.wire.order_answers.AnswerWriter` does; the tests have a naive one."""
 
     def stream(
         self, batch_id: int, count: int, events: bytes, errors: dict[int, bytes], refused: Refused

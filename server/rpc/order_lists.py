@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from fastpath.model import OrderFlag
+from fastpath.model.structs import OrderFlag
+from server.base.errors import FieldViolation, InvalidRequest
+from server.base.instruments import Registry
 from server.engine.orders import NewOrder
-from server.errors import FieldViolation, InvalidRequest
-from server.instruments import Registry
 from server.rpc.fields import Fields
 from server.rpc.new_orders import IMMEDIATE, new_order
 from tradewind.v1 import orders_pb2 as pb

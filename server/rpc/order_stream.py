@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
+from server.base.errors import ResourceExhausted, ShuttingDown, TradewindError
 from server.engine.sessions import Session
 from server.engine.trading import Trading
-from server.errors import ResourceExhausted, ShuttingDown, TradewindError
 from server.rpc.order_lane import StreamBatch
 from server.rpc.streams import MESSAGE_BYTES, RECONNECT
 from tradewind.v1 import common_pb2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from server.clock import Clock
-from server.engine.fanout import StreamItem
-from server.engine.history import History
+from server.base.clock import Clock
+from server.blotter.history import History
+from server.engine.event_log import StreamItem
 from server.engine.trading import OrderEvent, OrdersSnapshot, OrderUpdate, Trading
 from server.rpc import convert
 from server.rpc.boundary import Call

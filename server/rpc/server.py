@@ -11,9 +11,9 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 
-from server.config import ServerSettings, is_loopback
-from server.errors import ConfigError, ShuttingDown
-from server.lifecycle import StatusBoard
+from server.base.errors import ConfigError, ShuttingDown
+from server.process.lifecycle import StatusBoard
+from server.process.settings import ServerSettings, is_loopback
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
 from server.rpc.health import Health

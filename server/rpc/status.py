@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from server import errors
+from server.base import errors
 
 DOMAIN = "tradewind"
 # Errors travel in HTTP/2 headers, which clients limit to 8 KiB altogether.

@@ -7,9 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from server.engine import fanout
-from server.errors import ShuttingDown
-from server.instruments import INT64_MAX
+from server.base.errors import ShuttingDown
+from server.base.instruments import INT64_MAX
+from server.engine import event_log as fanout
 from server.rpc import convert
 from server.rpc.fields import Fields
 from server.rpc.wire import content_key, prefixed

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from server.clock import SystemClock
+from server.access.tokens import Scope, Token, TokenStore
+from server.base.clock import SystemClock
 from server.engine.trading import Trading
-from server.lifecycle import StatusBoard
+from server.process.lifecycle import StatusBoard
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields, page_of
-from server.tokens import Scope, Token, TokenStore
 from tradewind.v1 import system_pb2 as pb
 
 log = structlog.get_logger("system")

@@ -14,8 +14,9 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.exchange import OUTSIDE_ACCOUNT
-from server.engine.events import (
+from fastpath.exchange.exchange import OUTSIDE_ACCOUNT
+from server.base.instruments import ASSET_SCALE, Registry, format_decimal
+from server.records.events import (
     BALANCE_CHANGED,
     EVENT,
     EVENT_SIZE,
@@ -25,7 +26,6 @@ from server.engine.events import (
     TRADING_STATUS_CHANGED,
     Event,
 )
-from server.instruments import ASSET_SCALE, Registry, format_decimal
 from server.storage.ports import BlotterBatch, BlotterRow
 
 FORMAT = 2

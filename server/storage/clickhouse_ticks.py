@@ -18,8 +18,8 @@ import numpy as np
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
 
-from server.errors import ConfigError, Unavailable
-from server.instruments import INT64_MAX, parse_decimal
+from server.base.errors import ConfigError, Unavailable
+from server.base.instruments import INT64_MAX, parse_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
 from server.storage.tick_tables import (
     CANDLE_COLUMNS,

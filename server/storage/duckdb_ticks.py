@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from server.errors import Unavailable
-from server.instruments import INT64_MAX, parse_decimal
+from server.base.errors import Unavailable
+from server.base.instruments import INT64_MAX, parse_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
 from server.storage.set_aside import set_aside
 from server.storage.tick_tables import (

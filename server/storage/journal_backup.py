@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from server.errors import ConfigError, JournalCorrupt
+from server.base.errors import ConfigError, JournalCorrupt
 from server.storage.ports import JournalReader, JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from server.storage.sqlite_rows import SqliteJournalReader

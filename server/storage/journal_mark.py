@@ -12,7 +12,7 @@ import os
 import struct
 from pathlib import Path
 
-from server.errors import ConfigError, JournalCorrupt
+from server.base.errors import ConfigError, JournalCorrupt
 from server.storage.journal_chain import seed
 
 _FORMAT = struct.Struct("<16sQ")

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from server.errors import JournalCorrupt
+from server.base.errors import JournalCorrupt
 from server.storage.journal_chain import checksum, seed
 from server.storage.ports import JournalRow
 

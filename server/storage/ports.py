@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from server.errors import Unavailable
+from server.base.errors import Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ Columns: TypeAlias = "Mapping[str, Column]"
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """One group commit: `count` commands from `first_seq` on, stamped `ts_ns`, packed by `fastpath.codec`."""
+    """One group commit: `count` commands from `first_seq` on, stamped `ts_ns`, packed by `fastpath.model.codec`."""
 
     first_seq: int
     count: int

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import psycopg
 
-from server.errors import ConfigError, Unavailable
+from server.base.errors import ConfigError, Unavailable
 from server.storage.ports import BlotterRow
 from server.storage.postgres_watchdog import Watchdog
 from server.storage.sql_blotter import SqlBlotter, SqlSession

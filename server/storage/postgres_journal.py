@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from server.errors import ConfigError, JournalFailed
+from server.base.errors import ConfigError, JournalFailed
 from server.storage.journal_chain import checksum, seed
 from server.storage.journal_mark import JournalMark
 from server.storage.journal_rows import JournalRows

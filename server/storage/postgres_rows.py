@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from server.errors import ConfigError, JournalFailed
+from server.base.errors import ConfigError, JournalFailed
 from server.storage.journal_rows import JournalRows
 from server.storage.ports import JournalRow
 

@@ -21,8 +21,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from server.background import Trouble, keep_running
-from server.errors import ConfigError, Unavailable
+from server.base.background import Trouble, keep_running
+from server.base.errors import ConfigError, Unavailable
 from server.storage.bus_inbox import CAPACITY, Inbox
 from server.storage.ports import MarketMessage, PrivateMessage, StreamGap
 

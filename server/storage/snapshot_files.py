@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from server.errors import SnapshotUnusable
+from server.base.errors import SnapshotUnusable
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from server.errors import Unavailable
+from server.base.errors import Unavailable
 from server.storage.ports import BlotterRow
 from server.storage.set_aside import set_aside
 from server.storage.sql_blotter import SqlBlotter, SqlSession

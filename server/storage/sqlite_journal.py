@@ -18,7 +18,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from server.errors import ConfigError, JournalCorrupt, JournalFailed
+from server.base.errors import ConfigError, JournalCorrupt, JournalFailed
 from server.storage.journal_chain import checksum
 from server.storage.journal_mark import JournalMark
 from server.storage.ports import JournalRow

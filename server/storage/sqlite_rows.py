@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from server.errors import ConfigError, JournalCorrupt
+from server.base.errors import ConfigError, JournalCorrupt
 from server.storage.journal_rows import JournalRows
 from server.storage.ports import JournalRow
 

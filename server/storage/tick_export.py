@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from server.instruments import format_decimal
+from server.base.instruments import format_decimal
 from server.storage.duckdb_ticks import DuckDBTicks
 from server.storage.ports import Columns, TickBatch, TickKey, TickStore
 from server.storage.tick_tables import integers, row_count

@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from server.instruments import format_decimal
+from server.base.instruments import format_decimal
 from server.storage.ports import Column, Columns, TickBatch, TickKey
 
 INTEGER, TEXT, INTEGERS = "integer", "text", "integers"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from server.background import Trouble
-from server.errors import ConfigError
+from server.base.background import Trouble
+from server.base.errors import ConfigError
 from server.storage.ports import BlotterStore, Bus, Journal, JournalReader, TickStore
 
 

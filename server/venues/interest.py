@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from server.feeds.model import BookUpdate
+from server.market.model import BookUpdate
 
 MAX_TOUCHES = 20
 """Turns of the best prices of a book that are kept between two times. Beyond, the newest takes the place of the last."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fastpath.model import Liquidity
-from server.clock import Clock, Timer
-from server.engine.blotter import Changes
+from fastpath.model.structs import Liquidity
+from server.base.clock import Clock, Timer
+from server.base.instruments import Instrument
 from server.engine.engine import Engine
-from server.engine.events import LIQUIDITY_OFFSET, Event, decode
+from server.engine.projection import Changes
 from server.engine.runner import Runner, RunnerState
-from server.feeds.hub import MarketData
-from server.feeds.internal import BookPublisher
-from server.feeds.model import Trade
-from server.instruments import Instrument
+from server.market.hub import MarketData
+from server.market.internal_book import BookPublisher
+from server.market.model import Trade
+from server.records.events import LIQUIDITY_OFFSET, Event, decode
 
 _TAKER = int(Liquidity.LIQUIDITY_TAKER)
 

@@ -6,9 +6,9 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from server.clock import Clock, Timer
-from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, MarketUpdate, Trade
+from server.base.clock import Clock, Timer
+from server.market.hub import MarketData
+from server.market.model import BookUpdate, MarketUpdate, Trade
 
 MAX_HELD = 100_000
 """Updates held back at the same time. Beyond, the oldest come early."""

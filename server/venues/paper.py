@@ -13,13 +13,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from fastpath.model import PaperModel, Side
-from server.clock import Clock, Timer
-from server.engine.blotter import Changes
-from server.engine.commands import mirror_canceled, mirror_picture, mirror_stale, mirror_trade
+from fastpath.model.structs import PaperModel, Side
+from server.base.clock import Clock, Timer
+from server.base.instruments import Instrument
 from server.engine.engine import Engine
-from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
-from server.instruments import Instrument
+from server.engine.projection import Changes
+from server.market.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
+from server.records.commands import mirror_canceled, mirror_picture, mirror_stale, mirror_trade
 from server.venues.interest import NO_INTEREST, NOTHING, Interest, Range, Touches, best_prices
 from server.venues.late_market import LateMarket
 from server.venues.queue_watch import Place, QueueWatch

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fastpath.model import Side
-from server.feeds.model import BookUpdate, FeedState, Trade
+from fastpath.model.structs import Side
+from server.market.model import BookUpdate, FeedState, Trade
 
 _BUY, _SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)
 

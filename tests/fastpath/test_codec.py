@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath.codec import MAX_RECORDS, decode, encode
-from fastpath.model import COMMAND_SIZE
+from fastpath.model.codec import MAX_RECORDS, decode, encode
+from fastpath.model.structs import COMMAND_SIZE
 
 
 def limit_order(seq: int, ts_ns: int) -> bytes:

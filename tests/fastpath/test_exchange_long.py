@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from fastpath.exchange import FEE_ACCOUNT, OUTSIDE_ACCOUNT, Exchange
-from fastpath.model import COMMAND_SIZE
+from fastpath.exchange.exchange import FEE_ACCOUNT, OUTSIDE_ACCOUNT, Exchange
+from fastpath.model.structs import COMMAND_SIZE
 from tests.conftest import ROOT, SOAK_FACTOR
 from tests.reference.exchange_pair import START_NS, Generator, setup_commands
 from tests.reference.records import EVENT, Event
@@ -24,7 +24,7 @@ BOUNDS = f"max_orders={COMMANDS}, max_open_orders=20_000, max_instruments=16, ma
 
 REPLAY = f"""
 import pathlib, sys
-from fastpath.exchange import Exchange
+from fastpath.exchange.exchange import Exchange
 exchange = Exchange({BOUNDS})
 journal, saved = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 if saved:

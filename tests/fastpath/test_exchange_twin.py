@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastpath.exchange import Exchange
+from fastpath.exchange.exchange import Exchange
 from tests.conftest import SOAK_FACTOR
 from tests.reference.exchange_pair import Generator, Pair, setup_commands
 

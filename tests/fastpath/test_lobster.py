@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.matching_engine import COMMAND, REPORT, EngineOp, MatchingEngine, ReportKind
-from fastpath.model import TimeInForce
+from fastpath.model.structs import TimeInForce
+from fastpath.standalone.matching_engine import COMMAND, REPORT, EngineOp, MatchingEngine, ReportKind
 from tests.reference.book_twin import BUY, SELL
 
 ADD, PARTIAL_CANCEL, DELETE, EXECUTE = 1, 2, 3, 4

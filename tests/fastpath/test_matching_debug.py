@@ -11,19 +11,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("model", "memory", "far", "ladder", "pool", "book", "matching", "plain", "engine", "matching_engine")
+PACKAGES = ("model", "containers", "book", "standalone")
+MODULES = (
+    "model/structs", "containers/memory", "book/far_levels", "book/side", "book/pool", "book/book", "book/matching",
+    "standalone/plain", "standalone/engine", "standalone/matching_engine",
+)  # fmt: skip
 
 PROJECT = """
 [project]
 name = "debug"
 version = "0"
 [tool.setuptools]
-packages = ["fastpath"]
+packages = ["fastpath", "fastpath.model", "fastpath.containers", "fastpath.book", "fastpath.standalone"]
 """
 
 PROGRAM = """
 import random, sys
-from fastpath.matching_engine import COMMAND, EXTENSION, MatchingEngine
+from fastpath.standalone.matching_engine import COMMAND, EXTENSION, MatchingEngine
 rng = random.Random(11)
 engine = MatchingEngine(max_orders=3000, max_books=3)
 engine.create_book(1)
@@ -58,14 +62,14 @@ def run(root: Path) -> str:
 @pytest.mark.once
 @pytest.mark.timeout(600)
 def test_the_debug_build_gives_the_same_hashes(tmp_path: Path) -> None:
-    package = tmp_path / "fastpath"
-    package.mkdir()
     shutil.copy(ROOT / "setup.py", tmp_path)
-    (package / "__init__.py").write_text("")
-    for source in (ROOT / "fastpath").glob("*.pxd"):
-        shutil.copy(source, package)
+    for package in (Path("fastpath"), *(Path("fastpath") / name for name in PACKAGES)):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+        for source in (ROOT / package).glob("*.pxd"):
+            shutil.copy(source, tmp_path / package)
     for module in MODULES:
-        shutil.copy(ROOT / "fastpath" / f"{module}.pyx", package)
+        shutil.copy(ROOT / "fastpath" / f"{module}.pyx", tmp_path / "fastpath" / f"{module}.pyx")
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     environment = {**os.environ, "FASTPATH_DEBUG": "1"}
     built = subprocess.run(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.matching_engine import COMMAND, REPORT, EngineFlag, EngineOp, MatchingEngine, ReportKind
-from fastpath.model import CancelReason, RejectReason
+from fastpath.model.structs import CancelReason, RejectReason
+from fastpath.standalone.matching_engine import COMMAND, REPORT, EngineFlag, EngineOp, MatchingEngine, ReportKind
 from tests.reference.book_twin import BUY, SELL, Command
 from tests.reference.engine_pair import EnginePair, pack, unpack
 
@@ -114,7 +114,7 @@ def test_books_come_and_go_at_run_time() -> None:
 def test_state_hash_is_equal_in_fresh_processes_whatever_the_hash_seed() -> None:
     program = """
 import random
-from fastpath.matching_engine import COMMAND, MatchingEngine
+from fastpath.standalone.matching_engine import COMMAND, MatchingEngine
 rng = random.Random(5)
 engine = MatchingEngine(max_orders=10000, max_books=2)
 engine.create_book(1)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.exchange import Exchange
-from fastpath.model import (
+from fastpath.exchange.exchange import Exchange
+from fastpath.model.structs import (
     CancelReason,
     CommandKind,
     EventKind,

@@ -1,11 +1,11 @@
-"""The tables of the blotter, as plainly as can be: what `fastpath.blotter.Tables` must show."""
+"""The tables of the blotter, as plainly as can be: what `fastpath.blotter.tables.Tables` must show."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastpath.model import EventKind, OrderStatus
+from fastpath.model.structs import EventKind, OrderStatus
 from tests.reference.records import Event, decode_events
 
 _OPEN = (OrderStatus.ORDER_STATUS_NEW, OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)

@@ -1,7 +1,7 @@
 """The matching engine again, as plainly as it can be written: dictionaries, lists and no cleverness.
 
-Same commands in, same reports out, same state hash as `fastpath.matching_engine.MatchingEngine`. It is slow and it is
-the oracle: when the two disagree, this one is right unless docs/matching.md says something else.
+Same commands in, same reports out, same state hash as `fastpath.standalone.matching_engine.MatchingEngine`. It is slow
+and it is the oracle: when the two disagree, this one is right unless docs/matching.md says something else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastpath.matching_engine import EngineFlag, EngineOp, ReportKind
-from fastpath.model import CancelReason, RejectReason, SelfTradePrevention, Side, TimeInForce
+from fastpath.model.structs import CancelReason, RejectReason, SelfTradePrevention, Side, TimeInForce
+from fastpath.standalone.matching_engine import EngineFlag, EngineOp, ReportKind
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MASK = 2**64 - 1

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastpath.matching_engine import COMMAND, EXTENSION, REPORT, EngineFlag, EngineOp, MatchingEngine, ReportKind
+from fastpath.standalone.matching_engine import (
+    COMMAND,
+    EXTENSION,
+    REPORT,
+    EngineFlag,
+    EngineOp,
+    MatchingEngine,
+    ReportKind,
+)
 from tests.reference.book_twin import BUY, SELL, Command, EngineTwin, Report
 
 EXTENSION_FIELDS = ("owner", "stp_mode", "min_qty", "display_qty")

@@ -1,6 +1,6 @@
 """The exchange once more, as plainly as it can be said: lists, dictionaries and Python integers.
 
-It is the oracle for `fastpath.exchange`. Where the fast one keeps running totals, this one computes them anew each
+It is the oracle for `fastpath.exchange.exchange`. Where the fast one keeps running totals, this one computes them anew each
 time: what is reserved is the sum over the open orders, what changed is the difference between before and after, the
 best order is the minimum over all of them, and whether an order can be filled is found out by filling it on a copy.
 
@@ -9,7 +9,7 @@ Here commands come in and are handed on; `tests/reference/exchange/` holds what 
 
 from __future__ import annotations
 
-from fastpath.model import CancelReason, CommandKind, EventKind, TradingStatus
+from fastpath.model.structs import CancelReason, CommandKind, EventKind, TradingStatus
 from tests.reference.exchange.amending import amend
 from tests.reference.exchange.arriving import arrivals
 from tests.reference.exchange.canceling import cancel, cancel_all, set_deadman, timer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from fastpath import records
-from server.engine.events import (
+from fastpath.model import records
+from server.engine.trading import Trading
+from server.records.events import (
     AMEND_REJECTED,
     CANCEL_REJECTED,
     ORDER_ACCEPTED,
@@ -15,7 +16,6 @@ from server.engine.events import (
     Event,
     decode,
 )
-from server.engine.trading import Trading
 from server.rpc import convert
 from server.rpc.metrics import OrderMetrics
 from server.rpc.order_lane import Decided, OrderLane, Refused

@@ -1,4 +1,4 @@
-"""Packed commands and events for tests: written from the layouts in fastpath/model.pxd, independently of the server."""
+"""Packed commands and events for tests: from the layouts in fastpath/model/structs.pxd, independent of the server."""
 
 from __future__ import annotations
 

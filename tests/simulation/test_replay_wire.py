@@ -16,7 +16,7 @@ import aiohttp
 import ccxt.pro
 import pytest
 
-from server.clock import ManualClock
+from server.base.clock import ManualClock
 from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from server.replay.okx import checksum
 from tests.simulation import replay_truth as truth

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from server.lifecycle import running_instance
+from server.process.lifecycle import running_instance
 from server.replay import ReplayExchange
 from tests.waiting import until
 from tradewind import AsyncClient

@@ -16,19 +16,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastpath.model import OrderStatus
+from fastpath.model.structs import OrderStatus
 from loadtest.servers import PostgresServer
-from server.engine.blotter_writer import BlotterWriter, BlotterWriterLimits
-from server.engine.events import OrderView
-from server.engine.history import History
+from server.base.errors import Unavailable
+from server.blotter.history import History
+from server.blotter.writer import BlotterWriter, BlotterWriterLimits
 from server.engine.limits import EngineLimits
-from server.errors import Unavailable
-from server.past_events import events_from_journal
+from server.records.events import OrderView
+from server.recovery.past_events import events_from_journal
 from server.storage.blotter_rows import blotter_batch, directory_rows
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterQuery, BlotterStore
 from server.storage.snapshot_files import SnapshotFiles
 from server.storage.urls import open_blotter
-from tests.server.engine_support import House, house
+from tests.support.engine import House, house
 from tests.waiting import until
 
 SMALL = EngineLimits(max_orders=50_000, closed_orders=20, fills=20, stream_log_bytes=1 << 20)

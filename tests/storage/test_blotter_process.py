@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from server.engine.blotter_writer import BlotterWriter, BlotterWriterLimits
-from server.errors import Unavailable
-from server.storage.blotter_process import BlotterProcess
+from server.base.errors import Unavailable
+from server.blotter.process import BlotterProcess
+from server.blotter.writer import BlotterWriter, BlotterWriterLimits
 from server.storage.blotter_rows import blotter_batch, directory_rows
 from server.storage.ports import BlotterMoved, BlotterQuery, BlotterStore
 from server.storage.urls import open_blotter
-from tests.server.engine_support import house
+from tests.support.engine import house
 from tests.waiting import until
 
 QUICK = BlotterWriterLimits(pause_s=0.001, batch_events=300, retry_s=(0.02, 0.1))

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from loadtest.servers import RedisServer
-from server.errors import ConfigError, Unavailable
+from server.base.errors import ConfigError, Unavailable
 from server.storage.bus_inbox import CAPACITY
 from server.storage.ports import Bus, MarketMessage, PrivateMessage, StreamGap
 from server.storage.redis_bus import RedisBus

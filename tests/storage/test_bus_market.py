@@ -12,10 +12,10 @@ from decimal import Decimal
 import pytest
 
 from loadtest.servers import RedisServer
-from server.feeds.hub import MarketData
-from server.feeds.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
-from server.instruments import Instrument, InstrumentKind
-from server.storage.bus_market import ForeignGrid, MarketFollower, MarketPublisher, decode, encode
+from server.base.instruments import Instrument, InstrumentKind
+from server.market.bus_messages import ForeignGrid, MarketFollower, MarketPublisher, decode, encode
+from server.market.hub import MarketData
+from server.market.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
 from server.storage.ports import Bus, MarketMessage
 from server.storage.urls import open_bus
 from tests.waiting import PATIENCE_S, until

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from loadtest.servers import PostgresServer
-from server.errors import ConfigError, JournalCorrupt, JournalFailed
+from server.base.errors import ConfigError, JournalCorrupt, JournalFailed
 from server.storage.ports import Journal, JournalRow
 from server.storage.postgres_journal import PostgresJournal
 from server.storage.urls import open_journal

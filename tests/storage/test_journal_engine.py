@@ -10,16 +10,16 @@ import psycopg
 import pytest
 
 from loadtest.servers import PostgresServer
-from server.engine.events import ORDER_ACCEPTED, ORDER_TRIGGERED
+from server.base.errors import JournalFailed
 from server.engine.limits import EngineLimits
 from server.engine.runner import RunnerState
-from server.errors import JournalFailed
-from server.replica import Replica
+from server.records.events import ORDER_ACCEPTED, ORDER_TRIGGERED
+from server.recovery.replica import Replica
 from server.storage.postgres_journal import PostgresJournal
 from server.storage.snapshot_files import SnapshotFiles
-from tests.server.engine_support import house
-from tests.server.test_journal_tools import run
-from tests.server.test_snapshots import trade
+from tests.cli.test_journal_tools import run
+from tests.recovery.test_snapshots import trade
+from tests.support.engine import house
 
 LIMITS = EngineLimits(max_orders=50_000, max_open_orders=50_000, stream_log_bytes=40 * 256)
 

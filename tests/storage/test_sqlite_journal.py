@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import ConfigError, JournalCorrupt, JournalFailed
+from server.base.errors import ConfigError, JournalCorrupt, JournalFailed
 from server.storage.ports import JournalRow
 from server.storage.sqlite_journal import SqliteJournal
 from tests.conftest import SOAK_FACTOR

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.errors import ConfigError
+from server.base.errors import ConfigError
 from server.storage.clickhouse_ticks import ClickHouseTicks, create_table
 from server.storage.ports import Columns, TickBatch, TickKey, TickStore
 from server.storage.tick_export import export_parquet

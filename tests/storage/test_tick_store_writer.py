@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from loadtest.servers import ClickHouseServer
-from server.clock import ManualClock
-from server.errors import Unavailable
-from server.feeds.model import BookUpdate, FeedState, Quote, Trade
-from server.instruments import Instrument, InstrumentKind
+from server.base.clock import ManualClock
+from server.base.errors import Unavailable
+from server.base.instruments import Instrument, InstrumentKind
+from server.market.model import BookUpdate, FeedState, Quote, Trade
+from server.market.recorder import TickWriter, TickWriterLimits, tick_key
 from server.storage.ports import TickBatch, TickStore
 from server.storage.spool import Spool
-from server.storage.tick_store_writer import TickWriter, TickWriterLimits, tick_key
 from server.storage.tick_tables import TABLES, CorruptBatch, pack, unpack
 from server.storage.urls import open_tick_store
 from tests.waiting import until

@@ -1,1 +1,0 @@
-"""No Python interface: other compiled modules cimport `fastpath/blotter_newest.pxd`."""

@@ -1,0 +1,11 @@
+"""The vocabulary of the fast path, as Python sees it: enumerations and the sizes of the packed records.
+
+The record layouts are written down in `model.pxd`; `COMMAND_SIZE` and `EVENT_SIZE` are bytes.
+"""
+
+COMMAND_SIZE = sizeof(command_t)
+EVENT_SIZE = sizeof(event_t)
+
+if not (sizeof(command_t) == sizeof(asset_def_t) == sizeof(instrument_def_t) == sizeof(account_def_t) == 192
+        and sizeof(event_t) == 256):
+    raise ImportError("the packed records of fastpath.model.structs do not have their documented sizes")

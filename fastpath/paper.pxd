@@ -1,6 +1,0 @@
-# Paper orders that rest at a mirrored venue: when the venue's pictures and prints fill them.
-
-from fastpath.model cimport command_t
-from fastpath.state cimport state_t
-
-cdef void mirror_command(state_t* state, const command_t* command) noexcept nogil

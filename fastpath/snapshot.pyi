@@ -1,4 +1,0 @@
-"""Compiled modules cimport `fastpath/snapshot.pxd`."""
-
-STATE_VERSION: int
-"""Of the layout that `Exchange.save` writes and `Exchange.load` reads."""

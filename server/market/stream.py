@@ -1,0 +1,227 @@
+"""The stream of one subscriber: cursors into topics, read when the subscriber is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from server.base.errors import SlowConsumer
+from server.market.model import BookUpdate, MarketUpdate
+from server.market.subscription import (
+    Ack,
+    Delivery,
+    Gap,
+    Heartbeat,
+    Notice,
+    Snapshot,
+    StreamEvent,
+    StreamItem,
+    Subscription,
+    Update,
+)
+from server.market.topic import Topic
+
+CHUNK = 256
+"""Updates of one subscription that are read before the next subscription has its turn."""
+
+
+class Cursor:
+    """A subscription's place in its topic."""
+
+    __slots__ = ("_not_before", "_release", "_stream", "position", "subscription", "topic")
+
+    def __init__(
+        self, stream: MarketStream, subscription: Subscription, topic: Topic[Any], release: Callable[[], None]
+    ) -> None:
+        self.subscription = subscription
+        self.topic = topic
+        self.position = topic.sequence
+        """Sequence of the last message delivered."""
+        self._stream = stream
+        self._release = release
+        self._not_before = 0.0
+
+    def start(self) -> list[StreamItem]:
+        """The first messages: an ack and, unless the subscription resumes, a snapshot."""
+        topic, resume = self.topic, self.subscription.resume_from
+        now = topic.sequence
+        if resume is not None and resume.epoch == self._stream.epoch and topic.floor <= resume.sequence <= now:
+            self.position = resume.sequence
+            return [self._item(resume.sequence, resume.sequence, Ack(resumed=True))]
+        items = [self._item(now, 0, Ack(resumed=False))]
+        if resume is not None:
+            same_epoch = resume.epoch == self._stream.epoch and resume.sequence < now
+            reason = "no longer retained" if same_epoch else "the position belongs to another life of the server"
+            items.append(self._item(now, now, Gap(resume.sequence + 1, now if same_epoch else 0, reason)))
+        items.append(self._item(now, now, Snapshot(topic.snapshot())))
+        return items
+
+    def arm(self) -> None:
+        """Have the stream read this cursor as soon as there is something after it."""
+        if self.topic.sequence > self.position:
+            self._wake()
+        else:
+            self.topic.waiting.append(self._wake)
+
+    def take(self) -> list[StreamItem]:
+        """What is after the cursor, at most CHUNK messages. Raises SlowConsumer."""
+        topic, position = self.topic, self.position
+        if self.subscription.delivery is not Delivery.ALL:
+            self.position = topic.sequence
+            conflated_count = topic.sequence - position - 1
+            self._stream.counts.conflated += conflated_count
+            event = _event(topic.merged(position), conflated_count)
+            if self.subscription.delivery is Delivery.INTERVAL:
+                self._not_before = asyncio.get_running_loop().time() + self.subscription.interval_ms / 1_000
+            return [self._item(topic.sequence, position, event)]
+        if position < topic.floor:
+            raise SlowConsumer(
+                f"subscription {self.subscription.subscription_id!r} is {topic.sequence - position} updates behind, "
+                f"more than are held; read faster, or subscribe with LATEST or INTERVAL delivery"
+            )
+        self.position = min(topic.sequence, position + CHUNK)
+        return [
+            self._item(sequence, sequence - 1, _event(topic.at(sequence), 0))
+            for sequence in range(position + 1, self.position + 1)
+        ]
+
+    def close(self) -> None:
+        if self._wake in self.topic.waiting:
+            self.topic.waiting.remove(self._wake)
+        self._release()
+
+    def _wake(self) -> None:
+        if self.subscription.delivery is Delivery.INTERVAL:
+            loop = asyncio.get_running_loop()
+            if loop.time() < self._not_before:
+                loop.call_at(self._not_before, self._stream.ready, self)
+                return
+        self._stream.ready(self)
+
+    def _item(self, sequence: int, prev_sequence: int, event: StreamEvent) -> StreamItem:
+        return StreamItem(self.subscription.subscription_id, self._stream.epoch, sequence, prev_sequence, event)
+
+
+def _event(update: MarketUpdate, conflated_count: int) -> StreamEvent:
+    if isinstance(update, BookUpdate) and update.is_snapshot:
+        return Snapshot(update)
+    return Update(update, conflated_count)
+
+
+@dataclass(slots=True)
+class StreamCounts:
+    """Of all streams since the start."""
+
+    conflated: int = 0
+    """Updates that were merged into later ones."""
+    too_slow: int = 0
+    """Streams that were ended because their reader was too far behind."""
+
+
+class MarketStream:
+    """All messages of one subscriber, as an asynchronous iterator for one reader.
+
+    Ends with SlowConsumer when an ALL subscription fell too far behind, and after a Notice when the server stops.
+    """
+
+    def __init__(
+        self, epoch: str, heartbeat_s: float, counts: StreamCounts, on_close: Callable[[MarketStream], None]
+    ) -> None:
+        self.epoch = epoch
+        self.counts = counts
+        self._heartbeat_s = heartbeat_s
+        self._on_close = on_close
+        self._cursors: list[Cursor] = []
+        self._items: deque[StreamItem] = deque()
+        self._ready: deque[Cursor] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._last_sequence = 0
+        self._ending: Notice | None = None
+        self._closed = False
+
+    def add(self, cursor: Cursor) -> None:
+        """Begin a subscription."""
+        self._cursors.append(cursor)
+        self._items.extend(cursor.start())
+        cursor.arm()
+
+    def ready(self, cursor: Cursor) -> None:
+        """`cursor` has something to read."""
+        self._ready.append(cursor)
+        self._wake()
+
+    def end(self, notice: Notice) -> None:
+        """Deliver what was read already, then the notice, then end."""
+        self._ending = notice
+        self._wake()
+
+    def close(self) -> None:
+        """Give everything back. A reader that waits gets the end of the stream."""
+        if self._closed:
+            return
+        self._closed = True
+        for cursor in self._cursors:
+            cursor.close()
+        self._items.clear()
+        self._ready.clear()
+        self._on_close(self)
+        self._wake()
+
+    def __aiter__(self) -> MarketStream:
+        return self
+
+    async def __anext__(self) -> StreamItem:
+        """The next message; a heartbeat if there is none for a while. Raises SlowConsumer."""
+        while (item := self.pending()) is None:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._ending is not None:
+                notice = StreamItem("", self.epoch, self._last_sequence, self._last_sequence, self._ending)
+                self.close()
+                return notice
+            if not await self._changed():
+                return StreamItem("", self.epoch, self._last_sequence, self._last_sequence, Heartbeat())
+        return item
+
+    def pending(self) -> StreamItem | None:
+        """The next message if there is one now. Raises SlowConsumer."""
+        while not self._items:
+            if not self._ready or self._ending is not None:
+                return None
+            self._read(self._ready.popleft())
+        item = self._items.popleft()
+        self._last_sequence = item.sequence
+        return item
+
+    def _read(self, cursor: Cursor) -> None:
+        try:
+            self._items.extend(cursor.take())
+        except SlowConsumer:
+            self.counts.too_slow += 1
+            self.close()
+            raise
+        cursor.arm()
+
+    async def _changed(self) -> bool:
+        """Wait for something to read; False if nothing came until a heartbeat is due."""
+        loop = asyncio.get_running_loop()
+        reader = self._reader = loop.create_future()
+        timer = loop.call_later(self._heartbeat_s, _resolve, reader)
+        try:
+            await reader
+        finally:
+            self._reader = None
+            timer.cancel()
+        return bool(self._ready or self._closed or self._ending)
+
+    def _wake(self) -> None:
+        if self._reader is not None:
+            _resolve(self._reader)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,92 @@
+"""What tests of paper trading share: an engine with its venues, and a market that does what the test says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from server.base.clock import Clock, SystemClock
+from server.base.instruments import Instrument, InstrumentKind
+from server.engine.orders import NewOrder
+from server.engine.setup import Setup, internal_spot
+from server.market.hub import MarketData
+from server.market.model import BookUpdate, FeedState, Level, Trade
+from server.venues.internal import InternalVenue
+from server.venues.late_market import LateMarket
+from server.venues.paper import PaperVenue
+from tests.support.engine import GTC, LIMIT, MARKET, SETUP, House, house
+
+MIRRORED = Instrument(
+    0,
+    "binance:BTC/USDT",
+    "BTC",
+    "USDT",
+    InstrumentKind.SPOT,
+    Decimal("0.01"),
+    Decimal("0.00001"),
+    taker_fee_bps=Decimal(10),
+    tradable=True,
+)
+
+
+@dataclass
+class Market:
+    """The engine with its venues, and a market that does what the test says."""
+
+    house: House
+    hub: MarketData
+    paper: PaperVenue
+    internal: InternalVenue
+    late: LateMarket
+    """The hub as the paper venue hears of it."""
+    instrument: Instrument
+    sequence: int = 0
+
+    def book(self, bids: list[Level], asks: list[Level], state: FeedState = FeedState.LIVE) -> None:
+        """The venue's whole book: prices in whole USDT, quantities in lots."""
+        self.sequence += 1
+        per_lot = self.instrument.data_lots_per_lot
+
+        def scaled(levels: list[Level]) -> tuple[Level, ...]:
+            return tuple((price * 100, qty * per_lot) for price, qty in levels)
+
+        self.hub.publish(
+            BookUpdate(self.instrument, scaled(bids), scaled(asks), True, state, self.sequence, None, self.sequence)
+        )
+
+    def trade(self, price: int, qty: int, aggressor_side: int) -> None:
+        self.sequence += 1
+        scaled = qty * self.instrument.data_lots_per_lot
+        self.hub.publish(
+            Trade(self.instrument, str(self.sequence), price * 100, scaled, aggressor_side, None, self.sequence)
+        )
+
+    def order(self, side: int, price: int, qty: int, tif: int = GTC) -> NewOrder:
+        return NewOrder("alice", self.instrument, side, LIMIT if price else MARKET, tif, qty, price * 100)
+
+
+@contextlib.asynccontextmanager
+async def market(
+    directory: Path, *, paper_model: int = 0, latency_in_ns: int = 0, latency_out_ns: int = 0, clock: Clock | None = None
+) -> AsyncIterator[Market]:
+    mirrored = replace(
+        MIRRORED, paper_model=paper_model, latency_in_ns=latency_in_ns, latency_out_ns=latency_out_ns
+    )
+    setup = Setup((internal_spot("BTC/USDT", "0.01", "0.00001"), mirrored), SETUP.accounts)
+    clock = clock or SystemClock()
+    async with house(directory, setup=setup, clock=clock) as it:
+        hub = MarketData("hub")
+        internal = InternalVenue(it.engine, hub, it.runner, clock)
+        internal.start()
+        late = LateMarket(hub, clock)
+        late.start()
+        paper = PaperVenue(it.engine, late, it.runner.wake, clock)
+        it.runner.mirror = paper
+        paper.start()
+        yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"))
+        paper.stop()
+        late.stop()
+        internal.stop()
