@@ -7,58 +7,18 @@ takes from each batch the events of its account.
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from fastpath.model.records import select
 from server.base.errors import SlowConsumer, Unavailable
+from server.base.streams import Ack, Gap, Heartbeat, Notice, Stream, StreamItem, StreamPosition
 from server.records.events import EVENT_SIZE
 
 E = TypeVar("E")
-
-
-class StreamPosition(NamedTuple):
-    """The epoch and sequence of the last message received, to continue after it."""
-
-    epoch: str
-    sequence: int
-
-
-class Ack(NamedTuple):
-    """The subscription was accepted. `resumed`: what came after the given position follows instead of a snapshot."""
-
-    resumed: bool
-
-
-class Gap(NamedTuple):
-    """Messages that cannot be delivered any more; a snapshot follows. `to_sequence` 0: unknown."""
-
-    from_sequence: int
-    to_sequence: int
-    reason: str
-
-
-class Heartbeat(NamedTuple):
-    """Nothing happened for a while; the stream is alive and complete up to its sequence."""
-
-
-class Notice(NamedTuple):
-    """The stream ends because the server stops."""
-
-    message: str
-
-
-class StreamItem(NamedTuple, Generic[E]):
-    """One message. `prev_sequence` is the sequence of the previous message of the same stream."""
-
-    epoch: str
-    sequence: int
-    prev_sequence: int
-    event: Ack | Gap | Heartbeat | Notice | E
 
 
 History = Callable[[int, tuple[int, int], int, int], Awaitable[list[bytes]]]
@@ -159,11 +119,11 @@ class EventLog:
             stream.end(Notice(message))
 
 
-class EventStream(Generic[E]):
-    """The events of one account that are of certain kinds, for one reader: an asynchronous iterator.
+class EventStream(Stream[StreamItem[E]]):
+    """The events of one account that are of certain kinds, for one reader.
 
     First an Ack, then a snapshot (resumed: what was missed), then every change. Ends after a Notice, or with
-    SlowConsumer when the reader is further behind than the log reaches. `close` gives everything back.
+    SlowConsumer when the reader is further behind than the log reaches.
     """
 
     def __init__(
@@ -178,16 +138,12 @@ class EventStream(Generic[E]):
         heartbeat_s: float,
     ) -> None:
         """`kinds` are the first and last EventKind; `snapshot` makes the messages of a snapshot, at least one."""
+        super().__init__(heartbeat_s)
         self.epoch = log.epoch
         self._log = log
         self._account = account
         self._kinds = kinds
         self._decode = decode
-        self._heartbeat_s = heartbeat_s
-        self._items: deque[StreamItem[E]] = deque()
-        self._reader: asyncio.Future[bool] | None = None
-        self._ending: Notice | None = None
-        self._closed = False
         self._sequence = 0
         """Of the last message put into `_items`."""
         self._batch = log.end
@@ -242,48 +198,27 @@ class EventStream(Generic[E]):
         for record in missed:
             self._put(int.from_bytes(record[:8], "little"), self._decode(record))
 
-    def __aiter__(self) -> EventStream[E]:
-        return self
-
     async def __anext__(self) -> StreamItem[E]:
         """The next message; a heartbeat if there is none for a while. Raises SlowConsumer."""
         if self._missed_from is not None and self._log.history is not None:
             missed_from, self._missed_from = self._missed_from, None
             await self._catch_up(self._log.history, missed_from)
-        while (item := self.pending()) is None:
-            if self._closed:
-                raise StopAsyncIteration
-            if self._ending is not None:
-                self._put(self._after, self._ending)
-                self.close()
-            elif not await self._changed():
-                self._batch, self._after = self._log.end, self._log.last_sequence
-                self._put(self._after, Heartbeat())
-        return item
-
-    def pending(self) -> StreamItem[E] | None:
-        """The next message if there is one now; for a stream from which one was read. Raises SlowConsumer."""
-        while not self._items:
-            if self._closed or not self._read():
-                return None
-        return self._items.popleft()
+        return await super().__anext__()
 
     def wake(self, batch: int) -> None:
         """`batch` is the first with something for this stream since it began to wait."""
         self._batch = batch
-        self._resolve()
+        self._wake()
 
-    def end(self, notice: Notice) -> None:
-        """Deliver what is there, then the notice, then end."""
-        self._ending = notice
-        self._resolve()
+    def _listen(self) -> None:
+        self._log.wait(self._account, self)
 
-    def close(self) -> None:
-        """Give everything back. A reader that waits gets the end of the stream."""
-        self._closed = True
+    def _stop_listening(self) -> None:
+        self._log.forget(self._account, self)
+
+    def _release(self) -> None:
         self._log.streams.discard(self)
         self._log.forget(self._account, self)
-        self._resolve()
 
     def _read(self) -> bool:
         """Read the next batch; False if there is none."""
@@ -303,24 +238,12 @@ class EventStream(Generic[E]):
         self._after = last_sequence
         return True
 
+    def _message(self, event: Heartbeat | Notice) -> StreamItem[E]:
+        if isinstance(event, Heartbeat):
+            self._batch, self._after = self._log.end, self._log.last_sequence
+        self._put(self._after, event)
+        return self._items.popleft()
+
     def _put(self, sequence: int, event: Ack | Gap | Heartbeat | Notice | E) -> None:
         self._items.append(StreamItem(self._log.epoch, sequence, self._sequence, event))
         self._sequence = sequence
-
-    async def _changed(self) -> bool:
-        """Wait for something to read; False if nothing came until a heartbeat is due."""
-        loop = asyncio.get_running_loop()
-        reader: asyncio.Future[bool] = loop.create_future()
-        self._reader = reader
-        timer = loop.call_later(self._heartbeat_s, self._resolve, False)
-        self._log.wait(self._account, self)
-        try:
-            return await reader
-        finally:
-            self._reader = None
-            timer.cancel()
-            self._log.forget(self._account, self)
-
-    def _resolve(self, changed: bool = True) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(changed)

@@ -14,9 +14,10 @@ from fastpath.model.structs import RejectReason
 from server.base.errors import FailedPrecondition, InvalidRequest, NotFound
 from server.base.instruments import Account, Registry
 from server.base.paging import Page, decode_token, encode_token, page_limit
+from server.base.streams import StreamPosition
 from server.engine.catalogue import Catalogue
 from server.engine.engine import Engine
-from server.engine.event_log import EventStream, StreamPosition
+from server.engine.event_log import EventStream
 from server.engine.orders import OrderEntry
 from server.engine.refusals import refusal
 from server.engine.runner import Runner

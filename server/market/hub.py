@@ -10,9 +10,10 @@ from typing import Any
 
 from server.base.errors import ResourceExhausted
 from server.base.instruments import Instrument
+from server.base.streams import Notice
 from server.market.model import BookUpdate, FeedState, MarketUpdate, Quote, Trade
 from server.market.stream import Cursor, MarketStream, StreamCounts
-from server.market.subscription import MAX_DEPTH, Channel, Notice, Subscription
+from server.market.subscription import MAX_DEPTH, Channel, Subscription
 from server.market.topic import BookState, BookView, QuoteTopic, Topic
 
 _log = logging.getLogger(__name__)

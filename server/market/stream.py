@@ -9,19 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.base.errors import SlowConsumer
+from server.base.streams import Ack, Gap, Heartbeat, Notice, Stream
 from server.market.model import BookUpdate, MarketUpdate
-from server.market.subscription import (
-    Ack,
-    Delivery,
-    Gap,
-    Heartbeat,
-    Notice,
-    Snapshot,
-    StreamEvent,
-    StreamItem,
-    Subscription,
-    Update,
-)
+from server.market.subscription import Delivery, Snapshot, StreamEvent, StreamItem, Subscription, Update
 from server.market.topic import Topic
 
 CHUNK = 256
@@ -121,8 +111,8 @@ class StreamCounts:
     """Streams that were ended because their reader was too far behind."""
 
 
-class MarketStream:
-    """All messages of one subscriber, as an asynchronous iterator for one reader.
+class MarketStream(Stream[StreamItem]):
+    """All messages of one subscriber.
 
     Ends with SlowConsumer when an ALL subscription fell too far behind, and after a Notice when the server stops.
     """
@@ -130,22 +120,19 @@ class MarketStream:
     def __init__(
         self, epoch: str, heartbeat_s: float, counts: StreamCounts, on_close: Callable[[MarketStream], None]
     ) -> None:
+        super().__init__(heartbeat_s)
         self.epoch = epoch
         self.counts = counts
-        self._heartbeat_s = heartbeat_s
         self._on_close = on_close
         self._cursors: list[Cursor] = []
-        self._items: deque[StreamItem] = deque()
         self._ready: deque[Cursor] = deque()
-        self._reader: asyncio.Future[None] | None = None
         self._last_sequence = 0
-        self._ending: Notice | None = None
-        self._closed = False
+        """Of the last message put into `_items`."""
 
     def add(self, cursor: Cursor) -> None:
         """Begin a subscription."""
         self._cursors.append(cursor)
-        self._items.extend(cursor.start())
+        self._put(cursor.start())
         cursor.arm()
 
     def ready(self, cursor: Cursor) -> None:
@@ -153,75 +140,29 @@ class MarketStream:
         self._ready.append(cursor)
         self._wake()
 
-    def end(self, notice: Notice) -> None:
-        """Deliver what was read already, then the notice, then end."""
-        self._ending = notice
-        self._wake()
-
-    def close(self) -> None:
-        """Give everything back. A reader that waits gets the end of the stream."""
-        if self._closed:
-            return
-        self._closed = True
-        for cursor in self._cursors:
-            cursor.close()
-        self._items.clear()
-        self._ready.clear()
-        self._on_close(self)
-        self._wake()
-
-    def __aiter__(self) -> MarketStream:
-        return self
-
-    async def __anext__(self) -> StreamItem:
-        """The next message; a heartbeat if there is none for a while. Raises SlowConsumer."""
-        while (item := self.pending()) is None:
-            if self._closed:
-                raise StopAsyncIteration
-            if self._ending is not None:
-                notice = StreamItem("", self.epoch, self._last_sequence, self._last_sequence, self._ending)
-                self.close()
-                return notice
-            if not await self._changed():
-                return StreamItem("", self.epoch, self._last_sequence, self._last_sequence, Heartbeat())
-        return item
-
-    def pending(self) -> StreamItem | None:
-        """The next message if there is one now. Raises SlowConsumer."""
-        while not self._items:
-            if not self._ready or self._ending is not None:
-                return None
-            self._read(self._ready.popleft())
-        item = self._items.popleft()
-        self._last_sequence = item.sequence
-        return item
-
-    def _read(self, cursor: Cursor) -> None:
+    def _read(self) -> bool:
+        if not self._ready or self._ending is not None:
+            return False
+        cursor = self._ready.popleft()
         try:
-            self._items.extend(cursor.take())
+            self._put(cursor.take())
         except SlowConsumer:
             self.counts.too_slow += 1
             self.close()
             raise
         cursor.arm()
+        return True
 
-    async def _changed(self) -> bool:
-        """Wait for something to read; False if nothing came until a heartbeat is due."""
-        loop = asyncio.get_running_loop()
-        reader = self._reader = loop.create_future()
-        timer = loop.call_later(self._heartbeat_s, _resolve, reader)
-        try:
-            await reader
-        finally:
-            self._reader = None
-            timer.cancel()
-        return bool(self._ready or self._closed or self._ending)
+    def _put(self, items: list[StreamItem]) -> None:
+        self._items.extend(items)
+        self._last_sequence = items[-1].sequence
 
-    def _wake(self) -> None:
-        if self._reader is not None:
-            _resolve(self._reader)
+    def _message(self, event: Heartbeat | Notice) -> StreamItem:
+        return StreamItem("", self.epoch, self._last_sequence, self._last_sequence, event)
 
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+    def _release(self) -> None:
+        for cursor in self._cursors:
+            cursor.close()
+        self._items.clear()
+        self._ready.clear()
+        self._on_close(self)

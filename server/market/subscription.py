@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from server.base.instruments import Instrument
-
-# The messages that market data streams share with the durable ones.
-from server.engine.event_log import Ack as Ack
-from server.engine.event_log import Gap as Gap
-from server.engine.event_log import Heartbeat as Heartbeat
-from server.engine.event_log import Notice as Notice
-from server.engine.event_log import StreamPosition as StreamPosition
+from server.base.streams import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.market.model import MarketUpdate
 
 MAX_DEPTH = 1_000

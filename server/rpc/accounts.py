@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from server.base.clock import Clock
+from server.base.streams import StreamItem
 from server.blotter.history import History
-from server.engine.event_log import StreamItem
 from server.engine.trading import AccountEvent, AccountSnapshot, Trading
 from server.records.events import BalanceView, PositionView
 from server.rpc import convert

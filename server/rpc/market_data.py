@@ -12,6 +12,7 @@ from server.base.clock import Clock
 from server.base.errors import InvalidRequest, MarketDataStale
 from server.base.instruments import Instrument, Registry
 from server.base.paging import decode_number_token, decode_token, encode_token
+from server.base.streams import StreamPosition
 from server.engine.own_instruments import OwnInstrument
 from server.market import subscription as hub
 from server.market.history import TickHistory
@@ -248,5 +249,5 @@ def _subscription(wanted: pb.MarketDataSubscription, subscription_id: str, instr
         delivery=hub.Delivery(wanted.delivery) if wanted.delivery else default,
         depth=wanted.depth or _DEFAULT_DEPTH,
         interval_ms=wanted.interval_ms,
-        resume_from=hub.StreamPosition(resume.epoch, resume.sequence) if wanted.HasField("resume_from") else None,
+        resume_from=StreamPosition(resume.epoch, resume.sequence) if wanted.HasField("resume_from") else None,
     )

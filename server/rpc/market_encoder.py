@@ -8,8 +8,9 @@ few that are its own: which subscription, after which sequence.
 from __future__ import annotations
 
 from server.base.clock import Clock
+from server.base.streams import Ack, Gap, Heartbeat, Notice
 from server.market.model import BookUpdate, MarketUpdate, Quote, Trade
-from server.market.subscription import Ack, Gap, Heartbeat, Notice, Snapshot, StreamItem, Update
+from server.market.subscription import Snapshot, StreamItem, Update
 from server.rpc import convert
 from server.rpc.wire import content_key, prefixed, varint, varint_key
 from tradewind.v1 import common_pb2

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from server.base.clock import Clock
+from server.base.streams import StreamItem
 from server.blotter.history import History
-from server.engine.event_log import StreamItem
 from server.engine.trading import OrderEvent, OrdersSnapshot, OrderUpdate, Trading
 from server.rpc import convert
 from server.rpc.boundary import Call

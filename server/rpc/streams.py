@@ -7,9 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from server.base import streams
 from server.base.errors import ShuttingDown
 from server.base.instruments import INT64_MAX
-from server.engine import event_log as fanout
 from server.rpc import convert
 from server.rpc.fields import Fields
 from server.rpc.wire import content_key, prefixed
@@ -75,29 +75,29 @@ def check_position(fields: Fields, path: str, position: common_pb2.StreamPositio
     fields.between(f"{path}.sequence", position.sequence, 0, INT64_MAX)
 
 
-def engine_position(fields: Fields, request: Resumable) -> fanout.StreamPosition | None:
+def engine_position(fields: Fields, request: Resumable) -> streams.StreamPosition | None:
     """Where to continue; None: from a snapshot."""
     if not request.HasField("resume_from"):
         return None
     check_position(fields, "resume_from", request.resume_from)
-    return fanout.StreamPosition(request.resume_from.epoch, request.resume_from.sequence)
+    return streams.StreamPosition(request.resume_from.epoch, request.resume_from.sequence)
 
 
-def engine_event(kind: type[Event], item: fanout.StreamItem[Any], now_ns: int) -> Event:
+def engine_event(kind: type[Event], item: streams.StreamItem[Any], now_ns: int) -> Event:
     """The event of an item of an order or account stream, filled in if it is of those that both have."""
     event = kind(sequence=item.sequence, prev_sequence=item.prev_sequence)
     message: Any = event
     match item.event:
-        case fanout.Ack(resumed):
+        case streams.Ack(resumed):
             message.ack.SetInParent()
             message.ack.resumed = resumed
-        case fanout.Heartbeat():
+        case streams.Heartbeat():
             message.heartbeat.time.CopyFrom(convert.timestamp(now_ns))
-        case fanout.Gap(from_sequence, to_sequence, reason):
+        case streams.Gap(from_sequence, to_sequence, reason):
             message.gap.from_sequence = from_sequence
             message.gap.to_sequence = to_sequence
             message.gap.reason = reason
-        case fanout.Notice(text):
+        case streams.Notice(text):
             message.notice.code = common_pb2.StreamNotice.CODE_GOING_AWAY
             message.notice.message = text
     return event

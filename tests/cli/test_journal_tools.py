@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from server.base.streams import Gap, StreamPosition
 from server.cli.main import main
-from server.engine.event_log import Gap, StreamPosition
 from server.engine.limits import EngineLimits
 from tests.recovery.test_snapshots import snapshot, trade
 from tests.support.engine import house

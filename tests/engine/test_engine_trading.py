@@ -20,7 +20,7 @@ from server.base.errors import (
     SlowConsumer,
 )
 from server.base.instruments import Instrument, InstrumentKind
-from server.engine.event_log import Ack, Gap, Heartbeat, Notice, StreamPosition
+from server.base.streams import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.engine.limits import EngineLimits
 from server.engine.orders import NewOrder, Outcome
 from server.engine.setup import Setup

@@ -10,20 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from server.base.errors import ResourceExhausted, SlowConsumer
+from server.base.streams import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.market.internal_book import BookPublisher
 from server.market.metrics import HubMetrics
 from server.market.model import BookUpdate, FeedState, MarketUpdate, Quote
-from server.market.subscription import (
-    Ack,
-    Channel,
-    Delivery,
-    Gap,
-    Heartbeat,
-    Notice,
-    Snapshot,
-    StreamPosition,
-    Update,
-)
+from server.market.subscription import Channel, Delivery, Snapshot, Update
 from tests.support.feeds import INSTRUMENT, book, hub, quote, subscription, take, trade
 
 NAME = INSTRUMENT.name

@@ -9,10 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from server.base.errors import SlowConsumer
+from server.base.streams import Ack, Gap, StreamPosition
 from server.market.hub import MarketData
 from server.market.model import BookUpdate, FeedState
 from server.market.stream import MarketStream
-from server.market.subscription import Ack, Channel, Delivery, Gap, Snapshot, StreamPosition, Update
+from server.market.subscription import Channel, Delivery, Snapshot, Update
 from tests.conftest import SOAK_FACTOR
 from tests.support.feeds import NaiveBook, Top, book, hub, subscription
 from tests.waiting import until

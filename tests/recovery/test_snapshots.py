@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from server.base.errors import SnapshotUnusable, TradewindError
+from server.base.streams import Ack, Gap, StreamPosition
 from server.engine import snapshot as snapshot_format
 from server.engine.engine import Engine
-from server.engine.event_log import Ack, Gap, StreamPosition
 from server.engine.limits import EngineLimits
 from server.engine.trading import OrderUpdate, Trading
 from server.recovery.recover import Recovery, recover

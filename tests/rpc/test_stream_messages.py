@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from server.base.errors import ShuttingDown
+from server.base.streams import Ack, Gap, Heartbeat, Notice
 from server.market.model import BookUpdate, MarketUpdate, Quote, Trade
-from server.market.subscription import Ack, Channel, Gap, Heartbeat, Notice, Snapshot, StreamEvent, StreamItem, Update
+from server.market.subscription import Channel, Snapshot, StreamEvent, StreamItem, Update
 from server.rpc import convert, streams, wire
 from server.rpc.market_encoder import MarketDataEncoder
 from tests.support.feeds import book, hub, quote, subscription, trade

@@ -7,10 +7,11 @@ import heapq
 from decimal import Decimal
 
 from server.base.instruments import Instrument, InstrumentKind
+from server.base.streams import StreamPosition
 from server.market.hub import HubLimits, MarketData
 from server.market.model import BookUpdate, FeedState, Level, Quote, Trade
 from server.market.stream import MarketStream
-from server.market.subscription import Channel, Delivery, StreamItem, StreamPosition, Subscription
+from server.market.subscription import Channel, Delivery, StreamItem, Subscription
 
 DEADLINE_S = 60.0
 
