@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 STAMPS := $(VENV)/stamps
+# Tests wait more than they compute: one process more than there are cores. A file stays in one process.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile
 SOURCES := setup.py pyproject.toml $(wildcard fastpath/*/*.pyx fastpath/*/*.pxd)
 CONTRACT := $(wildcard proto/tradewind/v1/*.proto) $(wildcard clients/python/*.py clients/python/tradewind/_async/*.py) clients/python/pyproject.toml
 
@@ -26,17 +29,19 @@ stop:  ## Stop what runs in the background
 
 build: $(STAMPS)/server  ## Create .venv and build everything into it
 
-test: build $(STAMPS)/test-tools test-servers lint unit  ## Install what the tests need, then check and test everything
+test: build $(STAMPS)/test-tools test-servers lint  ## Install what the tests need, then check and test everything
+	@echo "==> pytest, all tests";  $(PYTEST) $(ARGS)
 
 lint: $(STAMPS)/test-tools build  ## Style, types and the contract
 	@echo "==> ruff";  $(BIN)/ruff check .
+	@echo "==> cython-lint";  $(BIN)/cython-lint --no-pycodestyle --max-line-length 126 fastpath
 	@echo "==> mypy";  $(BIN)/mypy
 	@echo "==> contract: buf lint";  $(BIN)/buf lint
 	@echo "==> contract: buf breaking";  $(BIN)/buf build -o $(STAMPS)/contract.binpb && $(BIN)/buf breaking $(STAMPS)/contract.binpb \
 	    --against tests/contract/v1.binpb --exclude-imports --config '{"version": "v2", "breaking": {"use": ["FILE"]}}'
 
-unit: $(STAMPS)/test-tools build  ## The tests alone (ARGS="-k name")
-	@echo "==> pytest";  $(BIN)/pytest $(ARGS)
+unit: $(STAMPS)/test-tools build  ## The quick tests, without servers and child processes (ARGS="-k name")
+	@echo "==> pytest, unit tests";  $(PYTEST) -m unit $(ARGS)
 
 .PHONY: test-servers
 test-servers:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,6 +21,14 @@ from loadtest.servers import find_program
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 """Recorded data that may not be shipped with the project; absent in an ordinary clone."""
+
+KINDS = {
+    "unit": ("base", "records", "process", "access", "fastpath", "market", "feeds", "engine"),
+    "integration": ("storage", "recovery", "venues", "rpc"),
+    "e2e": ("app", "cli", "simulation"),
+}
+"""The marker of a test by its folder: unit tests start nothing, integration tests start stores or a server within their
+own process, end-to-end tests start the server as its users do."""
 
 SOAK_FACTOR = int(os.environ.get("TRADEWIND_SOAK", "1"))
 """How many times longer the randomized tests run than in an ordinary run."""
@@ -89,6 +97,16 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "once: says the same however often it runs; left out of soak runs")
+    for kind, folders in KINDS.items():
+        config.addinivalue_line("markers", f"{kind}: tests of {', '.join(folders)} (set by folder)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    kind_of = {folder: kind for kind, folders in KINDS.items() for folder in folders}
+    for item in items:
+        parts = item.path.relative_to(ROOT).parts
+        kind = kind_of.get(parts[1], "unit" if parts[1] == "test_tidy.py" else "e2e")
+        item.add_marker(getattr(pytest.mark, kind))
 
 
 TALLY = pytest.StashKey[Counter[str]]()
@@ -103,6 +121,19 @@ def tally(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
         request.config.stash.setdefault(TALLY, Counter())[kind] += number
 
     return count
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of a parallel run hands its tally to the process that started it."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["tally"] = dict(session.config.stash.get(TALLY, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    tally = node.config.stash.setdefault(TALLY, Counter())
+    tally.update(getattr(node, "workeroutput", {}).get("tally", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
