@@ -1,97 +1,75 @@
 """Fills a blotter from a process of its own, so that making rows costs trading neither its interpreter nor its turn.
 
-`python -m server.blotter.process` is that process. On its standard input: a line of JSON that says which blotter,
-then batches, each a header, packed events, and the names that are new as JSON. To each it answers with a line of JSON. It
-ends when its input does, so it never outlives who started it.
+This module run by itself is the worker. Its job says which blotter; then come batches, each a header, packed events, and
+the names that are new as JSON. To each it answers with a line of JSON. It ends when its input does, so it never outlives
+who started it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import struct
-import subprocess
 import sys
-from pathlib import Path
-from subprocess import PIPE
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from server.base.child import module_command
+from server.base import workers
 from server.base.errors import TradewindError, Unavailable
+from server.base.workers import Worker
 from server.storage.blotter_rows import blotter_batch
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
 from server.storage.urls import open_blotter
 
 _HEADER = struct.Struct("<QQQ")
 """The sequence before the first event, bytes of events, bytes of names."""
-_NICE = 10
-"""Trading goes first, but leaves something: a blotter that stays behind makes lists wait."""
-_AUTOGROUP = Path("/proc/self/autogroup")
-_STOP_S = 5.0
 _ERRORS: dict[str, type[Exception]] = {
     error.__name__: error for error in (BlotterMismatch, BlotterMoved, Unavailable)
 }
 
 
 class BlotterProcess:
-    """The end that stays in the server. Its calls block; one thread at a time. Starts the process when it is needed."""
+    """The end that stays in the server. Its calls block; one thread at a time. Starts the worker when it is needed."""
 
     def __init__(self, url: str, *, epoch: str) -> None:
         """Arguments as of `urls.open_blotter`."""
-        self._blotter = json.dumps({"url": url, "epoch": epoch}).encode() + b"\n"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._job = {"url": url, "epoch": epoch}
+        self._worker: Worker | None = None
 
     @property
     def pid(self) -> int | None:
         """None while it does not run."""
-        return self._process.pid if self._process is not None else None
+        return self._worker.pid if self._worker is not None else None
 
     def write(self, after: int, events: bytes, directory: dict[str, list[BlotterRow]]) -> None:
         """Store what durable events tell: whole commands; `after` is the sequence of the event before them.
 
-        Raises what `BlotterStore.write` does, and Unavailable if the process ended.
+        Raises what `BlotterStore.write` does, and Unavailable if the worker ended.
         """
         names = json.dumps(directory).encode()
+        if self._worker is None:
+            self._worker = Worker("server.blotter.process", self._job)
         try:
-            answer = self._ask([_HEADER.pack(after, len(events), len(names)), events, names])
+            self._worker.send(_HEADER.pack(after, len(events), len(names)), events, names)
+            answer = self._worker.read_line()
         except (OSError, ValueError) as error:
-            self.close()
-            raise Unavailable(f"the process that writes the blotter cannot be used: {error}") from error
+            raise Unavailable(f"the process that writes the blotter cannot be used: {self._end() or error}") from error
         if not answer:
-            self.close()
-            raise Unavailable("the process that writes the blotter ended; its last words are in the server's log")
+            raise Unavailable(f"the process that writes the blotter ended: {self._end() or 'it was killed'}")
         told: dict[str, str] = json.loads(answer)
         if told:
             raise _ERRORS.get(told["error"], Unavailable)(told["message"])
 
     def close(self) -> None:
-        """End the process, after the batch that it is storing."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        """End the worker, after the batch that it is storing."""
+        self._end()
 
-    def _ask(self, parts: list[bytes]) -> bytes:
-        if self._process is None:
-            command = module_command("server.blotter.process")
-            self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, start_new_session=True)
-            parts = [self._blotter, *parts]
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        for part in parts:
-            self._process.stdin.write(part)
-        self._process.stdin.flush()
-        return self._process.stdout.readline()
+    def _end(self) -> str:
+        """`close`; returns the worker's last words."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return ""
+        worker.close()
+        return worker.last_words
 
 
 def fill(store: BlotterStore, source: BinaryIO, answers: BinaryIO) -> None:
@@ -111,28 +89,10 @@ def fill(store: BlotterStore, source: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def stand_back() -> None:
-    """Let trading go first from now on.
-
-    Linux may share the processor between sessions before it looks at the processes in them. This process has a session
-    of its own (Ctrl-C in a terminal is none of its business), so the niceness of the session is what counts there.
-    """
-    os.nice(_NICE)
-    with contextlib.suppress(OSError):  # no Linux, or one without it
-        _AUTOGROUP.write_text(str(_NICE))
-
-
-def main() -> int:
-    wanted = json.loads(sys.stdin.buffer.readline() or b"{}")
-    stand_back()  # not before all is loaded: the server waits for the first answer when it starts
-    if wanted:
-        with contextlib.closing(open_blotter(wanted["url"], epoch=wanted["epoch"])) as store:
-            try:
-                fill(store, sys.stdin.buffer, sys.stdout.buffer)
-            except BrokenPipeError:  # the server was killed: nobody hears the answer, nor what is flushed at the end
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def work(wanted: dict[str, Any], source: BinaryIO, answers: BinaryIO) -> None:
+    with contextlib.closing(open_blotter(wanted["url"], epoch=wanted["epoch"])) as store:
+        fill(store, source, answers)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(workers.main(work, nice_session=True))

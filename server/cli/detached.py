@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from server.base.child import module_command
+from server.base.workers import module_command
 from server.cli.render import fail
 from server.cli.startup import Part, StartReport, WhatNow
 

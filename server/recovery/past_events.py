@@ -1,26 +1,21 @@
 """Durable events that the engine's log does not hold any more, made again from the journal.
 
-Commands are the engine's only input, so carrying them out on another exchange makes the same events. A process of its
-own does that, since it takes a while in which the server must go on; the events come through a pipe, so nobody holds
-more of them than fit into it. `python -m server.recovery.past_events` is that process, with what is wanted as JSON on its
-standard input.
+Commands are the engine's only input, so carrying them out on another exchange makes the same events. A worker does that,
+since it takes a while in which the server must go on; the events come through a pipe, so nobody holds more of them than
+fit into it. This module run by itself is the worker.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-import os
 import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict
 from pathlib import Path
-from subprocess import PIPE
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from server.base.child import module_command
-from server.base.errors import TradewindError, Unavailable
+from server.base import workers
+from server.base.errors import Unavailable
 from server.engine.limits import EngineLimits
 from server.records.events import EVENT, EVENT_SIZE
 from server.recovery.recover import command_batches
@@ -30,8 +25,6 @@ from server.storage.snapshot_files import SnapshotFiles
 from server.storage.urls import open_journal_reader
 
 _CHUNK = 4_096 * EVENT_SIZE
-_NICE = 10
-"""Trading goes first."""
 
 
 def events_from_journal(
@@ -43,12 +36,6 @@ def events_from_journal(
     """
 
     async def events_after(sequence: int) -> AsyncGenerator[bytes, None]:
-        process = await asyncio.create_subprocess_exec(
-            *module_command("server.recovery.past_events"), stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
         wanted = {
             "journal": journal_url,
             "directory": str(snapshots.directory),
@@ -56,23 +43,17 @@ def events_from_journal(
             "limits": asdict(limits),
             "after": sequence,
         }
+        rest = b""
         try:
-            process.stdin.write(json.dumps(wanted).encode())
-            process.stdin.close()
-            rest = b""
-            while chunk := await process.stdout.read(_CHUNK):
-                chunk = rest + chunk
-                whole = _whole_commands(chunk)
-                rest = chunk[whole:]
-                if whole:
-                    yield chunk[:whole]
-            problem = await process.stderr.read(_CHUNK)
-            if await process.wait():
-                raise Unavailable(f"past events cannot be made: {problem.decode(errors='replace').strip()}")
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.communicate()  # its end is seen once its output is read
+            async with contextlib.aclosing(workers.stream("server.recovery.past_events", wanted, _CHUNK)) as chunks:
+                async for chunk in chunks:
+                    events = rest + chunk
+                    whole = _whole_commands(events)
+                    rest = events[whole:]
+                    if whole:
+                        yield events[:whole]
+        except Unavailable as failure:
+            raise Unavailable(f"past events cannot be made: {failure.message}") from None
 
     return events_after
 
@@ -97,18 +78,11 @@ def write_events(
     output.flush()
 
 
-def main() -> int:
-    wanted = json.load(sys.stdin)
-    os.nice(_NICE)
+def work(wanted: dict[str, Any], source: BinaryIO, output: BinaryIO) -> None:
     snapshots = SnapshotFiles(Path(wanted["directory"]), keep=wanted["keep"])
-    try:
-        with contextlib.closing(open_journal_reader(wanted["journal"])) as journal:
-            write_events(journal, snapshots, EngineLimits(**wanted["limits"]), wanted["after"], sys.stdout.buffer)
-    except (TradewindError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    with contextlib.closing(open_journal_reader(wanted["journal"])) as journal:
+        write_events(journal, snapshots, EngineLimits(**wanted["limits"]), wanted["after"], output)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(workers.main(work))

@@ -2,8 +2,7 @@
 events anew that the server holds no more.
 
 So the engine that trades never stands still for either. The process ends when its one job is done; it sees what is
-durable, and nothing else. `Replica` is the server's side; `python -m server.recovery.replica` is the process, with the job as
-JSON on its standard input (a journal's URL may hold a password, so it is no argument).
+durable, and nothing else. `Replica` is the server's side; this module run by itself is the worker.
 """
 
 from __future__ import annotations
@@ -11,17 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from fastpath.exchange.exchange import Exchange
 from fastpath.model import records
-from server.base.child import module_command
-from server.base.errors import SnapshotUnusable, TradewindError, Unavailable
+from server.base import workers
+from server.base.errors import SnapshotUnusable, Unavailable
 from server.base.failpoints import from_environment
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.limits import EngineLimits
@@ -36,8 +34,6 @@ HISTORY_EVENTS = 262_144
 """Events of one account that are made anew at most; a reader that missed more gets a snapshot."""
 HISTORY_TIMEOUT_S = 60.0
 SNAPSHOT_TIMEOUT_S = 600.0
-_NICE = 10
-"""Trading goes first."""
 
 
 class SnapshotDone(NamedTuple):
@@ -86,31 +82,10 @@ class Replica:
             **details,
         }
         async with self._turn:
-            # From a thread, and by vfork: a fork would copy the page tables of a server that may be large.
-            process = await asyncio.to_thread(_start)
-            answer = asyncio.create_task(asyncio.to_thread(process.communicate, json.dumps(given).encode(), timeout_s))
             try:
-                output, problem = await asyncio.shield(answer)
-            except subprocess.TimeoutExpired:
-                raise Unavailable(f"a replica of the engine took longer than {timeout_s:g} s") from None
-            finally:
-                process.kill()
-                await asyncio.wait({answer})
-                process.wait()
-        if process.returncode:
-            lines = problem.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-            raise Unavailable(f"a replica of the engine failed: {lines[-1]}")
-        return output
-
-
-def _start() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        module_command("server.recovery.replica"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in the terminal is for the server, which ends this one itself
-    )
+                return await workers.run("server.recovery.replica", given, timeout_s)
+            except Unavailable as failure:
+                raise Unavailable(f"a replica of the engine failed: {failure.message}") from None
 
 
 async def make_snapshot(journal: JournalReader, snapshots: SnapshotFiles, limits: EngineLimits) -> SnapshotDone:
@@ -162,25 +137,18 @@ def exchange_before(journal: JournalReader, snapshots: SnapshotFiles, limits: En
     return new_exchange(limits)
 
 
-def main() -> int:
-    given = json.load(sys.stdin)
-    os.nice(_NICE)
+def work(given: dict[str, Any], source: BinaryIO, output: BinaryIO) -> None:
     limits = EngineLimits(**given["limits"])
     snapshots = SnapshotFiles(Path(given["directory"]), keep=given["keep"], reached=from_environment(os.environ))
-    try:
-        journal = open_journal_reader(given["journal"])
-        if given["job"] == "snapshot":
-            done = asyncio.run(make_snapshot(journal, snapshots, limits))
-            sys.stdout.write(json.dumps(done._asdict()))
-        else:
-            kinds = (given["kinds"][0], given["kinds"][1])
-            wanted = {name: given[name] for name in ("account", "after", "to")}
-            sys.stdout.buffer.write(b"".join(make_history(journal, snapshots, limits, kinds=kinds, **wanted)))
-    except (TradewindError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    journal = open_journal_reader(given["journal"])
+    if given["job"] == "snapshot":
+        done = asyncio.run(make_snapshot(journal, snapshots, limits))
+        output.write(json.dumps(done._asdict()).encode())
+    else:
+        kinds = (given["kinds"][0], given["kinds"][1])
+        wanted = {name: given[name] for name in ("account", "after", "to")}
+        output.write(b"".join(make_history(journal, snapshots, limits, kinds=kinds, **wanted)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(workers.main(work))
