@@ -1,4 +1,4 @@
-"""The fills of a blotter. Described in blotter_fills.pxd."""
+"""The fills of a blotter. Described in fills.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free

@@ -1,4 +1,4 @@
-"""Newest events of balances and positions. Described in blotter_newest.pxd."""
+"""Newest events of balances and positions. Described in newest.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free

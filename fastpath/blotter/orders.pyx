@@ -1,4 +1,4 @@
-"""The orders of a blotter. Described in blotter_orders.pxd."""
+"""The orders of a blotter. Described in orders.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free

@@ -1,4 +1,4 @@
-"""Ordered map of the price levels away from the touch. See `far.pxd`."""
+"""Ordered map of the price levels away from the touch. See `far_levels.pxd`."""
 
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove

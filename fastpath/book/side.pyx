@@ -1,4 +1,4 @@
-"""One side of a book: its price levels in order. See `ladder.pxd`."""
+"""One side of a book: its price levels in order. See `side.pxd`."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.string cimport memset

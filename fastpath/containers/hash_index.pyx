@@ -1,4 +1,4 @@
-"""Growing hash index over rows that hold their own keys. Described in index.pxd."""
+"""Growing hash index over rows that hold their own keys. Described in hash_index.pxd."""
 
 from libc.stdint cimport uint32_t
 

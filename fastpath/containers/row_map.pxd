@@ -1,7 +1,7 @@
 # Map from a 64-bit key to the number of the row that holds it, for tables whose rows come and go.
 #
 # Open addressing with linear probing, at most half full; a cell holds its key, so a search touches one or two cache lines.
-# A removal moves the cells behind it up, so that there are no tombstones and searches stay short for ever. (index.pxd is for rows
+# A removal moves the cells behind it up, so that there are no tombstones and searches stay short for ever. (hash_index.pxd is for rows
 # that are kept for ever, pool.id_map for the open orders of a book.)
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -7,15 +7,14 @@ triggered order enters, and so on from the beginning. Only triggers can go on fo
 from libc.stdint cimport uint32_t
 
 from fastpath.exchange.amending cimport enter_amended
-from fastpath.book.book cimport book_reduce, book_remove
+
 from fastpath.state.events cimport events_order
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.state.ledger cimport position_t
+
 from fastpath.state.contingent_groups cimport group_t, links_changed, links_next_changed
 from fastpath.model.structs cimport (
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
-    CANCEL_REASON_REDUCE_ONLY,
     EVENT_ORDER_AMENDED,
     EVENT_ORDER_CANCELED,
     LINK_TYPE_BRACKET,
@@ -27,14 +26,10 @@ from fastpath.state.orders cimport (
     WAIT_LIST,
     WAIT_MORE,
     WAIT_NONE,
-    WAIT_PARENT,
     WAIT_TRANSIT,
-    WAIT_TRIGGER,
     first_wait,
     is_conditional,
-    is_trailing,
     order_is_open,
-    order_leaves_qty,
     order_record_t,
     total_qty,
     waits_for_price,
@@ -43,7 +38,7 @@ from fastpath.risk.sizing cimport REDUCING_FLAGS, reducible
 from fastpath.exchange.reducing cimport cap_reducing_orders, follow_siblings, withdraw
 from fastpath.state.state cimport instrument_t
 from fastpath.exchange.placing cimport trigger
-from fastpath.state.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting, stop_waiting
+from fastpath.state.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting
 
 
 cdef void follow_changes(state_t* state) noexcept nogil:

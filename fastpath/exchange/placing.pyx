@@ -8,12 +8,12 @@ is canceled. A refusal is stored with its client order id like any order; nothin
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.risk.checks cimport admit, expiry_of
-from fastpath.book.book cimport book_remove
+
 from fastpath.state.events cimport events_order, events_reject_command
 from fastpath.state.guards cimport guarded_fillable, has_guards
 from fastpath.containers.heap cimport heap_push, heap_reserve
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.state.ledger cimport ledger_position, ledger_reserve
+from fastpath.state.ledger cimport ledger_position
 from fastpath.risk.link_prices cimport check_list_prices, parent_in_the_way
 from fastpath.state.contingent_groups cimport group_t, links_check, links_is_child, links_join, links_refuse
 from fastpath.book.matching cimport (
@@ -82,7 +82,7 @@ from fastpath.state.orders cimport (
 )
 from fastpath.book.pool cimport NIL, pool_give, pool_take
 from fastpath.exchange.prefetch cimport prefetch_makers, prefetch_settlement
-from fastpath.state.settlement cimport VENUE, close_order, held_amount, open_order, reserved_row, settle_trade, take_off_market
+from fastpath.state.settlement cimport VENUE, close_order, open_order, settle_trade, take_off_market
 from fastpath.exchange.reducing cimport call_back, cap_reducing_orders, follow_fill, shrink, withdraw, yield_balance
 from fastpath.risk.sizing cimport UNSIZED_FLAGS
 from fastpath.state.state cimport find_account, find_instrument, touch_market, travel_ns

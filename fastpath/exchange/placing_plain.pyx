@@ -1,4 +1,4 @@
-"""Plain limit orders, placed by the straight line. Described in plain_orders.pxd."""
+"""Plain limit orders, placed by the straight line. Described in placing_plain.pxd."""
 
 from libc.stdint cimport uint32_t
 

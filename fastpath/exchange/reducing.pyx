@@ -1,4 +1,4 @@
-"""How open orders lose lots, or end, because of others. Described in shrinking.pxd."""
+"""How open orders lose lots, or end, because of others. Described in reducing.pxd."""
 
 from fastpath.book.book cimport book_reduce, book_remove
 from fastpath.state.events cimport events_order

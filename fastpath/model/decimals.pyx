@@ -100,7 +100,6 @@ cdef size_t write_integer(char* out, uint64_t value) noexcept nogil:
 cdef size_t write_average(char* out, money_t cost, const grid_t* money, int64_t qty, const grid_t* lot) noexcept nogil:
     cdef uint32_t common = min(money.scale, lot.scale)
     cdef uint128_t numerator, divisor, quotient, rest, average
-    cdef uint32_t i
     if cost < 0 or qty <= 0:
         return 0
     if (mul_overflow(<uint128_t>cost, money.mantissa, &numerator)
@@ -117,7 +116,7 @@ cdef size_t write_average(char* out, money_t cost, const grid_t* money, int64_t 
         quotient = average + rest // divisor
         rest %= divisor
     else:
-        for i in range(MAX_SCALE):
+        for _ in range(MAX_SCALE):
             if mul_overflow(quotient, 10, &average):
                 return 0
             rest *= 10

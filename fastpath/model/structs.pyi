@@ -1,4 +1,4 @@
-"""The vocabulary of the fast path. Layouts and meanings are written down in `model.pxd`."""
+"""The vocabulary of the fast path. Layouts and meanings are written down in `structs.pxd`."""
 
 from enum import IntEnum
 

@@ -1,6 +1,6 @@
 """The vocabulary of the fast path, as Python sees it: enumerations and the sizes of the packed records.
 
-The record layouts are written down in `model.pxd`; `COMMAND_SIZE` and `EVENT_SIZE` are bytes.
+The record layouts are written down in `structs.pxd`; `COMMAND_SIZE` and `EVENT_SIZE` are bytes.
 """
 
 COMMAND_SIZE = sizeof(command_t)

@@ -12,7 +12,7 @@
 from libc.stdint cimport INT64_MAX, uint8_t, uint32_t
 
 from fastpath.model.arith cimport share, worth
-from fastpath.book.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take, order_price
+from fastpath.book.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take
 from fastpath.state.events cimport events_reject_command
 from fastpath.state.guards cimport guarded_leaves
 from fastpath.state.ledger cimport ledger_can_move, position_t

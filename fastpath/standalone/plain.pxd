@@ -5,7 +5,7 @@
 # something is. So what is rare or refused costs the common case nothing but a few branches that are always guessed right.
 # Both paths move orders by the same primitives of book.pxd and pool.pxd.
 #
-# A key here is the price as the order's own side sees it (ladder.pxd); the other side sees ~key.
+# A key here is the price as the order's own side sees it (side.pxd); the other side sees ~key.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

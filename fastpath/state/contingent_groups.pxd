@@ -6,7 +6,7 @@
 # All are accepted or none is: when one is refused, those before it are canceled and those after it refused. In a group of a given
 # size nobody enters before all have been accepted; then they do one by one, each after what the one before has caused.
 #
-# Here: who belongs together. What follows from it is done at the end of each command (followup.pyx).
+# Here: who belongs together. What follows from it is done at the end of each command (contingent.pyx).
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

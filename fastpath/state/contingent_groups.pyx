@@ -1,4 +1,4 @@
-"""Groups of linked orders. Described in links.pxd."""
+"""Groups of linked orders. Described in contingent_groups.pxd."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -9,7 +9,6 @@ from fastpath.containers.hash_index cimport index_free, index_init, index_insert
 from fastpath.model.structs cimport (
     LINK_TYPE_BRACKET,
     LINK_TYPE_OCO,
-    LINK_TYPE_OTO,
     ORDER_FLAG_CLOSE_POSITION,
     ORDER_FLAG_QUOTE_QTY,
     ORDER_FLAG_REDUCE_ONLY,

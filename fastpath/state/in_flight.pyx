@@ -1,4 +1,4 @@
-"""Cancels and amendments on their way to mirrored venues. Described in changes.pxd."""
+"""Cancels and amendments on their way to mirrored venues. Described in in_flight.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc

@@ -1,6 +1,6 @@
 """Settlement of executions and the end of orders. Described in settlement.pxd."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.model.arith cimport fee_of, high_word, low_word
 from fastpath.state.events cimport events_next, events_order

@@ -12,13 +12,22 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.state.transfer_ids cimport adjustment_t, adjustments_reindex
 from fastpath.book.book cimport (
-    LADDERS, book_can_rest, book_first, book_new, book_next, book_rest, book_t, book_take,
-    ladder_of, order_hidden, order_price, order_side,
+    LADDERS,
+    book_can_rest,
+    book_first,
+    book_new,
+    book_next,
+    book_rest,
+    book_t,
+    book_take,
+    order_hidden,
+    order_price,
+    order_side,
 )
 from fastpath.state.in_flight cimport change_t, changes_push
 from fastpath.state.guards cimport is_guarded
-from fastpath.containers.heap cimport heap_item_t, heap_push, heap_reserve, heap_t
-from fastpath.state.ledger cimport balance_t, ledger_reindex, ledger_take_rests, position_t
+from fastpath.containers.heap cimport heap_push, heap_reserve, heap_t
+from fastpath.state.ledger cimport balance_t, ledger_reindex, position_t
 from fastpath.state.contingent_groups cimport group_t, links_reindex
 from fastpath.book.mirror cimport mirror_new, mirror_t
 from fastpath.model.structs cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
@@ -410,7 +419,7 @@ cdef int load_heaps(state_t* state, cursor_t* cursor) except -1:
     cdef uint64_t count, at
     cdef instrument_t* instrument
     cdef order_record_t* order
-    cdef uint32_t number, heap
+    cdef uint32_t heap
     cdef const saved_heap_item_t* items = <const saved_heap_item_t*>take(
         cursor, EXPIRIES, sizeof(saved_heap_item_t), state.orders.open_count, &count)
     if not heap_reserve(&state.expiries, state.pool.count + 1):

@@ -1,4 +1,4 @@
-"""Which deposits and withdrawals were asked for already. Described in adjustments.pxd."""
+"""Which deposits and withdrawals were asked for already. Described in transfer_ids.pxd."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free

@@ -1,6 +1,6 @@
 """Waiting for prices. Described in triggers.pxd."""
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 
 from fastpath.book.book cimport book_best
 from fastpath.state.events cimport events_order

@@ -159,7 +159,7 @@ cdef class RequestReader:
 
     cdef int item(self, span_t raw, uint32_t kind, span_t body, Requests requests, Py_ssize_t at, bint in_session) except -1:
         cdef command_t* command = <command_t*>PyByteArray_AS_STRING(requests.commands) + at
-        if not ((kind == PLACE and self.read_place(body, command, in_session))
+        if not ((kind == PLACE and self.place_command(body, command, in_session))
                 or (kind == CANCEL and self.read_cancel(body, command))
                 or (kind == AMEND and self.read_amend(body, command))):
             memset(command, 0, sizeof(command_t))
@@ -185,7 +185,7 @@ cdef class RequestReader:
             self.last_instrument = name
         return self.terms
 
-    cdef bint read_place(self, span_t raw, command_t* command, bint in_session) except -1:
+    cdef bint place_command(self, span_t raw, command_t* command, bint in_session) except -1:
         """False: it is not plain, and the command is not finished."""
         cdef place_t order
         cdef Terms terms
