@@ -45,7 +45,7 @@ from fastpath.state.orders cimport (
     waits_for_price,
 )
 from fastpath.state.settlement cimport held_amount, reserved_row, take_off_market
-from fastpath.exchange.reducing cimport withdraw
+from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport instrument_t, touch_market
 from fastpath.exchange.placing cimport conclude, settle_fills
 from fastpath.state.triggers cimport start_waiting, stop_waiting

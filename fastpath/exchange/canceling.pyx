@@ -17,7 +17,7 @@ from fastpath.model.structs cimport (
     event_t,
 )
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_is_open, orders_find, orders_find_client
-from fastpath.exchange.reducing cimport withdraw
+from fastpath.state.withdrawal cimport withdraw
 
 
 cdef uint32_t find_meant(const state_t* state, const command_t* command) noexcept nogil:

@@ -35,7 +35,8 @@ from fastpath.state.orders cimport (
     waits_for_price,
 )
 from fastpath.risk.sizing cimport REDUCING_FLAGS, reducible
-from fastpath.exchange.reducing cimport cap_reducing_orders, follow_siblings, withdraw
+from fastpath.exchange.reducing cimport cap_reducing_orders, follow_siblings
+from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport instrument_t
 from fastpath.exchange.placing cimport trigger
 from fastpath.state.triggers cimport MAX_TRIGGERS_PER_COMMAND, can_wait, next_triggered, start_waiting

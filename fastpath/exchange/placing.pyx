@@ -83,7 +83,8 @@ from fastpath.state.orders cimport (
 from fastpath.book.pool cimport NIL, pool_give, pool_take
 from fastpath.exchange.prefetch cimport prefetch_makers, prefetch_settlement
 from fastpath.state.settlement cimport VENUE, close_order, open_order, settle_trade, take_off_market
-from fastpath.exchange.reducing cimport call_back, cap_reducing_orders, follow_fill, shrink, withdraw, yield_balance
+from fastpath.exchange.reducing cimport cap_reducing_orders, follow_fill, shrink, yield_balance
+from fastpath.state.withdrawal cimport call_back, withdraw
 from fastpath.risk.sizing cimport UNSIZED_FLAGS
 from fastpath.state.state cimport find_account, find_instrument, touch_market, travel_ns
 from fastpath.state.triggers cimport can_wait, start_waiting

@@ -6,14 +6,8 @@ from fastpath.model.structs cimport qty_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.state.state cimport instrument_t, state_t
 
-# The order that holds this slot is on its way no more.
-cdef void call_back(state_t* state, uint32_t slot) noexcept nogil
-
 # An open order loses lots, which the book has been told already: less quantity, less reserved, and the event that tells.
 cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil
-
-# Take an open order out of its book and close it.
-cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil
 
 # A conditional child has nothing left to wait for its price with. A trailing one will follow anew.
 cdef void wait_for_parent(order_record_t* order) noexcept nogil

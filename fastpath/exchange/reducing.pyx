@@ -3,7 +3,7 @@
 from fastpath.book.book cimport book_reduce, book_remove
 from fastpath.state.events cimport events_order
 from fastpath.state.guards cimport has_siblings, same_group
-from fastpath.containers.heap cimport heap_remove
+
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_reserve, position_t
 from fastpath.state.contingent_groups cimport group_t
@@ -28,19 +28,15 @@ from fastpath.state.orders cimport (
     order_record_t,
     waits_for_price,
 )
-from fastpath.state.settlement cimport close_order, held_amount, reserved_row
+from fastpath.state.settlement cimport held_amount, reserved_row
 from fastpath.risk.sizing cimport REDUCING_FLAGS, reducible
 from fastpath.state.state cimport instrument_t, touch_market
 from fastpath.state.triggers cimport stop_waiting
+from fastpath.state.withdrawal cimport call_back, withdraw
 
 cdef enum:
     NOT_MET = -1                  # linked_qty of an order that its siblings have not met yet
     GAVE_WAY = -2                 # of one that was canceled for a sibling's sake, which goes on
-
-
-cdef void call_back(state_t* state, uint32_t slot) noexcept nogil:
-    """An order is on its way no more."""
-    heap_remove(&state.transit, state.waiting_places, slot)
 
 
 cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_t by) noexcept nogil:
@@ -53,19 +49,6 @@ cdef void shrink(state_t* state, instrument_t* instrument, uint32_t number, qty_
     ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order))
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, EVENT_ORDER_AMENDED, order)
-
-
-cdef void withdraw(state_t* state, uint32_t number, uint8_t kind, uint8_t cancel_reason) noexcept nogil:
-    cdef order_record_t* order = &state.orders.records[number]
-    cdef instrument_t* instrument = &state.instruments[order.instrument]
-    if waits_for_price(order):
-        stop_waiting(state, instrument, number)
-    elif order.waiting == WAIT_TRANSIT:
-        call_back(state, order.slot)
-    elif order.waiting == WAIT_NONE:
-        book_remove(instrument.book, order.slot)
-        touch_market(state, instrument)
-    close_order(state, instrument, number, kind, cancel_reason)
 
 
 cdef void reduce_open(state_t* state, uint32_t number, qty_t by, int cancel_reason) noexcept nogil:

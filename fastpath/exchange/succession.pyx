@@ -16,7 +16,7 @@ from fastpath.model.structs cimport (
     event_t,
     instrument_def_t,
 )
-from fastpath.exchange.reducing cimport withdraw
+from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_instrument, instrument_t
 
 

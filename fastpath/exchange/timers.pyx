@@ -22,7 +22,7 @@ from fastpath.model.structs cimport (
     ts_t,
 )
 from fastpath.state.orders cimport order_record_t
-from fastpath.exchange.reducing cimport withdraw
+from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_account
 from fastpath.exchange.placing cimport arrive
 

@@ -48,7 +48,7 @@ from fastpath.model.structs cimport (
 from fastpath.state.orders cimport order_record_t
 from fastpath.book.pool cimport NIL
 from fastpath.state.settlement cimport VENUE, settle_trade
-from fastpath.exchange.reducing cimport withdraw
+from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_instrument, instrument_t, is_wide, touch_market
 
 

@@ -12,22 +12,12 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.state.transfer_ids cimport adjustment_t, adjustments_reindex
 from fastpath.book.book cimport (
-    LADDERS,
-    book_can_rest,
-    book_first,
-    book_new,
-    book_next,
-    book_rest,
-    book_t,
-    book_take,
-    order_hidden,
-    order_price,
-    order_side,
+    LADDERS, book_can_rest, book_first, book_new, book_next, book_rest, book_t, book_take, order_hidden, order_price, order_side,
 )
 from fastpath.state.in_flight cimport change_t, changes_push
 from fastpath.state.guards cimport is_guarded
 from fastpath.containers.heap cimport heap_push, heap_reserve, heap_t
-from fastpath.state.ledger cimport balance_t, ledger_reindex, position_t
+from fastpath.state.ledger cimport balance_t, ledger_reindex, ledger_take_rests, position_t
 from fastpath.state.contingent_groups cimport group_t, links_reindex
 from fastpath.book.mirror cimport mirror_new, mirror_t
 from fastpath.model.structs cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t

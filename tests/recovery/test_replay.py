@@ -43,8 +43,10 @@ def command(number: int, chance: random.Random) -> bytes:
             qty=chance.randrange(100, 900), price=chance.randrange(99_000, 101_000),
         )  # fmt: skip
     if what < 0.27:
-        return commands.adjust_balance(account=account, asset=chance.randrange(1, 3), amount=chance.randrange(-5, 500),
-                                       request_id=f"r{chance.randrange(number + 1)}")  # fmt: skip
+        return commands.adjust_balance(
+            account=account, asset=chance.randrange(1, 3), amount=chance.randrange(-5, 500), scale=9,
+            request_id=f"r{chance.randrange(number + 1)}",
+        )  # fmt: skip
     if what < 0.271:
         return commands.cancel_orders(account=account, side=chance.randrange(3))
     kind = chance.choices(_ENTERED, (80, 8, 8, 4))[0]

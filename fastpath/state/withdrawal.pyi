@@ -1,0 +1,1 @@
+"""No Python interface: other compiled modules cimport `fastpath/state/withdrawal.pxd`."""
