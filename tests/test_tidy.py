@@ -157,6 +157,24 @@ def test_a_process_of_the_server_imports_nothing_of_the_current_folder() -> None
     assert makers == ["server/base/workers.py"], "run a module by server.base.workers.module_command"
 
 
+# Engine and market wait by the clock they are given, so that a manual clock drives them. The bus is a connection: how long
+# it may be silent is counted in real time, as at the venues' connections.
+BY_THE_CLOCK = ("server/engine/", "server/venues/", "server/market/", "server/base/streams.py")
+CONNECTIONS = {"server/market/bus_messages.py"}
+
+
+@pytest.mark.once
+def test_engine_and_market_wait_by_the_clock() -> None:
+    timer = re.compile(r"\b(call_later|loop\.call_at|loop\.time|get_running_loop\(\)\.(call_at|time))\(")
+    broken = [
+        f"{name}: {match.group()}"
+        for path in sources("server")
+        if (name := path.relative_to(ROOT).as_posix()).startswith(BY_THE_CLOCK) and name not in CONNECTIONS
+        for match in timer.finditer(path.read_text())
+    ]
+    assert not broken, "use call_at of the server.base.clock.Clock instead:\n" + "\n".join(broken)
+
+
 # Where a task may be made by itself: it belongs to a call, a connection or a start, whose owner waits for it.
 TASKS = {
     "server/base/background.py", "server/base/workers.py", "server/app/main.py", "server/feeds/exchange.py",

@@ -180,7 +180,7 @@ async def _start(
     await apply_setup(trading, setup_of(trading.registry, own, demo=config.accounts.demo))
     await trading.close_old_sessions()
 
-    hub = MarketData(epoch=secrets.token_hex(8))
+    hub = MarketData(secrets.token_hex(8), clock)
     registry.register(HubMetrics(hub))
     ticks = TickHistory(await stores.start_ticks(hub, trading.registry.instruments))
     parts.callback(ticks.close)

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Generic, NamedTuple, TypeVar
 
+from server.base.clock import Clock, Timer
+
 E = TypeVar("E")
 T = TypeVar("T")
 
@@ -55,12 +57,17 @@ class Stream(ABC, Generic[T]):
     """An asynchronous iterator over messages for one reader.
 
     A message of a stream is read when its reader is ready for it, so a slow reader costs nobody else anything. When
-    nothing comes for `heartbeat_s` seconds the reader gets a heartbeat. `end` delivers a last notice, `close` gives
-    everything back; a reader that waits then gets the end of the stream.
+    nothing comes for `heartbeat_s` seconds of `clock` the reader gets a heartbeat. `end` delivers a last notice, `close`
+    gives everything back; a reader that waits then gets the end of the stream.
     """
 
-    def __init__(self, heartbeat_s: float) -> None:
-        self._heartbeat_s = heartbeat_s
+    def __init__(self, heartbeat_s: float, clock: Clock) -> None:
+        self._clock = clock
+        self._heartbeat_ns = round(heartbeat_s * 1e9)
+        self._heartbeat_due_ns = 0
+        """When the reader, if it still waits then, gets a heartbeat."""
+        self._timer: Timer | None = None
+        """Set at the first wait and again when it fires: a reader waits far more often than a heartbeat is due."""
         self._items: deque[T] = deque()
         """Messages that are read but not delivered."""
         self._ending: Notice | None = None
@@ -117,21 +124,32 @@ class Stream(ABC, Generic[T]):
         """Give everything back. A reader that waits gets the end of the stream."""
         if not self._closed:
             self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._release()
             self._wake()
 
     async def _changed(self) -> bool:
         """Wait for something to read; False if nothing came until a heartbeat is due."""
-        loop = asyncio.get_running_loop()
-        self._reader = loop.create_future()
-        timer = loop.call_later(self._heartbeat_s, self._wake, False)
+        self._reader = asyncio.get_running_loop().create_future()
+        self._heartbeat_due_ns = self._clock.now_ns() + self._heartbeat_ns
+        if self._timer is None:
+            self._timer = self._clock.call_at(self._heartbeat_due_ns, self._heartbeat_timer)
         self._listen()
         try:
             return await self._reader
         finally:
             self._reader = None
-            timer.cancel()
             self._stop_listening()
+
+    def _heartbeat_timer(self) -> None:
+        self._timer = None
+        if self._reader is None or self._closed:
+            return
+        if self._clock.now_ns() >= self._heartbeat_due_ns:
+            self._wake(False)
+        else:  # it was set for an earlier wait
+            self._timer = self._clock.call_at(self._heartbeat_due_ns, self._heartbeat_timer)
 
     def _wake(self, changed: bool = True) -> None:
         if self._reader is not None and not self._reader.done():

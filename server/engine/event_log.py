@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from fastpath.model.records import select
+from server.base.clock import Clock
 from server.base.errors import SlowConsumer, Unavailable
 from server.base.streams import Ack, Gap, Heartbeat, Notice, Stream, StreamItem, StreamPosition
 from server.records.events import EVENT_SIZE
@@ -136,9 +137,10 @@ class EventStream(Stream[StreamItem[E]]):
         snapshot: Callable[[], list[E]],
         resume_from: StreamPosition | None,
         heartbeat_s: float,
+        clock: Clock,
     ) -> None:
         """`kinds` are the first and last EventKind; `snapshot` makes the messages of a snapshot, at least one."""
-        super().__init__(heartbeat_s)
+        super().__init__(heartbeat_s, clock)
         self.epoch = log.epoch
         self._log = log
         self._account = account

@@ -102,7 +102,7 @@ class Runner:
         """Called with (seconds, commands) of each group commit."""
         self._engine = engine
         self._journal = journal
-        self._clock = clock
+        self.clock = clock
         self._reached = reached
         self._stopping = asyncio.Event()
         self._queue: deque[_Submission] = deque()
@@ -198,7 +198,7 @@ class Runner:
         """One group commit of what is there, then the reads."""
         batch = self._take()
         try:
-            ts_ns = max(self._engine.time_ns, self._clock.now_ns())
+            ts_ns = max(self._engine.time_ns, self.clock.now_ns())
             commands = self._commands(batch, ts_ns)
             if commands:
                 await self._commit(batch, commands, ts_ns)
@@ -268,9 +268,9 @@ class Runner:
         timers = (exchange.next_timer_ns, TIMER_INTERVAL_NS), (exchange.next_arrival_ns, ARRIVAL_INTERVAL_NS)
         if self.state is not RunnerState.RUNNING or all(due_ns is None for due_ns, _ in timers):
             return
-        now_ns = self._clock.now_ns()
+        now_ns = self.clock.now_ns()
         wake_ns = min(max(due_ns, now_ns + interval_ns) for due_ns, interval_ns in timers if due_ns is not None)
-        self._alarm = self._clock.call_at(wake_ns, self._wake.set)
+        self._alarm = self.clock.call_at(wake_ns, self._wake.set)
 
     async def _commit(self, batch: list[_Submission], commands: bytearray, ts_ns: int) -> None:
         engine = self._engine

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from server.base.clock import Clock
 from server.base.errors import ShuttingDown, TradewindError
 from server.records import commands
 
-RETRY_S = 0.5
+RETRY_NS = 500_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -19,14 +20,15 @@ Submit = Callable[[bytes], "asyncio.Future[bytes]"]
 class Sessions:
     """Gives numbers, from 1 in every process: what is left of earlier ones is canceled before the first is opened."""
 
-    def __init__(self, submit: Submit) -> None:
+    def __init__(self, submit: Submit, clock: Clock) -> None:
         self._submit = submit
+        self._clock = clock
         self._last = 0
         self._open: set[Session] = set()
 
     def open(self) -> Session:
         self._last += 1
-        session = Session(self._last, self._submit, self._open.discard)
+        session = Session(self._last, self._submit, self._clock, self._open.discard)
         self._open.add(session)
         return session
 
@@ -39,11 +41,12 @@ class Sessions:
 class Session:
     """One client's stay."""
 
-    def __init__(self, number: int, submit: Submit, closed: Callable[[Session], None]) -> None:
+    def __init__(self, number: int, submit: Submit, clock: Clock, closed: Callable[[Session], None]) -> None:
         self.number = number
         self.ending = asyncio.Event()
         """Set when the server is about to stop."""
         self._submit = submit
+        self._clock = clock
         self._closed = closed
         self._accounts: set[int] = set()
 
@@ -63,7 +66,7 @@ class Session:
         except ShuttingDown:
             _log.warning("the server stopped before the orders of a session were canceled: the next start does it")
         except TradewindError:
-            asyncio.get_running_loop().call_later(RETRY_S, self._cancel, account)
+            self._clock.call_at(self._clock.now_ns() + RETRY_NS, lambda: self._cancel(account))
         else:
             canceling.add_done_callback(lambda done: self._told(account, done))
 

@@ -90,7 +90,7 @@ class Trading(OrderEntry):
         """`new_id` makes a client_order_id for an order that has none."""
         super().__init__(engine, runner.submit, new_id)
         self._runner = runner
-        self._sessions = Sessions(runner.submit)
+        self._sessions = Sessions(runner.submit, runner.clock)
         self.catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
         """Accounts and instruments, as they are defined."""
         # Orders as packed records: the way past the objects, for compiled code between the wire and the engine.
@@ -225,6 +225,7 @@ class Trading(OrderEntry):
             snapshot=lambda: self._orders_snapshot(number),
             resume_from=resume_from,
             heartbeat_s=self._engine.limits.heartbeat_s,
+            clock=self._runner.clock,
         )
 
     def subscribe_account(self, account: str, resume_from: StreamPosition | None = None) -> EventStream[AccountEvent]:
@@ -238,6 +239,7 @@ class Trading(OrderEntry):
             snapshot=lambda: self._account_snapshot(number),
             resume_from=resume_from,
             heartbeat_s=self._engine.limits.heartbeat_s,
+            clock=self._runner.clock,
         )
 
     async def going_away(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from server.base.clock import Clock
 from server.base.errors import ResourceExhausted
 from server.base.instruments import Instrument
 from server.base.streams import Notice
@@ -50,9 +51,10 @@ class _Feed:
 class MarketData:
     """In-process fan-out of normalized market data. One asyncio thread; nothing here blocks or waits for a reader."""
 
-    def __init__(self, epoch: str, limits: HubLimits | None = None) -> None:
+    def __init__(self, epoch: str, clock: Clock, limits: HubLimits | None = None) -> None:
         """`epoch` names the life of the sequence numbers: another one for every start of the process."""
         self.epoch = epoch
+        self._clock = clock
         self._limits = limits or HubLimits()
         self._feeds: dict[str, _Feed] = {}
         self._listeners: list[Callable[[MarketUpdate], None]] = []
@@ -123,7 +125,7 @@ class MarketData:
         """
         if self.subscriptions + len(subscriptions) > self._limits.subscriptions:
             raise ResourceExhausted(f"{self.subscriptions} markets are subscribed, more than this server holds")
-        stream = MarketStream(self.epoch, self._limits.heartbeat_s, self.counts, self._streams.discard)
+        stream = MarketStream(self.epoch, self._limits.heartbeat_s, self._clock, self.counts, self._streams.discard)
         self._streams.add(stream)
         try:
             for subscription in subscriptions:
@@ -182,7 +184,8 @@ class MarketData:
         if isinstance(topic, BookView):
             topic.subscribers -= 1
             if not topic.subscribers:
-                asyncio.get_running_loop().call_later(self._limits.linger_s, _drop_if_idle, topic)
+                until_ns = self._clock.now_ns() + round(self._limits.linger_s * 1e9)
+                self._clock.call_at(until_ns, partial(_drop_if_idle, topic))
 
 
 def _drop_if_idle(view: BookView) -> None:

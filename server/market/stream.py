@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from server.base.clock import Clock, Timer
 from server.base.errors import SlowConsumer
 from server.base.streams import Ack, Gap, Heartbeat, Notice, Stream
 from server.market.model import BookUpdate, MarketUpdate
@@ -21,7 +21,7 @@ CHUNK = 256
 class Cursor:
     """A subscription's place in its topic."""
 
-    __slots__ = ("_not_before", "_release", "_stream", "position", "subscription", "topic")
+    __slots__ = ("_not_before_ns", "_release", "_stream", "_timer", "position", "subscription", "topic")
 
     def __init__(
         self, stream: MarketStream, subscription: Subscription, topic: Topic[Any], release: Callable[[], None]
@@ -32,7 +32,8 @@ class Cursor:
         """Sequence of the last message delivered."""
         self._stream = stream
         self._release = release
-        self._not_before = 0.0
+        self._not_before_ns = 0
+        self._timer: Timer | None = None
 
     def start(self) -> list[StreamItem]:
         """The first messages: an ack and, unless the subscription resumes, a snapshot."""
@@ -65,7 +66,7 @@ class Cursor:
             self._stream.counts.conflated += conflated_count
             event = _event(topic.merged(position), conflated_count)
             if self.subscription.delivery is Delivery.INTERVAL:
-                self._not_before = asyncio.get_running_loop().time() + self.subscription.interval_ms / 1_000
+                self._not_before_ns = self._stream.clock.now_ns() + self.subscription.interval_ms * 1_000_000
             return [self._item(topic.sequence, position, event)]
         if position < topic.floor:
             raise SlowConsumer(
@@ -81,14 +82,18 @@ class Cursor:
     def close(self) -> None:
         if self._wake in self.topic.waiting:
             self.topic.waiting.remove(self._wake)
+        if self._timer is not None:
+            self._timer.cancel()
         self._release()
 
     def _wake(self) -> None:
-        if self.subscription.delivery is Delivery.INTERVAL:
-            loop = asyncio.get_running_loop()
-            if loop.time() < self._not_before:
-                loop.call_at(self._not_before, self._stream.ready, self)
-                return
+        clock = self._stream.clock
+        if self.subscription.delivery is Delivery.INTERVAL and clock.now_ns() < self._not_before_ns:
+            self._timer = clock.call_at(self._not_before_ns, self._is_ready)
+        else:
+            self._is_ready()
+
+    def _is_ready(self) -> None:
         self._stream.ready(self)
 
     def _item(self, sequence: int, prev_sequence: int, event: StreamEvent) -> StreamItem:
@@ -118,9 +123,15 @@ class MarketStream(Stream[StreamItem]):
     """
 
     def __init__(
-        self, epoch: str, heartbeat_s: float, counts: StreamCounts, on_close: Callable[[MarketStream], None]
+        self,
+        epoch: str,
+        heartbeat_s: float,
+        clock: Clock,
+        counts: StreamCounts,
+        on_close: Callable[[MarketStream], None],
     ) -> None:
-        super().__init__(heartbeat_s)
+        super().__init__(heartbeat_s, clock)
+        self.clock = clock
         self.epoch = epoch
         self.counts = counts
         self._on_close = on_close

@@ -22,7 +22,7 @@ class LateMarket:
     def __init__(self, market: MarketData, clock: Clock) -> None:
         self._market = market
         self._clock = clock
-        self._late = MarketData("late")
+        self._late = MarketData("late", clock)
         """The books and trades of instruments with a latency, as they were."""
         self._held: dict[int, deque[tuple[int, MarketUpdate]]] = {}
         """By latency: so each is in order of time."""

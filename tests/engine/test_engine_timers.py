@@ -14,7 +14,7 @@ from server.base.clock import ManualClock
 from server.base.errors import JournalFailed, QueueFull, ShuttingDown
 from server.engine.orders import NewOrder
 from server.engine.runner import TIMER_INTERVAL_NS
-from server.engine.sessions import Sessions
+from server.engine.sessions import RETRY_NS, Sessions
 from server.records import commands
 from server.records.events import OrderView
 from tests.support.engine import GTC, SELL, House, house
@@ -123,10 +123,8 @@ async def test_a_session_ends_its_own_orders_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", [QueueFull("full"), JournalFailed("no disk")])
-async def test_a_session_that_cannot_be_closed_now_is_closed_later(
-    trouble: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("server.engine.sessions.RETRY_S", 0.001)
+async def test_a_session_that_cannot_be_closed_now_is_closed_later(trouble: Exception) -> None:
+    clock = ManualClock()
     loop = asyncio.get_running_loop()
     submitted: list[bytes] = []
 
@@ -141,24 +139,25 @@ async def test_a_session_that_cannot_be_closed_now_is_closed_later(
             answer.set_result(b"")
         return answer
 
-    session = Sessions(submit).open()
+    session = Sessions(submit, clock).open()
     session.covers(7)
     session.close()
+    clock.advance(RETRY_NS)
     await until(lambda: len(submitted) == 3)
-    await asyncio.sleep(0.02)
+    assert clock.next_timer_ns is None
     assert submitted == [commands.session_closed(account=7, session=1)] * 3
 
 
-async def test_a_session_is_left_to_the_next_start_when_the_server_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.engine.sessions.RETRY_S", 0.001)
+async def test_a_session_is_left_to_the_next_start_when_the_server_stopped() -> None:
+    clock = ManualClock()
     submitted: list[bytes] = []
 
     def submit(command: bytes) -> asyncio.Future[bytes]:
         submitted.append(command)
         raise ShuttingDown("stopping")
 
-    session = Sessions(submit).open()
+    session = Sessions(submit, clock).open()
     session.covers(7)
     session.close()
-    await asyncio.sleep(0.02)
-    assert len(submitted) == 1, "it is not tried again"
+    assert clock.next_timer_ns is None, "it is not tried again"
+    assert len(submitted) == 1

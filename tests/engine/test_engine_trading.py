@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastpath.model.structs import AccountMode, OrderStatus, RejectReason, TradingStatus
+from server.base.clock import ManualClock
 from server.base.errors import (
     AlreadyExists,
     ClientOrderIdConflict,
@@ -345,12 +346,18 @@ async def test_a_slow_reader_is_ended_and_told_and_the_log_stays_bounded(tmp_pat
 
 
 async def test_silent_streams_beat_and_can_resume_from_the_beat(tmp_path: Path) -> None:
-    limits = EngineLimits(max_orders=20_000, heartbeat_s=0.05)
-    async with house(tmp_path, limits=limits) as it:
+    limits, clock = EngineLimits(max_orders=20_000, heartbeat_s=10), ManualClock(1)
+    async with house(tmp_path, limits=limits, clock=clock) as it:
         stream = it.trading.subscribe_orders("bob")
         await anext(stream), await anext(stream)
         await it.trading.place(it.buy(100, 1_000))
-        beat = await anext(stream)
+        reading = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        clock.advance(9_999_999_999)
+        await asyncio.sleep(0)
+        assert not reading.done()
+        clock.advance(1)
+        beat = await reading
         assert beat.event == Heartbeat()
         assert beat.sequence == it.engine.log.last_sequence
 

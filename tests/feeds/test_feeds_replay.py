@@ -108,7 +108,7 @@ async def watching(
         ReplayConfig(venues=(venue,), symbols=recordings, pace=pace, start_after=CHANNELS * len(symbols) if gate else 0)
     )
     await exchange.start()
-    hub = MarketData("epoch-1")
+    hub = MarketData("epoch-1", SystemClock())
     statuses: list[VenueStatus] = []
     registry = CollectorRegistry()
     settings = VenueConfig(
@@ -399,7 +399,8 @@ def test_a_configuration_that_cannot_work_is_refused(venue: str, symbols: tuple[
 
 
 def _feed(config: VenueConfig) -> VenueFeed:
-    return VenueFeed(config, MarketData("e"), SystemClock(), random.Random(1).random, FeedMetrics(CollectorRegistry()))
+    clock = SystemClock()
+    return VenueFeed(config, MarketData("e", clock), clock, random.Random(1).random, FeedMetrics(CollectorRegistry()))
 
 
 async def test_status_and_metrics_tell_what_happened() -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from server.base.clock import ManualClock
 from server.base.errors import ResourceExhausted, SlowConsumer
 from server.base.streams import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.market.internal_book import BookPublisher
 from server.market.metrics import HubMetrics
 from server.market.model import BookUpdate, FeedState, MarketUpdate, Quote
-from server.market.subscription import Channel, Delivery, Snapshot, Update
-from tests.support.feeds import INSTRUMENT, book, hub, quote, subscription, take, trade
+from server.market.subscription import Channel, Delivery, Snapshot, StreamItem, Update
+from tests.support.feeds import DEADLINE_S, INSTRUMENT, book, hub, quote, subscription, take, trade
 
 NAME = INSTRUMENT.name
+MS = 1_000_000
 
 
 async def test_a_subscription_begins_with_ack_and_snapshot_and_goes_on_with_updates() -> None:
@@ -91,50 +92,25 @@ async def test_latest_merges_book_levels_and_counts() -> None:
     stream.close()
 
 
-class VirtualTime(asyncio.SelectorEventLoop):
-    """A loop whose time passes only while everybody waits, and then at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        selector: Any = self._selector  # type: ignore[attr-defined]
-        select = selector.select
-
-        def passed(timeout: float | None) -> Any:
-            self._now += timeout or 0.0
-            return select(0)
-
-        selector.select = passed
-
-    def time(self) -> float:
-        return self._now
-
-
-def test_interval_sends_no_more_often_than_asked() -> None:
-    async def follow() -> None:
-        market_data = hub()
-        stream = market_data.subscribe([subscription(Channel.QUOTE, Delivery.INTERVAL, interval_ms=20)])
-        received: list[tuple[float, Update]] = []
-
-        async def read() -> None:
-            async for item in stream:
-                if isinstance(item.event, Update):
-                    received.append((asyncio.get_running_loop().time(), item.event))
-
-        reading = asyncio.create_task(read())
-        for n in range(101):
+async def test_interval_sends_no_more_often_than_asked() -> None:
+    clock = ManualClock(1)
+    market_data = hub(clock)
+    stream = market_data.subscribe([subscription(Channel.QUOTE, Delivery.INTERVAL, interval_ms=20)])
+    await take(stream, 2)
+    received: list[tuple[int, Update]] = []
+    for n in range(141):
+        if n <= 100:
             market_data.publish(quote(n))
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.020)
-        stream.close()
-        await reading
-        gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(received)]
-        assert gaps == pytest.approx([0.020] * 6, abs=1e-6)
-        assert sum(1 + update.conflated_count for _, update in received) == 101
-        assert received[-1][1].data == quote(100)
-
-    with asyncio.Runner(loop_factory=VirtualTime) as runner:
-        runner.run(follow())
+        while (item := stream.pending()) is not None:
+            assert isinstance(item.event, Update)
+            received.append((clock.now_ns(), item.event))
+        clock.advance(MS)
+    stream.close()
+    gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(received)]
+    assert gaps == [20 * MS] * 5
+    assert sum(1 + update.conflated_count for _, update in received) == 101
+    assert received[-1][1].data == quote(100)
+    assert clock.next_timer_ns is None, "nothing waits for a stream that is closed"
 
 
 async def test_resume_continues_without_loss_or_snapshot() -> None:
@@ -173,14 +149,15 @@ async def test_a_position_that_cannot_be_continued_gives_a_gap_and_a_snapshot(
     stream.close()
 
 
-@pytest.mark.parametrize(("linger_s", "resumed"), [(60.0, True), (0.0, False)])
-async def test_a_book_can_be_resumed_while_its_view_lingers(linger_s: float, resumed: bool) -> None:
-    market_data = hub(linger_s=linger_s)
+@pytest.mark.parametrize(("away_s", "resumed"), [(59, True), (60, False)])
+async def test_a_book_can_be_resumed_while_its_view_lingers(away_s: int, resumed: bool) -> None:
+    clock = ManualClock()
+    market_data = hub(clock, linger_s=60)
     market_data.publish(book([(100, 1)], [(101, 1)], snapshot=True))
     first = market_data.subscribe([subscription(Channel.BOOK)])
     last = (await take(first, 2))[1].sequence
     first.close()
-    await asyncio.sleep(0.001)
+    clock.advance(away_s * 1_000 * MS)
     market_data.publish(book([(100, 2)]))
     position = StreamPosition("epoch-1", last)
     second = market_data.subscribe([subscription(Channel.BOOK, resume_from=position)])
@@ -191,15 +168,32 @@ async def test_a_book_can_be_resumed_while_its_view_lingers(linger_s: float, res
 
 
 async def test_silence_brings_heartbeats_with_the_last_sequence() -> None:
-    market_data = hub(heartbeat_s=0.02)
+    clock = ManualClock()
+    market_data = hub(clock, heartbeat_s=10)
     market_data.publish(quote(1))
     stream = market_data.subscribe([subscription(Channel.QUOTE)])
-    *_, first, second = await take(stream, 4)
+    await take(stream, 2)
+
+    async def after(*pauses_s: int) -> StreamItem:
+        """What the reader gets that waits while so much time passes."""
+        reading = asyncio.ensure_future(anext(stream))
+        for pause_s in pauses_s:
+            await asyncio.sleep(0)
+            assert not reading.done()
+            clock.advance(pause_s * 1_000 * MS)
+        return await asyncio.wait_for(reading, DEADLINE_S)
+
+    first, second = await after(9, 1), await after(10)
     assert first == second
     assert (first.event, first.subscription_id, first.sequence) == (Heartbeat(), "", 1)
+    reading = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    clock.advance(9_000 * MS)
     market_data.publish(quote(2))
-    assert (await take(stream, 1))[0].event == Update(quote(2), 0)
+    assert (await reading).event == Update(quote(2), 0)
+    assert (await after(9, 1)).event == Heartbeat(), "counted from the last message"
     stream.close()
+    assert clock.next_timer_ns is None, "nothing waits for a stream that is closed"
 
 
 async def test_close_tells_a_waiting_reader_and_ends_the_stream() -> None:
@@ -332,7 +326,9 @@ async def test_subscriptions_are_bounded() -> None:
     with pytest.raises(ResourceExhausted, match="2 markets are subscribed"):
         market_data.subscribe([subscription(Channel.TRADE), subscription(Channel.BOOK)])
     stream.close()
-    market_data.subscribe([subscription(Channel.TRADE), subscription(Channel.BOOK), subscription(Channel.QUOTE)]).close()
+    market_data.subscribe(
+        [subscription(Channel.TRADE), subscription(Channel.BOOK), subscription(Channel.QUOTE)]
+    ).close()
     assert market_data.stream_count == 0
 
 

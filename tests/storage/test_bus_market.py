@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 
 from loadtest.servers import RedisServer
+from server.base.clock import SystemClock
 from server.base.instruments import Instrument, InstrumentKind
 from server.market.bus_messages import ForeignGrid, MarketFollower, MarketPublisher, decode, encode
 from server.market.hub import MarketData
@@ -75,7 +76,7 @@ class NotingBus:
 async def joined(url: str) -> AsyncIterator[Joined]:
     there = open_bus(url, first_sequence=1)
     here: Bus = there if url == "memory:" else open_bus(url, first_sequence=1)
-    source, copy = MarketData("a"), MarketData("b")
+    source, copy = MarketData("a", SystemClock()), MarketData("b", SystemClock())
     received: list[MarketUpdate] = []
     copy.add_listener(received.append)
     publisher = MarketPublisher(there, lambda name: source.book(name, WHOLE), picture_s=PICTURE_S)
@@ -133,7 +134,7 @@ async def test_a_follower_that_comes_late_starts_with_the_next_picture(url: str)
         pair.following.cancel()
         await asyncio.wait([pair.following])
         pair.source.publish(book(((10_000, 5), (9_000, 1)), ((10_001, 5),), snapshot=True))
-        late = MarketData("c")
+        late = MarketData("c", SystemClock())
         bus = pair.follower._bus
         task = asyncio.create_task(MarketFollower(bus, {BTC.name: BTC}.get, late.publish, picture_s=PICTURE_S).run())
         await until(lambda: levels(late.book(BTC.name)) == levels(pair.source.book(BTC.name)))

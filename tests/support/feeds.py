@@ -6,6 +6,7 @@ import asyncio
 import heapq
 from decimal import Decimal
 
+from server.base.clock import Clock, SystemClock
 from server.base.instruments import Instrument, InstrumentKind
 from server.base.streams import StreamPosition
 from server.market.hub import HubLimits, MarketData
@@ -20,8 +21,8 @@ Top = tuple[list[Level], list[Level]]
 INSTRUMENT = Instrument(1, "internal:BTC/USDT", "BTC", "USDT", InstrumentKind.SPOT, Decimal("0.01"), Decimal("0.00001"))
 
 
-def hub(**limits: float) -> MarketData:
-    return MarketData("epoch-1", HubLimits(**limits))  # type: ignore[arg-type]
+def hub(clock: Clock | None = None, **limits: float) -> MarketData:
+    return MarketData("epoch-1", clock or SystemClock(), HubLimits(**limits))  # type: ignore[arg-type]
 
 
 def quote(n: int) -> Quote:

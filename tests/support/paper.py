@@ -78,7 +78,7 @@ async def market(
     setup = Setup((internal_spot("BTC/USDT", "0.01", "0.00001"), mirrored), SETUP.accounts)
     clock = clock or SystemClock()
     async with house(directory, setup=setup, clock=clock) as it:
-        hub = MarketData("hub")
+        hub = MarketData("hub", clock)
         internal = InternalVenue(it.engine, hub, it.runner, clock)
         internal.start()
         late = LateMarket(hub, clock)

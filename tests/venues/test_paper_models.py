@@ -201,7 +201,7 @@ async def test_what_happens_at_the_venue_is_known_later(tmp_path: Path) -> None:
 
 async def test_a_late_market_is_the_market_in_the_same_order(tmp_path: Path) -> None:
     async with market(tmp_path, latency_out_ns=20 * MS) as it:
-        hub = MarketData("one")
+        hub = MarketData("one", SystemClock())
         seen: list[MarketUpdate] = []
         sent: list[Trade] = []
         late = LateMarket(hub, SystemClock())
