@@ -191,7 +191,7 @@ async def _start(
     late.start()
     parts.callback(late.stop)
     paper = PaperVenue(engine, late, runner.wake, clock)
-    runner.mirror = paper
+    runner.sources.add(paper)
     paper.start()
     parts.callback(paper.stop)
 
@@ -318,7 +318,7 @@ async def _start_engine(
     newest = NewestSnapshot(recovery.snapshot, recovery.state_hash)
     snapshots = Snapshots(engine, runner, replica, config.snapshots, board, newest)
     metrics = EngineMetrics(
-        registry, lambda: runner.queued, engine.exchange.unbalanced_assets, lambda: runner.stats.mirror_failures
+        registry, lambda: runner.queued, engine.exchange.unbalanced_assets, lambda: runner.sources.failures
     )
     runner.observe_sync = metrics.observe_sync
     runner.on_failure = lambda failure: _engine_failed(board, failure)

@@ -1,4 +1,4 @@
-"""The one writer: takes commands from a bounded queue, makes them durable, applies them, and only then answers.
+"""The one writer: takes commands from a bounded queue, applies them, makes them durable, and only then answers.
 
 Group commit: whatever arrives while one sync runs is the next batch. The engine applies a batch, then the journal syncs it
 on a thread of its own (not at the same time: two threads that both need the interpreter cost more than they save), and
@@ -9,22 +9,21 @@ tried again: the engine has applied it, so it comes first when the journal is ba
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import itertools
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from fastpath.model import codec, records
 from server.base.clock import Clock, Timer
 from server.base.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
+from server.engine.command_sources import CommandSources
 from server.engine.engine import Engine
-from server.records.commands import COMMAND_SIZE, arrivals, mirror_stale, timer
+from server.engine.journal_writer import JournalWriter
+from server.records.commands import COMMAND_SIZE, arrivals, timer
 from server.storage.ports import Journal, JournalRow
 
 R = TypeVar("R")
@@ -35,21 +34,6 @@ ARRIVAL_INTERVAL_NS = 1_000_000
 """The same of orders that get to a mirrored venue."""
 
 _log = logging.getLogger(__name__)
-
-
-class MirrorSource(Protocol):
-    """Where the state of mirrored venue books comes from, as commands."""
-
-    def take(self, entered: Mapping[int, bool]) -> bytes:
-        """MIRROR_* commands that are due, among them what brings up to date the mirrors that orders may enter.
-
-        `entered`: instrument (0: any in which there are orders) -> whether some of them may wait for prices.
-        """
-        ...
-
-    def forget(self) -> None:
-        """What was taken is void: the engine was told that the books of all venues are stale."""
-        ...
 
 
 class RunnerState(enum.Enum):
@@ -70,8 +54,6 @@ class RunnerStats:
     commands: int = 0
     sync_s: float = 0.0
     last_sync_s: float = 0.0
-    mirror_failures: int = 0
-    """Commits whose mirror commands were lost because their source failed."""
 
 
 class _Submission:
@@ -93,26 +75,26 @@ class Runner:
         self.state = RunnerState.IDLE
         self.failure: Unavailable | None = None
         self.stats = RunnerStats()
-        self.mirror: MirrorSource | None = None
+        self.sources = CommandSources()
+        """What goes in front of the commands of callers."""
         self.on_failure: Callable[[Unavailable], None] | None = None
         """Called when commands are refused from now on."""
         self.on_resume: Callable[[], None] | None = None
         """Called when they are taken again."""
         self.observe_sync: Callable[[float, int], None] | None = None
         """Called with (seconds, commands) of each group commit."""
-        self._engine = engine
-        self._journal = journal
         self.clock = clock
+        self._engine = engine
         self._reached = reached
-        self._stopping = asyncio.Event()
+        self._journal = JournalWriter(journal, engine.limits, self._suspend, reached)
         self._queue: deque[_Submission] = deque()
         self._queued = 0
         self._reads: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._task: asyncio.Task[None] | None = None
         self._alarm: Timer | None = None
-        self._mirror_lost = False
+        self._batch: list[_Submission] = []
+        """Submissions that are being carried out."""
 
     @property
     def queued(self) -> int:
@@ -127,14 +109,13 @@ class Runner:
         """Refuse new commands, carry out what is queued, close the journal."""
         if self.state in (RunnerState.RUNNING, RunnerState.SUSPENDED):
             self.state = RunnerState.STOPPED
-        self._stopping.set()
+        self._journal.stop()
         if self._alarm is not None:
             self._alarm.cancel()
         self._wake.set()
         if self._task is not None:
             await self._task
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._journal.close)
-        self._thread.shutdown()
+        await self._journal.close()
 
     def submit(self, commands: bytes) -> asyncio.Future[bytes]:
         """Commands, in order and together; the future gives their events once they are durable.
@@ -167,7 +148,7 @@ class Runner:
         return future
 
     def wake(self) -> None:
-        """The mirror source has something due."""
+        """A source has something due."""
         self._wake.set()
 
     def _check_accepting(self) -> None:
@@ -196,7 +177,7 @@ class Runner:
 
     async def _step(self) -> None:
         """One group commit of what is there, then the reads."""
-        batch = self._take()
+        batch = self._batch = self._take()
         try:
             ts_ns = max(self._engine.time_ns, self.clock.now_ns())
             commands = self._commands(batch, ts_ns)
@@ -204,9 +185,10 @@ class Runner:
                 await self._commit(batch, commands, ts_ns)
         except BaseException as error:
             failure = error if isinstance(error, Unavailable) else Unavailable("the engine stopped: internal error")
-            for submission in batch:
-                _refuse(submission.future, failure)
+            self._refuse_batch(failure)
             raise
+        finally:
+            self._batch = []
         reads, self._reads = self._reads, []
         for query, future in reads:
             if future.done():
@@ -227,33 +209,17 @@ class Runner:
         return batch
 
     def _commands(self, batch: list[_Submission], ts_ns: int) -> bytearray:
-        """The batch as one buffer, behind what is due by now and the mirror commands it needs."""
+        """The batch as one buffer, behind what is due by now and what the sources have for it."""
         exchange = self._engine.exchange
         commands = bytearray().join([submission.commands for submission in batch])
-        if self.mirror is not None:
+        if self.sources:
             entered = records.entered_instruments(commands) | dict.fromkeys(exchange.arriving(ts_ns), True)
             commands[:0] = self._arrivals(ts_ns)
-            commands[:0] = self._mirror_commands(self.mirror, entered)
+            commands[:0] = self.sources.take(entered)
         due_ns = exchange.next_timer_ns
         if due_ns is not None and due_ns <= ts_ns:
             commands[:0] = timer()
         return commands
-
-    def _mirror_commands(self, mirror: MirrorSource, entered: Mapping[int, bool]) -> bytes:
-        """What the source has. If it fails, the books of all venues are stale until it works again: nothing else stops."""
-        try:
-            taken = mirror.take(entered)
-            self._mirror_lost = False
-        except Exception:
-            self.stats.mirror_failures += 1
-            if self._mirror_lost:
-                return b""
-            _log.exception("the books of venues cannot be read; they are stale until they can")
-            self._mirror_lost = True
-            mirror.forget()
-            instruments = self._engine.registry.numbered_instruments()
-            return b"".join(mirror_stale(each.number) for each in instruments if each.mirrored)
-        return taken
 
     def _arrivals(self, ts_ns: int) -> bytes:
         due_ns = self._engine.exchange.next_arrival_ns
@@ -282,8 +248,9 @@ class Runner:
         self._reached("applied")
         row = JournalRow(first_seq, count, ts_ns, codec.encode(commands))
         self._reached("append")
-        sync = asyncio.get_running_loop().run_in_executor(self._thread, self._store, row)
-        await self._durable(row, sync, batch)
+        self._observe(await self._journal.write(row), count)
+        if self.failure is not None:
+            self._resume()
         self._reached("commit")
         engine.commit(commands, events, first_seq + count - 1, ts_ns)
         first_answered = first_seq + count - sum(submission.count for submission in batch)
@@ -291,39 +258,14 @@ class Runner:
         self._answer(batch, events, first_answered)
         self._reached("replied")
 
-    async def _durable(self, row: JournalRow, sync: asyncio.Future[float], batch: list[_Submission]) -> None:
-        """Wait until the row is durable, however long that takes; raises JournalFailed only when the server stops.
-
-        Callers do not wait that long: they are refused, and do not know whether their commands will be carried out.
-        """
-        limits = self._engine.limits
-        while True:
-            done, _ = await asyncio.wait({sync}, timeout=None if self.failure else limits.journal_stall_s)
-            if not done:
-                stalled = f"the journal has not answered for {limits.journal_stall_s:g} s; its disk or database hangs"
-                self._suspend(JournalFailed(stalled), batch)
-                continue
-            try:
-                self._observe(sync.result(), row.count)
-                break
-            except JournalFailed as failure:
-                if self._stopping.is_set():
-                    raise
-                self._suspend(failure, batch)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), limits.journal_retry_s)
-            sync = asyncio.get_running_loop().run_in_executor(self._thread, self._store, row)
-        if self.failure is not None:
-            self._resume()
-
-    def _suspend(self, failure: JournalFailed, batch: list[_Submission]) -> None:
-        """Refuse what waits, and what comes, until the journal can be written."""
+    def _suspend(self, failure: JournalFailed) -> None:
+        """Refuse what waits, and what comes, until the journal can be written. Callers whose commands are being carried
+        out do not wait that long either: they are refused, and do not know whether that will be."""
         if self.failure is not None and self.failure.message == failure.message:
             return
         if self.state is RunnerState.RUNNING:
             self.state = RunnerState.SUSPENDED
-        for submission in batch:
-            _refuse(submission.future, failure)
+        self._refuse_batch(failure)
         self._refuse_all(failure)
 
     def _resume(self) -> None:
@@ -340,18 +282,6 @@ class Runner:
             if not submission.future.done():
                 submission.future.set_result(events[start:end])
 
-    def _store(self, row: JournalRow) -> float:
-        """On the journal's thread: make the row durable. Returns the seconds it took."""
-        start = time.monotonic()
-        try:
-            self._journal.append(row)
-        except JournalFailed:
-            raise
-        except Exception as error:
-            raise JournalFailed(f"the journal failed: {error}") from error
-        self._reached("appended")
-        return time.monotonic() - start
-
     def _observe(self, seconds: float, count: int) -> None:
         stats = self.stats
         stats.batches += 1
@@ -364,6 +294,10 @@ class Runner:
     def _fail(self, failure: Unavailable) -> None:
         self.state = RunnerState.FAILED
         self._refuse_all(failure)
+
+    def _refuse_batch(self, failure: Unavailable) -> None:
+        for submission in self._batch:
+            _refuse(submission.future, failure)
 
     def _refuse_all(self, failure: Unavailable) -> None:
         self.failure = failure

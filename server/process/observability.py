@@ -127,15 +127,15 @@ class EngineMetrics:
         registry: CollectorRegistry,
         queued: Callable[[], float],
         unbalanced_assets: Callable[[], int],
-        mirror_failures: Callable[[], float] = lambda: 0,
+        source_failures: Callable[[], float] = lambda: 0,
     ) -> None:
         """`queued` says how many commands wait now, `unbalanced_assets` of how many the balances do not sum to zero,
-        `mirror_failures` how often the books of venues could not be had."""
-        mirror = Gauge(
-            "tradewind_mirror_failures", "Commits without the books of venues, which could not be had: a fault unless 0.",
+        `source_failures` how often a command source had to be left out."""
+        sources = Gauge(
+            "tradewind_source_failures", "Commits without the commands of a source, such as venues' books: a fault unless 0.",
             registry=registry,
         )  # fmt: skip
-        mirror.set_function(mirror_failures)
+        sources.set_function(source_failures)
         queue = Gauge("tradewind_engine_queue_commands", "Commands that wait for the journal.", registry=registry)
         queue.set_function(queued)
         self._commands = Counter("tradewind_engine_commands", "Commands made durable, carried out.", registry=registry)

@@ -75,7 +75,7 @@ class _Shown:
 
 
 class PaperVenue:
-    """Turns market data into the engine's mirror commands; the runner's MirrorSource. One asyncio thread."""
+    """Turns market data into the engine's mirror commands, a CommandSource of the runner. One asyncio thread."""
 
     def __init__(self, engine: Engine, market: LateMarket, wake: Callable[[], None], clock: Clock) -> None:
         """`wake` tells the runner that something is due."""
@@ -122,7 +122,7 @@ class PaperVenue:
             self._timer.cancel()
 
     def take(self, entered: Mapping[int, bool]) -> bytes:
-        """Commands that are due, and what brings the mirrors of `entered` up to date. See runner.MirrorSource.
+        """Commands that are due, and what brings the mirrors of `entered` up to date. See CommandSource.
 
         Books come first, as they were one after the other: an order that a print triggers trades with the book as it is now.
         """
@@ -139,13 +139,15 @@ class PaperVenue:
         self._touches.clear()
         return b"".join(commands)
 
-    def forget(self) -> None:
-        """See runner.MirrorSource."""
+    def withdraw(self) -> bytes:
+        """The books of all venues are stale until they can be taken again. See CommandSource."""
         self._last_price.clear()
         for number in self._shown:
             self._shown[number] = _Shown(None, (0, 0), {})
         for number in self._interest:
             self._is_due(number)
+        instruments = self._engine.registry.numbered_instruments()
+        return b"".join(mirror_stale(each.number) for each in instruments if each.mirrored)
 
     # -- inside --------------------------------------------------------------------------------------------
 

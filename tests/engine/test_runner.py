@@ -63,10 +63,11 @@ async def test_mirror_commands_stand_in_front_of_the_orders_they_are_for(tmp_pat
             asked.append(set(instruments))
             return commands.mirror_stale(1) if instruments else b""
 
-        def forget(self) -> None: ...
+        def withdraw(self) -> bytes:
+            return b""
 
     async with house(tmp_path) as it:
-        it.runner.mirror = Source()
+        it.runner.sources.add(Source())
         first = it.trading.command_sequence + 1
         placed = await it.trading.place(it.buy(100, 1_000))
         assert asked == [{it.btc.number}]

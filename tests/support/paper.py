@@ -84,7 +84,7 @@ async def market(
         late = LateMarket(hub, clock)
         late.start()
         paper = PaperVenue(it.engine, late, it.runner.wake, clock)
-        it.runner.mirror = paper
+        it.runner.sources.add(paper)
         paper.start()
         yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"))
         paper.stop()

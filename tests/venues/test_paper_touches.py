@@ -106,33 +106,46 @@ def fall(prices: list[int]) -> int:
     return deepest
 
 
-async def test_a_source_of_market_data_that_fails_stops_nothing_but_its_own_orders(tmp_path: Path) -> None:
-    class Broken:
+async def test_a_source_that_fails_is_withdrawn_and_stops_neither_other_sources_nor_other_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other:
+        """Stands behind the one that fails."""
+
         def __init__(self) -> None:
-            self.forgotten = 0
-            self.works = False
+            self.asked = 0
 
         def take(self, entered: Mapping[int, bool]) -> bytes:
-            if self.works:
-                return it.paper.take(entered)
-            raise ZeroDivisionError
+            self.asked += 1
+            return b""
 
-        def forget(self) -> None:
-            self.forgotten += 1
-            it.paper.forget()
+        def withdraw(self) -> bytes:
+            raise AssertionError("it never failed")
+
+    def broken(entered: Mapping[int, bool]) -> bytes:
+        raise ZeroDivisionError
+
+    def withdraw() -> bytes:
+        withdrawn.append(1)
+        return withdrawing()
 
     async with market(tmp_path) as it:
-        trading, source = it.house.trading, Broken()
+        trading, sources, other = it.house.trading, it.house.runner.sources, Other()
+        withdrawn: list[int] = []
+        withdrawing = it.paper.withdraw
+        sources.add(other)
         show(it, (99, 101))
         assert (await trading.place(it.order(BUY, 101, 1_000, IOC))).order.status == FILLED
-        it.house.runner.mirror = source
-        for _ in range(3):
-            mirrored = (await trading.place(it.order(BUY, 101, 1_000, IOC))).order
-            assert mirrored.reject_reason == RejectReason.REJECT_REASON_STALE_MARKET_DATA
-            own = (await trading.place(it.house.buy(100, 1_000))).order
-            assert own.status == NEW
-        assert (source.forgotten, it.house.runner.stats.mirror_failures >= 3) == (1, True)
-        source.works = True
+        with monkeypatch.context() as patch:
+            patch.setattr(it.paper, "take", broken)
+            patch.setattr(it.paper, "withdraw", withdraw)
+            asked = other.asked
+            for _ in range(3):
+                mirrored = (await trading.place(it.order(BUY, 101, 1_000, IOC))).order
+                assert mirrored.reject_reason == RejectReason.REJECT_REASON_STALE_MARKET_DATA
+                own = (await trading.place(it.house.buy(100, 1_000))).order
+                assert own.status == NEW
+            assert (len(withdrawn), sources.failures >= 6, other.asked - asked >= 6) == (1, True, True)
         assert (await trading.place(it.order(BUY, 101, 1_000, IOC))).order.status == FILLED
 
 
