@@ -4,7 +4,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from fastpath.containers.growing cimport grow, grow_zeroed, keys_append, keys_below, keys_t
-from fastpath.model.structs cimport ORDER_STATUS_NEW, ORDER_STATUS_PARTIALLY_FILLED, event_t
+from fastpath.model.enums cimport ORDER_STATUS_NEW, ORDER_STATUS_PARTIALLY_FILLED
+from fastpath.model.structs cimport event_t
 from fastpath.containers.row_map cimport NO_ROW, row_map_free, row_map_get, row_map_init, row_map_put, row_map_remove, row_map_reserve
 
 SCAN_LIMIT = 20_000

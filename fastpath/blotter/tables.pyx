@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastpath.blotter.fills cimport Fills
 from fastpath.blotter.newest cimport Newest
 from fastpath.blotter.orders cimport Orders
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     EVENT_BALANCE_CHANGED,
     EVENT_INSTRUMENT_DEFINED,
     EVENT_INSTRUMENT_SUCCEEDED,
@@ -20,8 +20,8 @@ from fastpath.model.structs cimport (
     EVENT_ORDER_TRIGGERED,
     EVENT_POSITION_CHANGED,
     EVENT_TRADING_STATUS_CHANGED,
-    event_t,
 )
+from fastpath.model.structs cimport event_t
 
 
 cdef size_t event_count(const uint8_t[::1] events) except? 0:

@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.book.book cimport LADDER_HIDDEN_BID, book_t, ladder_mask
 from fastpath.book.side cimport ladder_after, ladder_t
-from fastpath.model.structs cimport SELF_TRADE_PREVENTION_NONE, money_t, price_t, qty_t
+from fastpath.model.enums cimport SELF_TRADE_PREVENTION_NONE
+from fastpath.model.structs cimport money_t, price_t, qty_t
 from fastpath.book.pool cimport NIL, pool_t
 
 cdef enum TakerFlag:

@@ -17,7 +17,7 @@ from fastpath.book.book cimport (
     order_price,
 )
 from fastpath.book.side cimport ladder_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_IOC_REMAINDER,
     CANCEL_REASON_MARKET_REMAINDER,
     CANCEL_REASON_SELF_TRADE,

@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.book.book cimport book_t
 from fastpath.book.matching cimport match_t, sink_t, taker_t
-from fastpath.model.structs cimport SIDE_BUY, money_t, price_t, qty_t
+from fastpath.model.enums cimport SIDE_BUY
+from fastpath.model.structs cimport money_t, price_t, qty_t
 from fastpath.book.pool cimport pool_t
 
 cdef enum:

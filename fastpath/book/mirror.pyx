@@ -21,7 +21,7 @@ from fastpath.book.matching cimport (
     sink_t,
     taker_t,
 )
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_IOC_REMAINDER,
     CANCEL_REASON_MARKET_REMAINDER,
     MIRROR_LIVE,
@@ -37,10 +37,8 @@ from fastpath.model.structs cimport (
     SIDE_SELL,
     TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_IOC,
-    money_t,
-    price_t,
-    qty_t,
 )
+from fastpath.model.structs cimport money_t, price_t, qty_t
 from fastpath.book.pool cimport NIL, pool_t
 
 

@@ -18,7 +18,7 @@ from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_reserve
 from fastpath.book.matching cimport MATCH_REJECTED, MATCH_RESTED, TAKER_PAUSES, amend_order, match_t, taker_t
 from fastpath.book.mirror cimport mirror_check, mirror_match
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_AMENDED_AWAY,
     EVENT_AMEND_REJECTED,
     EVENT_ORDER_AMENDED,
@@ -30,9 +30,8 @@ from fastpath.model.structs cimport (
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
-    command_t,
-    event_t,
 )
+from fastpath.model.structs cimport command_t, event_t
 from fastpath.state.orders cimport (
     CLIENT_ORDER_ID_SIZE,
     WAIT_LIST,

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 from fastpath.state.in_flight cimport CHANGE_CANCEL, change_t, changes_push
 from fastpath.state.events cimport events_next, events_order
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_REQUESTED,
     EVENT_CANCEL_REJECTED,
     EVENT_ORDER_AMENDED,
@@ -14,8 +14,8 @@ from fastpath.model.structs cimport (
     EVENT_ORDER_REPLAYED,
     REJECT_REASON_ORDER_NOT_FOUND,
     REJECT_REASON_ORDER_NOT_OPEN,
-    event_t,
 )
+from fastpath.model.structs cimport event_t
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_is_open, orders_find, orders_find_client
 from fastpath.state.withdrawal cimport withdraw
 

@@ -12,7 +12,7 @@ from fastpath.state.events cimport events_order
 from fastpath.containers.hash_index cimport NO_ROW
 
 from fastpath.state.contingent_groups cimport group_t, links_changed, links_next_changed
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
     EVENT_ORDER_AMENDED,
@@ -20,8 +20,8 @@ from fastpath.model.structs cimport (
     LINK_TYPE_BRACKET,
     LINK_TYPE_OCO,
     REJECT_REASON_OPEN_ORDER_LIMIT,
-    qty_t,
 )
+from fastpath.model.structs cimport qty_t
 from fastpath.state.orders cimport (
     WAIT_LIST,
     WAIT_MORE,

@@ -16,7 +16,7 @@ from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.model.decimals cimport MAX_SCALE
 from fastpath.state.ledger cimport FEE_ACCOUNT, OUTSIDE_ACCOUNT, balance_t, ledger_balance, position_t
 from fastpath.book.mirror cimport mirror_new
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     ACCOUNT_MODE_LIVE,
     ACCOUNT_MODE_SIMULATION,
     EVENT_ACCOUNT_DEFINED,
@@ -33,14 +33,8 @@ from fastpath.model.structs cimport (
     REJECT_REASON_NOT_TRADABLE,
     TRADING_STATUS_OPEN,
     TRADING_STATUS_REDUCE_ONLY,
-    account_def_t,
-    asset_def_t,
-    command_t,
-    event_t,
-    instrument_def_t,
-    money_t,
-    price_t,
 )
+from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, event_t, instrument_def_t, money_t, price_t
 from fastpath.state.state cimport (
     asset_is_defined,
     find_instrument,

@@ -32,7 +32,7 @@ from fastpath.state.ledger cimport OUTSIDE_ACCOUNT as OUTSIDE
 from fastpath.state.ledger cimport balance_t, ledger_first_rows, position_t
 from fastpath.exchange.mass_cancel cimport mass_cancel, session_closed
 from fastpath.book.mirror cimport shown_side_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     COMMAND_ADJUST_BALANCE,
     COMMAND_AMEND,
     COMMAND_ARRIVALS,
@@ -51,12 +51,8 @@ from fastpath.model.structs cimport (
     COMMAND_SUCCEED_INSTRUMENT,
     COMMAND_TIMER,
     REJECT_REASON_INVALID_COMMAND,
-    account_def_t,
-    asset_def_t,
-    command_t,
-    event_t,
-    instrument_def_t,
 )
+from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, event_t, instrument_def_t
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_record_t, orders_find, orders_find_client
 from fastpath.paper.fills cimport mirror_command
 from fastpath.exchange.placing_plain cimport place_plain

@@ -6,14 +6,13 @@ from libc.string cimport memset
 from fastpath.exchange.canceling cimport request_cancel
 from fastpath.state.events cimport events_next
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_DISCONNECT,
     CANCEL_REASON_MASS_CANCEL,
     EVENT_ORDERS_CANCELED,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
-    command_t,
-    event_t,
 )
+from fastpath.model.structs cimport command_t, event_t
 from fastpath.state.orders cimport order_record_t
 
 

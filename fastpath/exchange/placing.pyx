@@ -32,7 +32,7 @@ from fastpath.book.matching cimport (
     taker_t,
 )
 from fastpath.book.mirror cimport mirror_check, mirror_displayed, mirror_match
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_INSUFFICIENT_BALANCE,
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
@@ -61,9 +61,8 @@ from fastpath.model.structs cimport (
     REJECT_REASON_REDUCE_ONLY_VIOLATION,
     SIDE_BUY,
     TIME_IN_FORCE_FOK,
-    command_t,
-    qty_t,
 )
+from fastpath.model.structs cimport command_t, qty_t
 from fastpath.state.orders cimport (
     WAIT_LIST,
     WAIT_MORE,

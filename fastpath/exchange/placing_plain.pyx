@@ -9,7 +9,7 @@ from fastpath.state.events cimport events_order
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_find_position, ledger_free_amount, ledger_position, ledger_reserve
 from fastpath.book.matching cimport match_crosses, taker_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     EVENT_ORDER_ACCEPTED,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
     ORDER_FLAG_POST_ONLY,
@@ -20,10 +20,8 @@ from fastpath.model.structs cimport (
     SIDE_SELL,
     TIME_IN_FORCE_GTC,
     TRADING_STATUS_OPEN,
-    command_t,
-    instrument_def_t,
-    money_t,
 )
+from fastpath.model.structs cimport command_t, instrument_def_t, money_t
 from fastpath.state.orders cimport (
     body_digest,
     client_order_id_hash,

@@ -7,7 +7,8 @@ from fastpath.containers.hash_index cimport NO_ROW, index_next, index_start, ind
 from fastpath.book.side cimport cell_of, in_window, ladder_t, level_bit
 from fastpath.state.ledger cimport balance_hash, position_hash, position_t
 from fastpath.book.matching cimport match_crosses
-from fastpath.model.structs cimport COMMAND_AMEND, COMMAND_CANCEL, COMMAND_PLACE, SIDE_BUY, SIDE_SELL, command_t, price_t
+from fastpath.model.enums cimport COMMAND_AMEND, COMMAND_CANCEL, COMMAND_PLACE, SIDE_BUY, SIDE_SELL
+from fastpath.model.structs cimport command_t, price_t
 from fastpath.state.orders cimport client_order_id_hash, order_record_t, orders_find
 from fastpath.book.pool cimport NIL, PAGE_SHIFT, is_level
 from fastpath.state.state cimport find_instrument, instrument_t

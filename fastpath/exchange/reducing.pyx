@@ -7,7 +7,7 @@ from fastpath.state.guards cimport has_siblings, same_group
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_reserve, position_t
 from fastpath.state.contingent_groups cimport group_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_REDUCE_ONLY,
     EVENT_ORDER_AMENDED,

@@ -6,16 +6,15 @@ from libc.string cimport memcmp
 from fastpath.state.events cimport events_next, events_reject_command
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_find_position, ledger_merge, ledger_position, position_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_INSTRUMENT_CHANGED,
     EVENT_INSTRUMENT_SUCCEEDED,
     EVENT_ORDER_CANCELED,
     REJECT_REASON_CAPACITY,
     REJECT_REASON_INSTRUMENT_NOT_FOUND,
     REJECT_REASON_INVALID_COMMAND,
-    event_t,
-    instrument_def_t,
 )
+from fastpath.model.structs cimport event_t, instrument_def_t
 from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_instrument, instrument_t
 

@@ -10,17 +10,15 @@ from fastpath.exchange.canceling cimport cancel_arrives
 from fastpath.state.in_flight cimport CHANGE_CANCEL, change_t, changes_pop
 from fastpath.state.events cimport events_next, events_reject_command
 from fastpath.exchange.mass_cancel cimport any_order, cancel_matching, filter_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_TIMER,
     CANCEL_REASON_UNSPECIFIED,
     EVENT_DEADMAN_TIMER_SET,
     EVENT_ORDER_EXPIRED,
     REJECT_REASON_ACCOUNT_NOT_FOUND,
     REJECT_REASON_EXPIRE_TIME_IN_PAST,
-    command_t,
-    event_t,
-    ts_t,
 )
+from fastpath.model.structs cimport command_t, event_t, ts_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_account

@@ -7,7 +7,7 @@ from fastpath.model.arith cimport money_of, power_of_ten
 from fastpath.state.events cimport events_reject_command
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport OUTSIDE_ACCOUNT, ledger_balance, ledger_can_move, ledger_free_amount, ledger_move
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     REJECT_REASON_ACCOUNT_NOT_FOUND,
     REJECT_REASON_AMOUNT_OVERFLOW,
     REJECT_REASON_ASSET_NOT_FOUND,
@@ -15,10 +15,8 @@ from fastpath.model.structs cimport (
     REJECT_REASON_CLIENT_ORDER_ID_CONFLICT,
     REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
-    asset_def_t,
-    command_t,
-    money_t,
 )
+from fastpath.model.structs cimport asset_def_t, command_t, money_t
 from fastpath.state.settlement cimport show_balance
 from fastpath.state.state cimport asset_is_defined, find_account, first_scale, is_wide, max_amount, state_t
 

@@ -6,7 +6,7 @@ of that raises ValueError. Nothing here decides anything about trading.
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     COMMAND_AMEND,
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_PLACE,
@@ -14,12 +14,8 @@ from fastpath.model.structs cimport (
     COMMAND_SUCCEED_INSTRUMENT,
     ORDER_TYPE_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
-    account_def_t,
-    asset_def_t,
-    command_t,
-    event_t,
-    instrument_def_t,
 )
+from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, event_t, instrument_def_t
 
 
 cdef size_t command_count(const uint8_t[::1] commands) except? 0:

@@ -1,7 +1,4 @@
-"""The vocabulary of the fast path, as Python sees it: enumerations and the sizes of the packed records.
-
-The record layouts are written down in `structs.pxd`; `COMMAND_SIZE` and `EVENT_SIZE` are bytes.
-"""
+"""The sizes of the packed records in bytes. Their layouts are written down in `structs.pxd`."""
 
 COMMAND_SIZE = sizeof(command_t)
 EVENT_SIZE = sizeof(event_t)

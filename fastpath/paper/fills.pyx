@@ -25,7 +25,7 @@ from fastpath.book.mirror cimport (
     mirror_reaches,
     worse,
 )
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_AMOUNT_OVERFLOW,
     COMMAND_MIRROR_BEGIN,
     COMMAND_MIRROR_CANCELED,
@@ -40,11 +40,8 @@ from fastpath.model.structs cimport (
     REJECT_REASON_INVALID_COMMAND,
     SIDE_BUY,
     SIDE_SELL,
-    command_t,
-    money_t,
-    price_t,
-    qty_t,
 )
+from fastpath.model.structs cimport command_t, money_t, price_t, qty_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.book.pool cimport NIL
 from fastpath.state.settlement cimport VENUE, settle_trade

@@ -15,7 +15,7 @@ from fastpath.book.matching cimport (
     match_cost,
     taker_t,
 )
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     ACCOUNT_MODE_LIVE,
     MIRROR_LIVE,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
@@ -70,13 +70,8 @@ from fastpath.model.structs cimport (
     TRAILING_UNIT_TICKS,
     TRIGGER_SOURCE_INDEX,
     TRIGGER_SOURCE_MARK,
-    asset_def_t,
-    instrument_def_t,
-    money_t,
-    price_t,
-    qty_t,
-    ts_t,
 )
+from fastpath.model.structs cimport asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
 from fastpath.state.orders cimport (
     GROUP_OWNER,
     WAIT_NONE,

@@ -6,7 +6,7 @@ from fastpath.book.book cimport book_best
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.contingent_groups cimport find_group, group_t
 from fastpath.book.mirror cimport mirror_best
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     LINK_TYPE_OCO,
     LINK_TYPE_OTO,
     ORDER_FLAG_POST_ONLY,

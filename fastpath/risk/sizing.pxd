@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
-from fastpath.model.structs cimport ORDER_FLAG_CLOSE_POSITION, ORDER_FLAG_QUOTE_QTY, ORDER_FLAG_REDUCE_ONLY, qty_t
+from fastpath.model.enums cimport ORDER_FLAG_CLOSE_POSITION, ORDER_FLAG_QUOTE_QTY, ORDER_FLAG_REDUCE_ONLY
+from fastpath.model.structs cimport qty_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.state.state cimport instrument_t, state_t
 

@@ -4,16 +4,15 @@ from libc.stdint cimport INT64_MAX, int32_t, uint8_t
 
 from fastpath.model.arith cimport fee_of, worth
 from fastpath.risk.market cimport walk
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     ORDER_FLAG_PROTECTED,
     ORDER_FLAG_QUOTE_QTY,
     REJECT_REASON_NO_LIQUIDITY,
     REJECT_REASON_QTY_BELOW_MIN,
     REJECT_REASON_REDUCE_ONLY_VIOLATION,
     SIDE_BUY,
-    money_t,
-    price_t,
 )
+from fastpath.model.structs cimport money_t, price_t
 
 
 cdef qty_t reducible(const state_t* state, const order_record_t* order) noexcept nogil:

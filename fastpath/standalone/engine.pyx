@@ -41,7 +41,7 @@ from fastpath.book.matching cimport (
     taker_t,
 )
 from fastpath.containers.memory cimport memory_release, memory_reserve
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     CANCEL_REASON_INSTRUMENT_RETIRED,
     CANCEL_REASON_REQUESTED,
     CANCEL_REASON_SELF_TRADE,

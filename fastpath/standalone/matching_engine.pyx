@@ -27,7 +27,8 @@ from fastpath.standalone.engine cimport (
     reports_room,
     reports_t,
 )
-from fastpath.model.structs cimport SIDE_BUY, SIDE_SELL, price_t
+from fastpath.model.enums cimport SIDE_BUY, SIDE_SELL
+from fastpath.model.structs cimport price_t
 
 __all__ = ["COMMAND", "EXTENSION", "REPORT", "EngineFlag", "EngineOp", "MatchingEngine", "ReportKind"]
 

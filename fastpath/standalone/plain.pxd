@@ -18,7 +18,8 @@ from fastpath.standalone.engine cimport (
     REPORT_MODIFIED, REPORT_REDUCED, engine_command_t, engine_t, report_subject, reports_room, reports_t, write_report,
 )
 from fastpath.book.side cimport ladder_t
-from fastpath.model.structs cimport CANCEL_REASON_REQUESTED, TIME_IN_FORCE_FOK, TIME_IN_FORCE_IOC, price_t, qty_t
+from fastpath.model.enums cimport CANCEL_REASON_REQUESTED, TIME_IN_FORCE_FOK, TIME_IN_FORCE_IOC
+from fastpath.model.structs cimport price_t, qty_t
 from fastpath.book.pool cimport (
     NIL, id_map_get, id_map_give, id_map_offer, level_side, level_t, order_t, pool_t, unlikely,
 )

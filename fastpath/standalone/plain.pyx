@@ -3,7 +3,7 @@
 from fastpath.book.book cimport book_remove
 from fastpath.standalone.engine cimport OWN_REPORTS, REPORT_TRADE
 from fastpath.book.side cimport __builtin_prefetch
-from fastpath.model.structs cimport CANCEL_REASON_IOC_REMAINDER
+from fastpath.model.enums cimport CANCEL_REASON_IOC_REMAINDER
 from fastpath.book.pool cimport id_map_take
 
 cdef inline bint can_take(const pool_t* pool, const ladder_t* opposite, qty_t qty, const reports_t* reports) noexcept nogil:

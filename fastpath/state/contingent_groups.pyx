@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from fastpath.model.arith cimport mix
 from fastpath.containers.hash_index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     LINK_TYPE_BRACKET,
     LINK_TYPE_OCO,
     ORDER_FLAG_CLOSE_POSITION,

@@ -6,15 +6,14 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fastpath.model.arith cimport high_word, low_word
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     COMMAND_DEFINE_ACCOUNT,
     COMMAND_DEFINE_ASSET,
     EVENT_REJECTED_COMMAND,
     ORDER_FLAG_CHANGE_PENDING,
     ORDER_FLAG_WAITING,
-    command_t,
-    event_t,
 )
+from fastpath.model.structs cimport command_t, event_t
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, WAIT_NONE, order_is_open, order_leaves_qty, order_record_t, total_qty
 from fastpath.book.pool cimport unlikely
 

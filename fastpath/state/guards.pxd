@@ -7,7 +7,8 @@ from libc.stdint cimport int64_t
 
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.book.matching cimport taker_t
-from fastpath.model.structs cimport LINK_TYPE_BRACKET, LINK_TYPE_OCO, ORDER_FLAG_REDUCE_ONLY, money_t, price_t, qty_t
+from fastpath.model.enums cimport LINK_TYPE_BRACKET, LINK_TYPE_OCO, ORDER_FLAG_REDUCE_ONLY
+from fastpath.model.structs cimport money_t, price_t, qty_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.state.state cimport instrument_t, state_t
 

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastpath.book.book cimport LADDER_HIDDEN_BID, ladder_mask, order_price
 from fastpath.state.contingent_groups cimport group_t
 from fastpath.book.matching cimport next_level
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     SELF_TRADE_PREVENTION_CANCEL_OLDEST,
     SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL,
     SELF_TRADE_PREVENTION_NONE,

@@ -7,7 +7,8 @@ from libc.string cimport memcpy, memset
 from fastpath.model.arith cimport MAX_MONEY, MAX_NARROW, MAX_SUPPLY, clamped, mix, mix_money, share, whole
 from fastpath.containers.hash_index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
 from fastpath.containers.memory cimport memory_release, memory_reserve
-from fastpath.model.structs cimport SIDE_BUY, money_t, qty_t
+from fastpath.model.enums cimport SIDE_BUY
+from fastpath.model.structs cimport money_t, qty_t
 from fastpath.book.pool cimport likely
 
 

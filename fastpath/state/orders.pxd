@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from fastpath.model.arith cimport mix, mix_pair
 from fastpath.containers.hash_index cimport NO_ROW, index_t
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     ORDER_STATUS_NEW,
     ORDER_STATUS_PARTIALLY_FILLED,
     ORDER_TYPE_MARKET,
@@ -18,12 +18,8 @@ from fastpath.model.structs cimport (
     ORDER_TYPE_TAKE_PROFIT,
     ORDER_TYPE_TRAILING_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
-    command_t,
-    money_t,
-    price_t,
-    qty_t,
-    ts_t,
 )
+from fastpath.model.structs cimport command_t, money_t, price_t, qty_t, ts_t
 from fastpath.containers.order_ids cimport order_ids_find, order_ids_t
 
 cdef enum:

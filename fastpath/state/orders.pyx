@@ -7,7 +7,8 @@ from libc.string cimport memcmp, memcpy, memset
 from fastpath.model.arith cimport mix, money_of
 from fastpath.containers.hash_index cimport index_free, index_init, index_insert, index_next, index_reserve, index_start
 from fastpath.containers.memory cimport memory_release, memory_reserve
-from fastpath.model.structs cimport ORDER_STATUS_NEW, command_t
+from fastpath.model.enums cimport ORDER_STATUS_NEW
+from fastpath.model.structs cimport command_t
 from fastpath.containers.order_ids cimport order_ids_append, order_ids_free, order_ids_init, order_ids_reserve
 
 

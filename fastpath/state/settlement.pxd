@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from fastpath.model.arith cimport fee_of
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.model.structs cimport SIDE_BUY, money_t, price_t, qty_t
+from fastpath.model.enums cimport SIDE_BUY
+from fastpath.model.structs cimport money_t, price_t, qty_t
 from fastpath.state.orders cimport is_funded, order_record_t
 from fastpath.book.pool cimport NIL
 from fastpath.state.state cimport instrument_t, state_t

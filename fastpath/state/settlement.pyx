@@ -8,7 +8,7 @@ from fastpath.state.guards cimport is_guarded
 from fastpath.containers.heap cimport heap_push, heap_remove
 from fastpath.state.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t, touched_balance_t
 from fastpath.state.contingent_groups cimport links_changed
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     EVENT_BALANCE_CHANGED,
     EVENT_ORDER_EXPIRED,
     EVENT_ORDER_FILLED,
@@ -20,11 +20,8 @@ from fastpath.model.structs cimport (
     ORDER_STATUS_EXPIRED,
     ORDER_STATUS_FILLED,
     ORDER_STATUS_PARTIALLY_FILLED,
-    event_t,
-    money_t,
-    price_t,
-    qty_t,
 )
+from fastpath.model.structs cimport event_t, money_t, price_t, qty_t
 from fastpath.state.orders cimport WAIT_MORE, WAIT_NONE, orders_leave, orders_open
 from fastpath.book.pool cimport NIL, pool_give, unlikely
 

@@ -13,7 +13,8 @@ from fastpath.state.contingent_groups cimport links_close, links_hash, links_ini
 from fastpath.book.matching cimport sink_close, sink_init
 from fastpath.containers.memory cimport memory_release, memory_reserve
 from fastpath.book.mirror cimport mirror_free, mirror_hash
-from fastpath.model.structs cimport TRADING_STATUS_OPEN, account_def_t, asset_def_t, command_t, ts_t
+from fastpath.model.enums cimport TRADING_STATUS_OPEN
+from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, ts_t
 from fastpath.state.orders cimport orders_close, orders_hash, orders_init
 from fastpath.book.pool cimport pool_free, pool_new
 

@@ -7,7 +7,7 @@ from fastpath.state.events cimport events_order
 from fastpath.containers.heap cimport heap_push, heap_rebuild, heap_remove, heap_reserve, heap_t
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.book.mirror cimport mirror_best
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     EVENT_ORDER_AMENDED,
     MIRROR_LIVE,
     ORDER_TYPE_TAKE_PROFIT,
@@ -20,8 +20,8 @@ from fastpath.model.structs cimport (
     TRIGGER_SOURCE_INDEX,
     TRIGGER_SOURCE_MARK,
     TRIGGER_SOURCE_MID,
-    price_t,
 )
+from fastpath.model.structs cimport price_t
 from fastpath.state.orders cimport WAIT_ACTIVATION, WAIT_TRIGGER, is_trailing
 from fastpath.state.state cimport TRIGGER_HEAPS, touch_market, untouch_first
 

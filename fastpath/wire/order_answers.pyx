@@ -13,7 +13,7 @@ from fastpath.model.arith cimport money_of
 from fastpath.blotter.orders cimport Orders
 from fastpath.model.decimals cimport MAX_DECIMAL, grid_t, write_average, write_integer, write_money, write_units
 from fastpath.wire.directory cimport Directory, Terms
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     EVENT_AMEND_REJECTED,
     EVENT_CANCEL_REJECTED,
     EVENT_ORDER_ACCEPTED,
@@ -32,9 +32,8 @@ from fastpath.model.structs cimport (
     TRAILING_UNIT_BPS,
     TRAILING_UNIT_TICKS,
     TRIGGER_SOURCE_LAST,
-    event_t,
-    money_t,
 )
+from fastpath.model.structs cimport event_t, money_t
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE
 from fastpath.containers.row_map cimport NO_ROW, row_map_get
 from fastpath.wire.protobuf cimport LEN, varint_size, write_bytes, write_number, write_tag, write_time, write_varint

@@ -13,7 +13,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.model.decimals cimport grid_t, read_units
 from fastpath.wire.directory cimport Directory, Terms
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     COMMAND_AMEND,
     COMMAND_CANCEL,
     COMMAND_PLACE,
@@ -21,9 +21,8 @@ from fastpath.model.structs cimport (
     ORDER_FLAG_WAITING,
     ORDER_TYPE_TRAILING_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
-    command_t,
-    event_t,
 )
+from fastpath.model.structs cimport command_t, event_t
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE
 from fastpath.wire.place_fields cimport (
     ACCOUNT,

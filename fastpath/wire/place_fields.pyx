@@ -3,7 +3,7 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fastpath.model.structs cimport (
+from fastpath.model.enums cimport (
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
     ORDER_FLAG_POST_ONLY,
     ORDER_FLAG_POST_ONLY_SLIDE,

@@ -20,9 +20,7 @@ import time
 from pathlib import Path
 
 from fastpath.exchange.exchange import Exchange
-from fastpath.model.structs import (
-    COMMAND_SIZE,
-    EVENT_SIZE,
+from fastpath.model.enums import (
     CommandKind,
     EventKind,
     OrderFlag,
@@ -32,6 +30,7 @@ from fastpath.model.structs import (
     TimeInForce,
     TradingStatus,
 )
+from fastpath.model.structs import COMMAND_SIZE, EVENT_SIZE
 
 COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
 INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq48s16x16s16sxB6x")

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.model.structs import TimeInForce
+from fastpath.model.enums import TimeInForce
 from fastpath.standalone.matching_engine import REPORT, EngineOp, MatchingEngine, ReportKind
 from loadtest.bench._workload import H0, MASK, WORKLOADS, K, Workload, cached
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from fastpath.model import codec, records
-from fastpath.model.structs import AccountMode, OrderType, Side, TimeInForce
+from fastpath.model.enums import AccountMode, OrderType, Side, TimeInForce
 from server.base.clock import SystemClock
 from server.engine.engine import Engine, new_exchange
 from server.engine.limits import EngineLimits

@@ -23,7 +23,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from fastpath.model.structs import PaperModel
+from fastpath.model.enums import PaperModel
 from server.base.errors import ConfigError
 from server.base.instruments import Instrument
 from server.engine.own_instruments import OwnInstrument

@@ -106,7 +106,7 @@ def export(
 
 def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, int | str]]:
     from fastpath.model import codec, records
-    from fastpath.model.structs import CommandKind
+    from fastpath.model.enums import CommandKind
 
     layouts = {
         CommandKind.COMMAND_DEFINE_ASSET: "asset",

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 
-from fastpath.model.structs import TradingStatus
+from fastpath.model.enums import TradingStatus
 from server.base.errors import AlreadyExists, ConfigError
 from server.base.instruments import ASSET_SCALE, MAX_MONEY, Account, Asset, Instrument, Registry
 from server.engine.refusals import refusal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import RejectReason
+from fastpath.model.enums import RejectReason
 from server.base.errors import (
     AlreadyExists,
     ClientOrderIdConflict,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from fastpath.model.structs import AccountMode
+from fastpath.model.enums import AccountMode
 from server.base.instruments import INTERNAL_VENUE, Instrument, InstrumentKind, Registry
 from server.engine.trading import Trading
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastpath.model.structs import RejectReason
+from fastpath.model.enums import RejectReason
 from server.base.errors import FailedPrecondition, InvalidRequest, NotFound
 from server.base.instruments import Account, Registry
 from server.base.paging import Page, decode_token, encode_token, page_limit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from fastpath.model.structs import CommandKind, MirrorState, Side
+from fastpath.model.enums import CommandKind, MirrorState, Side
 
 COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s2B2xQq8x")
 COMMAND_SIZE = COMMAND.size

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 
-from fastpath.model.structs import CommandKind
+from fastpath.model.enums import CommandKind
 from server.base.instruments import (
     ASSET_SCALE,
     INT64_MAX,

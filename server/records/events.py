@@ -10,7 +10,7 @@ import struct
 from decimal import Context, Decimal
 from typing import NamedTuple
 
-from fastpath.model.structs import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus, TriggerSource
+from fastpath.model.enums import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus, TriggerSource
 from server.base.instruments import Asset, Instrument, Registry
 
 EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")

@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fastpath.model.structs import RejectReason, TrailingUnit
+from fastpath.model.enums import RejectReason, TrailingUnit
 from server.access.tokens import Token
 from server.base.instruments import MAX_AMOUNT, MAX_LOTS, Account, Instrument, format_decimal
 from server.market import model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import OrderFlag, TrailingUnit
+from fastpath.model.enums import OrderFlag, TrailingUnit
 from server.base.instruments import Instrument, Registry
 from server.engine.orders import NewOrder
 from server.rpc.fields import Fields

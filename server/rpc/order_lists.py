@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fastpath.model.structs import OrderFlag
+from fastpath.model.enums import OrderFlag
 from server.base.errors import FieldViolation, InvalidRequest
 from server.base.instruments import Registry
 from server.engine.orders import NewOrder

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from fastpath.model.structs import OrderStatus
+from fastpath.model.enums import OrderStatus
 from server.storage.blotter_rows import DIRECTORY, FORMAT, TABLES, BlotterTable
 from server.storage.ports import BlotterBatch, BlotterMismatch, BlotterMoved, BlotterPage, BlotterQuery, BlotterRow
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import Liquidity
+from fastpath.model.enums import Liquidity
 from server.base.clock import Clock, Timer
 from server.base.instruments import Instrument
 from server.engine.engine import Engine

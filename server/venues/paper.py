@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from fastpath.model.structs import PaperModel, Side
+from fastpath.model.enums import PaperModel, Side
 from server.base.clock import Clock, Timer
 from server.base.instruments import Instrument
 from server.engine.engine import Engine

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fastpath.model.structs import Side
+from fastpath.model.enums import Side
 from server.market.model import BookUpdate, FeedState, Trade
 
 _BUY, _SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)

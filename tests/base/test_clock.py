@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fastpath.model.structs import OrderStatus, TimeInForce
+from fastpath.model.enums import OrderStatus, TimeInForce
 from server.base.clock import STEP_NS, ManualClock, SystemClock
 from server.engine.orders import NewOrder
 from server.market.model import BookUpdate, MarketUpdate

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fastpath.model.structs import RejectReason
+from fastpath.model.enums import RejectReason
 from server.base.errors import FailedPrecondition
 from server.base.instruments import Instrument, OutOfRange
 from server.engine.limits import EngineLimits

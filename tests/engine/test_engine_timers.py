@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fastpath.model.structs import CancelReason, OrderFlag, OrderStatus, OrderType, TimeInForce
+from fastpath.model.enums import CancelReason, OrderFlag, OrderStatus, OrderType, TimeInForce
 from server.base.clock import ManualClock
 from server.base.errors import JournalFailed, QueueFull, ShuttingDown
 from server.engine.orders import NewOrder

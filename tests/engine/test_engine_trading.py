@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model.structs import AccountMode, OrderStatus, RejectReason, TradingStatus
+from fastpath.model.enums import AccountMode, OrderStatus, RejectReason, TradingStatus
 from server.base.clock import ManualClock
 from server.base.errors import (
     AlreadyExists,

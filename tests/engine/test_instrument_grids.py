@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from fastpath.model.structs import CancelReason, OrderFlag, OrderStatus, OrderType, RejectReason, Side, TradingStatus
+from fastpath.model.enums import CancelReason, OrderFlag, OrderStatus, OrderType, RejectReason, Side, TradingStatus
 from server.app.config import Config
 from server.base.errors import FailedPrecondition
 from server.base.instruments import Instrument, InstrumentKind

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from fastpath.blotter.tables import Tables, changes
-from fastpath.model.structs import EventKind, OrderStatus
+from fastpath.model.enums import EventKind, OrderStatus
 from tests.conftest import SOAK_FACTOR
 from tests.reference.blotter_twin import BlotterTwin
 

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from fastpath.exchange.exchange import FEE_ACCOUNT, OUTSIDE_ACCOUNT, Exchange
-from fastpath.model.structs import COMMAND_SIZE, CancelReason, CommandKind, EventKind, RejectReason
+from fastpath.model.enums import CancelReason, CommandKind, EventKind, RejectReason
+from fastpath.model.structs import COMMAND_SIZE
 from tests.reference.exchange_pair import Generator, Pair, setup_commands
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from fastpath.model.structs import CommandKind
+from fastpath.model.enums import CommandKind
 from tests.conftest import SOAK_FACTOR
 from tests.reference.exchange_pair import START_NS, Pair, setup_commands
 from tests.reference.records import Command, InstrumentDef

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fastpath.exchange.exchange import Exchange
-from fastpath.model.structs import CommandKind, EventKind, Liquidity, OrderFlag, OrderType, TimeInForce
+from fastpath.model.enums import CommandKind, EventKind, Liquidity, OrderFlag, OrderType, TimeInForce
 from tests.conftest import SOAK_FACTOR
 from tests.reference.exchange_pair import Pair
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events

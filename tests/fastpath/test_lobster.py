@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model.structs import TimeInForce
+from fastpath.model.enums import TimeInForce
 from fastpath.standalone.matching_engine import COMMAND, REPORT, EngineOp, MatchingEngine, ReportKind
 from tests.reference.book_twin import BUY, SELL
 

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("model", "containers", "book", "standalone")
 MODULES = (
-    "model/structs", "containers/memory", "book/far_levels", "book/side", "book/pool", "book/book", "book/matching",
-    "standalone/plain", "standalone/engine", "standalone/matching_engine",
+    "model/enums", "model/structs", "containers/memory", "book/far_levels", "book/side", "book/pool", "book/book",
+    "book/matching", "standalone/plain", "standalone/engine", "standalone/matching_engine",
 )  # fmt: skip
 
 PROJECT = """

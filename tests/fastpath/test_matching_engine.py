@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model.structs import CancelReason, RejectReason
+from fastpath.model.enums import CancelReason, RejectReason
 from fastpath.standalone.matching_engine import COMMAND, REPORT, EngineFlag, EngineOp, MatchingEngine, ReportKind
 from tests.reference.book_twin import BUY, SELL, Command
 from tests.reference.engine_pair import EnginePair, pack, unpack

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastpath.model.structs import CancelReason, RejectReason, SelfTradePrevention, TimeInForce
+from fastpath.model.enums import CancelReason, RejectReason, SelfTradePrevention, TimeInForce
 from fastpath.standalone.matching_engine import EngineFlag, EngineOp, ReportKind
 from tests.reference.book_twin import BUY, INT64_MAX, INT64_MIN, SELL, Command, Report
 from tests.reference.engine_pair import EnginePair, trades

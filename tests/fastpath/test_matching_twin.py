@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fastpath.model.structs import SelfTradePrevention, TimeInForce
+from fastpath.model.enums import SelfTradePrevention, TimeInForce
 from fastpath.standalone.matching_engine import EngineFlag, EngineOp
 from tests.reference.book_twin import BUY, INT64_MAX, INT64_MIN, SELL, Command
 from tests.reference.engine_pair import EnginePair

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model import structs as model
+from fastpath.model import enums as model
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2
 
-STUB = Path(__file__).resolve().parents[2] / "fastpath" / "model" / "structs.pyi"
+STUB = Path(__file__).resolve().parents[2] / "fastpath" / "model" / "enums.pyi"
 
 
 def stub_enumerations() -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastpath.exchange.exchange import Exchange
-from fastpath.model.structs import (
+from fastpath.model.enums import (
     CancelReason,
     CommandKind,
     EventKind,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model.structs import PaperModel
+from fastpath.model.enums import PaperModel
 from server.app.config import OTHER_VARIABLES, Config, load_config, setting_names
 from server.base.errors import ConfigError
 from server.base.failpoints import VARIABLE

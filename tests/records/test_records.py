@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from fastpath.model import records
-from fastpath.model.structs import CommandKind, EventKind
+from fastpath.model.enums import CommandKind, EventKind
 from server.base.instruments import Account, Asset, Instrument, InstrumentKind, Registry
 from server.records import commands, definitions, events
 

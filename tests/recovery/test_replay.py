@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastpath.model import codec, records
-from fastpath.model.structs import OrderFlag, OrderType, Side, TimeInForce
+from fastpath.model.enums import OrderFlag, OrderType, Side, TimeInForce
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
 from server.records import commands

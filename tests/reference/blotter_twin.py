@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastpath.model.structs import EventKind, OrderStatus
+from fastpath.model.enums import EventKind, OrderStatus
 from tests.reference.records import Event, decode_events
 
 _OPEN = (OrderStatus.ORDER_STATUS_NEW, OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastpath.model.structs import CancelReason, RejectReason, SelfTradePrevention, Side, TimeInForce
+from fastpath.model.enums import CancelReason, RejectReason, SelfTradePrevention, Side, TimeInForce
 from fastpath.standalone.matching_engine import EngineFlag, EngineOp, ReportKind
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from fastpath.exchange.exchange import Exchange
-from fastpath.model.structs import CommandKind, EventKind
+from fastpath.model.enums import CommandKind, EventKind
 from tests.reference.exchange.ledger import all_balances
 from tests.reference.exchange.orders import FEES, OUTSIDE, Position
 from tests.reference.exchange_twin import ExchangeTwin

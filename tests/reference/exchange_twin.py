@@ -9,7 +9,7 @@ Here commands come in and are handed on; `tests/reference/exchange/` holds what 
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, CommandKind, EventKind, TradingStatus
+from fastpath.model.enums import CancelReason, CommandKind, EventKind, TradingStatus
 from tests.reference.exchange.amending import amend
 from tests.reference.exchange.arriving import arrivals
 from tests.reference.exchange.canceling import cancel, cancel_all, set_deadman, timer

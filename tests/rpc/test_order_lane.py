@@ -17,7 +17,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 
-from fastpath.model.structs import OrderStatus, OrderType
+from fastpath.model.enums import OrderStatus, OrderType
 from fastpath.wire.directory import Directory
 from fastpath.wire.order_answers import AnswerWriter
 from fastpath.wire.order_requests import RequestReader, Requests

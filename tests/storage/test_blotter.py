@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from fastpath.model.structs import OrderStatus
+from fastpath.model.enums import OrderStatus
 from loadtest.servers import PostgresServer
 from server.base.errors import Unavailable
 from server.blotter.history import History

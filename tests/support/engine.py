@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastpath.model.structs import AccountMode, OrderType, Side, TimeInForce
+from fastpath.model.enums import AccountMode, OrderType, Side, TimeInForce
 from server.base.clock import Clock, ManualClock, SystemClock
 from server.base.instruments import Instrument
 from server.blotter.history import History

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from fastpath.model.structs import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
+from fastpath.model.enums import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
 from server.engine.orders import AmendOrder, NewOrder
 from server.market.model import FeedState, Level, Quote, Trade
 from server.market.subscription import Channel, Delivery, Subscription, Update

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model.structs import OrderStatus, PaperModel
+from fastpath.model.enums import OrderStatus, PaperModel
 from server.base.clock import ManualClock, SystemClock
 from server.base.errors import FailedPrecondition
 from server.engine.orders import AmendOrder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.model.structs import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
+from fastpath.model.enums import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
 from server.engine.orders import NewOrder
 from server.market.model import BookUpdate, FeedState
 from server.venues.interest import MAX_TOUCHES, Touches

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastpath.model.structs import OrderFlag, OrderType, TimeInForce
+from fastpath.model.enums import OrderFlag, OrderType, TimeInForce
 from server.base.clock import ManualClock
 from server.base.instruments import Asset
 from server.engine.limits import EngineLimits

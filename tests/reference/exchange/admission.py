@@ -6,7 +6,7 @@ it on a copy.
 
 from __future__ import annotations
 
-from fastpath.model.structs import AccountMode, TradingStatus
+from fastpath.model.enums import AccountMode, TradingStatus
 from tests.reference.exchange.ledger import (
     check_move,
     free,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import EventKind
+from fastpath.model.enums import EventKind
 from tests.reference.exchange.amending import amendment_arrives
 from tests.reference.exchange.canceling import cancel_arrives
 from tests.reference.exchange.entry import go_to_market

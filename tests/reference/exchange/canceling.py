@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, EventKind, RejectReason
+from fastpath.model.enums import CancelReason, EventKind, RejectReason
 from tests.reference.exchange.orders import DISCONNECT, EXPIRED, NEW, PARTIAL, Change, Order, Refused
 from tests.reference.exchange.paper import is_far, travel_ns
 from tests.reference.exchange.shrinking import close

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, EventKind
+from fastpath.model.enums import CancelReason, EventKind
 from tests.reference.exchange.admission import admit, check_against_market
 from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (

@@ -5,7 +5,7 @@ Nothing reserved is remembered: it is the sum over the open orders, each time.
 
 from __future__ import annotations
 
-from fastpath.model.structs import EventKind
+from fastpath.model.enums import EventKind
 from tests.reference.exchange.orders import (
     BUY,
     CONDITIONAL,

@@ -5,7 +5,7 @@ A member that changed is put on a list; `follow_links_and_positions` works it of
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, EventKind
+from fastpath.model.enums import CancelReason, EventKind
 from tests.reference.exchange.amending import enter_amended
 from tests.reference.exchange.ledger import reducible
 from tests.reference.exchange.orders import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, EventKind, Liquidity, SelfTradePrevention
+from fastpath.model.enums import CancelReason, EventKind, Liquidity, SelfTradePrevention
 from tests.reference.exchange.ledger import execute, move, units_of_money
 from tests.reference.exchange.orders import (
     BUY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fastpath.model.structs import OrderFlag, OrderStatus, OrderType, RejectReason, Side, TimeInForce
+from fastpath.model.enums import OrderFlag, OrderStatus, OrderType, RejectReason, Side, TimeInForce
 from tests.reference.records import Command
 
 BUY, SELL = int(Side.SIDE_BUY), int(Side.SIDE_SELL)

@@ -5,7 +5,7 @@ What was taken from the picture stays taken when the next one comes.
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, CommandKind, PaperModel, RejectReason
+from fastpath.model.enums import CancelReason, CommandKind, PaperModel, RejectReason
 from tests.reference.exchange.ledger import check_move, max_quote_money, units_of_money
 from tests.reference.exchange.market import trade
 from tests.reference.exchange.orders import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import EventKind
+from fastpath.model.enums import EventKind
 from tests.reference.exchange.admission import admit, check_against_market
 from tests.reference.exchange.entry import conclude
 from tests.reference.exchange.link_prices import check_list_prices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.structs import CancelReason, EventKind
+from fastpath.model.enums import CancelReason, EventKind
 from tests.reference.exchange.ledger import reducible
 from tests.reference.exchange.orders import (
     BRACKET,

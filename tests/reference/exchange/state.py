@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from fastpath.model.structs import TradingStatus
+from fastpath.model.enums import TradingStatus
 from tests.reference.exchange.orders import BUY, NEW, PARTIAL, SELL, Change, Mirror, Order, Position
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef
 
