@@ -34,7 +34,7 @@ test: build $(STAMPS)/test-tools test-servers lint  ## Install what the tests ne
 
 lint: $(STAMPS)/test-tools build  ## Style, types and the contract
 	@echo "==> ruff";  $(BIN)/ruff check .
-	@echo "==> cython-lint";  $(BIN)/cython-lint --no-pycodestyle --max-line-length 126 fastpath
+	@echo "==> cython-lint";  $(BIN)/cython-lint --no-pycodestyle --max-line-length 126 fastpath tests/fastpath
 	@echo "==> mypy";  $(BIN)/mypy
 	@echo "==> contract: buf lint";  $(BIN)/buf lint
 	@echo "==> contract: buf breaking";  $(BIN)/buf build -o $(STAMPS)/contract.binpb && $(BIN)/buf breaking $(STAMPS)/contract.binpb \
