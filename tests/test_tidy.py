@@ -1,4 +1,4 @@
-"""The rules of the house, checked: who may import whom, where time and chance come from, what money is made of."""
+"""The rules of the house, checked: who may import whom, where time and rng come from, what money is made of."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ APART = {
     ("server.rpc", "server.feeds"), ("server.rpc", "server.venues"), ("server.venues", "server.feeds"),
 }  # fmt: skip
 
-# Where the wall clock or chance may be used directly: the clock itself and the composition root that hands them out.
-CLOCK_AND_CHANCE = {"server/base/clock.py", "server/app/main.py", "server/cli/journal.py"}
+# Where the wall clock or rng may be used directly: the clock itself and the composition root that hands them out.
+CLOCK_AND_RNG = {"server/base/clock.py", "server/app/main.py", "server/cli/journal.py"}
 MONEY_PATH = ("server/engine/", "server/records/", "server/venues/", "server/rpc/convert.py", "server/base/instruments.py")
 GUIDE_LINES = 500
 
@@ -132,18 +132,18 @@ def test_only_rpc_knows_grpc_and_the_wire_messages() -> None:
 
 
 CLOCK_CALLS = re.compile(r"\b(time\.time(_ns)?\(|datetime\.(now|utcnow|today)\(|date\.today\()")
-CHANCE = re.compile(
+RNG_CALLS = re.compile(
     r"^\s*(import (random|secrets|uuid)\b|from (random|secrets|uuid) import)|os\.urandom\(", re.MULTILINE
 )
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("what", "pattern"), [("wall clock", CLOCK_CALLS), ("chance", CHANCE)])
+@pytest.mark.parametrize(("what", "pattern"), [("wall clock", CLOCK_CALLS), ("rng", RNG_CALLS)])
 def test_time_and_chance_come_as_arguments(what: str, pattern: re.Pattern[str]) -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {match.group().strip()}"
         for path in [*sources("server"), *sources("fastpath", suffix=".pyx")]
-        if path.relative_to(ROOT).as_posix() not in CLOCK_AND_CHANCE
+        if path.relative_to(ROOT).as_posix() not in CLOCK_AND_RNG
         for match in pattern.finditer(path.read_text())
     ]
     assert not broken, f"{what} used directly; take a server.base.clock.Clock or a source as an argument:\n" + "\n".join(

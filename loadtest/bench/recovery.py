@@ -47,17 +47,17 @@ SETUP = Setup(
 )
 
 
-def orders(count: int, start: int, chance: Random) -> bytes:
+def orders(count: int, start: int, rng: Random) -> bytes:
     """Limit orders around one price, of which about half trade."""
     return b"".join(
         commands.place(
             account=1 + n % 2,
             instrument=1,
-            side=int(chance.choice((Side.SIDE_BUY, Side.SIDE_SELL))),
+            side=int(rng.choice((Side.SIDE_BUY, Side.SIDE_SELL))),
             order_type=int(OrderType.ORDER_TYPE_LIMIT),
             time_in_force=int(TimeInForce.TIME_IN_FORCE_GTC),
-            qty=chance.randrange(1_000, 2_000),
-            price=chance.randrange(100_00, 101_00),
+            qty=rng.randrange(1_000, 2_000),
+            price=rng.randrange(100_00, 101_00),
             client_order_id=f"b{start + n}",
         )
         for n in range(count)
@@ -105,8 +105,8 @@ async def fill(directory: Path) -> tuple[float, dict[str, float]]:
     runner = Runner(engine, journal, SystemClock())
     runner.start()
     await apply_setup(Trading(engine, runner, lambda: "unused"), SETUP)
-    chance = Random(2)
-    prepared = [orders(GROUP, start, chance) for start in range(0, COMMANDS, GROUP)]
+    rng = Random(2)
+    prepared = [orders(GROUP, start, rng) for start in range(0, COMMANDS, GROUP)]
     start = time.perf_counter()
     for first in range(0, len(prepared), 32):
         await asyncio.gather(*map(runner.submit, prepared[first : first + 32]))

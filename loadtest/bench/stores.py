@@ -137,8 +137,8 @@ def postgres_measures(server: LocalServer) -> Iterator[Measure]:
 
 
 def trade_batches() -> Iterator[TickBatch]:
-    chance = np.random.default_rng(1)
-    columns = {name: chance.integers(1, 10**6, BATCH_ROWS) for name in ("price", "qty", "aggressor_side")}
+    rng = np.random.default_rng(1)
+    columns = {name: rng.integers(1, 10**6, BATCH_ROWS) for name in ("price", "qty", "aggressor_side")}
     ids = [f"{number}" for number in range(BATCH_ROWS)]
     row_id = 1
     while True:

@@ -109,13 +109,13 @@ def serve(
     pauses.shorten()
 
     def settled(ready: Ready) -> None:
-        pauses.keep_what_lives()
+        pauses.gc_freeze()
         on_ready(ready)
 
     try:
         return uvloop.run(run(config, on_state=on_state, on_ready=settled))
     finally:
-        pauses.let_go()
+        pauses.gc_unfreeze()
 
 
 async def run(
@@ -276,13 +276,13 @@ async def _start_markets(
         return
     from server.app.markets import Markets  # loads every venue's driver, which takes longer than all else together
 
-    chance = Random(secrets.randbits(64)).random
+    rng = Random(secrets.randbits(64)).random
 
     async def recorded(instrument: Instrument) -> list[tuple[str, int]]:
         return await ticks.newest_trades(instrument, clock.now_ns())
 
     metrics = FeedMetrics(registry)
-    markets = Markets(config.feeds, hub, trading.registry, define, board, metrics, clock, chance, recorded)
+    markets = Markets(config.feeds, hub, trading.registry, define, board, metrics, clock, rng, recorded)
     parts.push_async_callback(markets.stop)
     await markets.start()
 

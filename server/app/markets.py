@@ -48,10 +48,10 @@ class Markets:
         board: StatusBoard,
         metrics: FeedMetrics,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         recorded: RecordedTrades,
     ) -> None:
-        """`define` gives instruments their numbers, `chance` numbers from 0 to 1 for the jitter of retries. `recorded`
+        """`define` gives instruments their numbers, `rng` numbers from 0 to 1 for the jitter of retries. `recorded`
         tells which trades need not be taken again."""
         self._settings = settings
         self._hub = hub
@@ -60,7 +60,7 @@ class Markets:
         self._board = board
         self._metrics = metrics
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._recorded = recorded
         self._replay: ReplayExchange | None = None
         self._replay_url = settings.replay_url if settings.mode == "replay" else None
@@ -77,10 +77,10 @@ class Markets:
                 self._venue_config(name, symbols),
                 self._hub,
                 self._clock,
-                self._chance,
+                self._rng,
                 self._metrics,
                 venue.changed,
-                partial(self._board.trouble_of, venue.part),
+                partial(self._board.failure_listener, venue.part),
             )
             self._venues.append(venue)
             self._absent(venue, symbols, f"{name} has not told its markets yet")
@@ -117,7 +117,7 @@ class Markets:
 
     async def _load(self, venue: _Venue, feed: VenueFeed) -> None:
         """Ask the venue for its markets until it tells them, and follow those that can be followed."""
-        backoff = Backoff(self._chance)
+        backoff = Backoff(self._rng)
         while True:
             try:
                 listing = await feed.load()
@@ -191,7 +191,7 @@ class _Venue:
 
     def begin(self, feed: VenueFeed, load: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._feed = feed
-        self._loading = keep_running(f"loading {self.name}", load, self._board.trouble_of(self.part))
+        self._loading = keep_running(f"loading {self.name}", load, self._board.failure_listener(self.part))
 
     async def stop(self) -> None:
         if self._loading is not None:

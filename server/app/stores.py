@@ -104,7 +104,7 @@ class Stores:
             past,
             on_status=show,
             write=process.write,
-            trouble=self._board.trouble_of("store/blotter"),
+            on_failure=self._board.failure_listener("store/blotter"),
         )
         engine.add_listener(lambda changes: writer.wake())
         self._metrics.watch_blotter(lambda: writer.status.behind)
@@ -136,11 +136,11 @@ class Stores:
         if warning is not None:
             log.error("the tick store was damaged", detail=warning)
 
-        def pictures() -> list[BookUpdate]:
+        def snapshots() -> list[BookUpdate]:
             return [book for each in followed() if (book := hub.book(each.name)) is not None]
 
         limits = TickWriterLimits(retention_days=settings.ticks_days)
-        writer = TickWriter(store, spool, self._clock, limits, pictures, lambda: self._board.trouble_of("store/ticks"))
+        writer = TickWriter(store, spool, self._clock, limits, snapshots, lambda: self._board.failure_listener("store/ticks"))
         hub.add_listener(writer.record)
         self._parts.push_async_callback(writer.stop)
         writer.start()
@@ -155,7 +155,7 @@ class Stores:
         if self._settings.bus_url is None:
             return None
         url = self._settings.bus_url.get_secret_value()
-        bus = open_bus(url, first_sequence=self._clock.now_ns(), trouble=self._board.trouble_of("store/bus"))
+        bus = open_bus(url, first_sequence=self._clock.now_ns(), on_failure=self._board.failure_listener("store/bus"))
         self._metrics.watch_bus(lambda: bus.dropped)
         self._parts.push_async_callback(bus.close)
         self._board.set("store/bus", ServiceState.STARTING, "opening")
@@ -184,7 +184,7 @@ class Stores:
         self._run(name, watch)
 
     def _run(self, name: str, watch: Callable[[], Coroutine[None, None, None]]) -> None:
-        self._parts.callback(keep_running(f"watch of {name}", watch, self._board.trouble_of(name)).cancel)
+        self._parts.callback(keep_running(f"watch of {name}", watch, self._board.failure_listener(name)).cancel)
 
 
 def journal_url(config: Config) -> str:

@@ -13,21 +13,21 @@ LONGEST_WAIT_S = 30.0
 HEALTHY_S = 5.0
 """Work that was started again and has gone on for so long is well."""
 
-Trouble = Callable[[str | None], None]
+FailureListener = Callable[[str | None], None]
 """Hears why work ended, and None when it goes on. Must not raise."""
 
 _log = logging.getLogger(__name__)
 
 
 def keep_running(
-    name: str, work: Callable[[], Coroutine[Any, Any, None]], trouble: Trouble = lambda reason: None
+    name: str, work: Callable[[], Coroutine[Any, Any, None]], on_failure: FailureListener = lambda reason: None
 ) -> asyncio.Task[None]:
     """A task that does `work()` until that returns, or until the task is canceled. What it raises is logged and told, and
     it is started again with back-off."""
-    return asyncio.create_task(_keep_running(name, work, trouble), name=name)
+    return asyncio.create_task(_keep_running(name, work, on_failure), name=name)
 
 
-async def _keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]], trouble: Trouble) -> None:
+async def _keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]], on_failure: FailureListener) -> None:
     loop = asyncio.get_running_loop()
     wait_s = FIRST_WAIT_S
     well: asyncio.TimerHandle | None = None
@@ -36,7 +36,7 @@ async def _keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]
             began_s = loop.time()
             try:
                 await work()
-                trouble(None)
+                on_failure(None)
                 return
             except asyncio.CancelledError:
                 task = asyncio.current_task()
@@ -49,11 +49,11 @@ async def _keep_running(name: str, work: Callable[[], Coroutine[Any, Any, None]]
                 well.cancel()
             if loop.time() - began_s >= HEALTHY_S:
                 wait_s = FIRST_WAIT_S
-            trouble(f"{name} ended ({type(error).__name__}: {error}); it is started again")
+            on_failure(f"{name} ended ({type(error).__name__}: {error}); it is started again")
             _log.error("%s ended, it is started again in %g s", name, wait_s, exc_info=error)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-            well = loop.call_later(HEALTHY_S, trouble, None)
+            well = loop.call_later(HEALTHY_S, on_failure, None)
     finally:
         if well is not None:
             well.cancel()

@@ -8,11 +8,11 @@ from collections.abc import Callable
 class Backoff:
     """Exponential with jitter: each delay is between half of and the whole of a bound that doubles up to `limit_s`.
 
-    `chance` gives numbers from 0 to 1 (`random.Random(seed).random`).
+    `rng` gives numbers from 0 to 1 (`random.Random(seed).random`).
     """
 
-    def __init__(self, chance: Callable[[], float], *, first_s: float = 0.1, limit_s: float = 30.0) -> None:
-        self._chance = chance
+    def __init__(self, rng: Callable[[], float], *, first_s: float = 0.1, limit_s: float = 30.0) -> None:
+        self._rng = rng
         self._first_s = first_s
         self._limit_s = limit_s
         self._bound_s = first_s
@@ -21,7 +21,7 @@ class Backoff:
         """Seconds to wait now."""
         bound_s = self._bound_s
         self._bound_s = min(bound_s * 2, self._limit_s)
-        return bound_s * (0.5 + self._chance() / 2)
+        return bound_s * (0.5 + self._rng() / 2)
 
     def reset(self) -> None:
         """It worked: start small the next time."""

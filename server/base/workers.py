@@ -80,10 +80,10 @@ class Worker:
         code = self._process.wait()
         self._listener.join(_STOP_S)
         if code:
-            raise Unavailable(self.last_words or f"it ended with exit code {code}")
+            raise Unavailable(self.last_error or f"it ended with exit code {code}")
 
     @property
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         """The error that ended it: its own, or the last line that it printed."""
         return self._words[-1] if self._words else ""
 
@@ -95,7 +95,7 @@ class Worker:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._give_back()
+        self._close_pipes()
 
     def kill(self) -> None:
         """End it now."""
@@ -105,9 +105,9 @@ class Worker:
     def abandon(self) -> None:
         """`kill`, and give its pipes back; nobody may be reading from it."""
         self.kill()
-        self._give_back()
+        self._close_pipes()
 
-    def _give_back(self) -> None:
+    def _close_pipes(self) -> None:
         self._listener.join(_STOP_S)
         for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):

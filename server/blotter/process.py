@@ -69,7 +69,7 @@ class BlotterProcess:
         if worker is None:
             return ""
         worker.close()
-        return worker.last_words
+        return worker.last_error
 
 
 def fill(store: BlotterStore, source: BinaryIO, answers: BinaryIO) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from server.base.background import Trouble, keep_running
+from server.base.background import FailureListener, keep_running
 from server.base.errors import TradewindError, Unavailable
 from server.base.instruments import Registry
 from server.engine.event_log import EventLog
@@ -66,10 +66,10 @@ class BlotterWriter:
         limits: BlotterWriterLimits | None = None,
         on_status: Callable[[BlotterStatus], None] = lambda status: None,
         write: WriteEvents | None = None,
-        trouble: Trouble = lambda reason: None,
+        on_failure: FailureListener = lambda reason: None,
     ) -> None:
         """`on_status` hears when an error comes or goes, and how a long way back is covered. `write` fills the same
-        blotter as `store`; without it the rows are made here. `trouble` hears when the writer itself ends unexpectedly.
+        blotter as `store`; without it the rows are made here. `on_failure` hears when the writer itself ends unexpectedly.
         """
         self._store = store
         self._event_log = log
@@ -77,7 +77,7 @@ class BlotterWriter:
         self._past = past
         self._limits = limits or BlotterWriterLimits()
         self._on_status = on_status
-        self._trouble = trouble
+        self._on_failure = on_failure
         self._write_events = write or (
             lambda after, events, directory: store.write(blotter_batch(after, events, directory))
         )
@@ -94,7 +94,7 @@ class BlotterWriter:
         return BlotterStatus(self._cursor, self._event_log.last_sequence - (self._cursor or 0), self._error)
 
     def start(self) -> None:
-        self._task = keep_running("blotter writer", self._run, self._trouble)
+        self._task = keep_running("blotter writer", self._run, self._on_failure)
 
     def wake(self) -> None:
         """There are new events."""
@@ -148,7 +148,7 @@ class BlotterWriter:
                     " make it again with `tradewind blotter rebuild`"
                 )
         if self._cursor < log.floor:
-            await self._cover_the_past()
+            await self._write_older_events()
         elif self._cursor < log.last_sequence:
             await self._write(log.events_after(self._cursor, self._limits.batch_events))
         self._tell(None)
@@ -157,7 +157,7 @@ class BlotterWriter:
             await self._wake.wait()
             await asyncio.sleep(self._limits.pause_s)
 
-    async def _cover_the_past(self) -> None:
+    async def _write_older_events(self) -> None:
         """Store what the log does not hold any more."""
         assert self._cursor is not None
         floor = self._event_log.floor

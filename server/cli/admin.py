@@ -9,7 +9,7 @@ import typer
 
 from server.cli.render import Columns, console, fail, print_json, print_line, show, table
 from server.cli.session import ADMIN_TOKEN, DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
-from server.cli.times import check_moment, moment_ahead
+from server.cli.times import check_moment, parse_future_time
 from server.cli.trade import BALANCE_COLUMNS
 from tradewind import Account, Token, TradingStatus
 
@@ -221,7 +221,7 @@ def create(
     """
     check_moment(expires, "--expires")
     with session_of(context).client() as client:
-        expire_time = moment_ahead(expires, "--expires", client)
+        expire_time = parse_future_time(expires, "--expires", client)
         scopes = [one.name for one in scope]
         made = client.create_token(description, scopes, accounts=account or [], expire_time=expire_time)
     if json:

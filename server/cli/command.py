@@ -26,10 +26,10 @@ class Command(TyperCommand):
             raise typer.BadParameter(f"{number} is below zero: give a positive number{instead}", ctx=ctx) from None
 
 
-def use_everywhere(app: typer.Typer) -> None:
+def use_command_class(app: typer.Typer) -> None:
     """Make every command of `app` and of its groups one of these."""
     for command in app.registered_commands:
         command.cls = Command
     for group in app.registered_groups:
         if group.typer_instance is not None:
-            use_everywhere(group.typer_instance)
+            use_command_class(group.typer_instance)

@@ -13,7 +13,7 @@ import typer
 
 from server.base.errors import TradewindError as ServerError
 from server.cli import admin, blotter, journal, lists, market, place, trade, up
-from server.cli.command import use_everywhere
+from server.cli.command import use_command_class
 from server.cli.render import fail
 from server.cli.session import Session
 from tradewind import TradewindError
@@ -74,7 +74,7 @@ def connect(
 
 for module in (up, market, place, lists, trade, admin, journal, blotter):
     module.register(app)
-use_everywhere(app)
+use_command_class(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

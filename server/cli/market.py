@@ -12,9 +12,9 @@ from server.cli.render import (
     book_table,
     cells,
     console,
+    print_for_people,
     print_json,
     print_line,
-    say_on_screen,
     show,
     table,
 )
@@ -208,7 +208,7 @@ def trades(
             show(client.list_trades(instrument, limit), TRADE_COLUMNS, as_json=json, empty="No trades yet.")
             return
         with client.watch_trades(instrument) as happening:
-            say_on_screen(f"Trades of {instrument} from now on. Ctrl-C ends.", json)
+            print_for_people(f"Trades of {instrument} from now on. Ctrl-C ends.", json)
             for trade in happening:
                 if json:
                     print_json(trade)

@@ -16,7 +16,7 @@ from server.cli.session import (
     JsonFlag,
     session_of,
 )
-from server.cli.times import check_moment, moment_ahead
+from server.cli.times import check_moment, parse_future_time
 from server.cli.trade import NOT_ALL_FILLED, show_order, tell_what_was_canceled
 from tradewind import Order, OrderRequest, OrderStatus, OrderType, Side, TimeInForce
 from tradewind.connection import new_id
@@ -174,14 +174,14 @@ def place(
         client_order_id=client_id if client_id is not None else new_id(),
     )
     with session_of(context).client(account) as client:
-        order = client.place(replace(request, expire_time=moment_ahead(gtd, "--gtd", client)))
+        order = client.place(replace(request, expire_time=parse_future_time(gtd, "--gtd", client)))
         lot = client.get_instrument(instrument).lot_size if quote_qty is not None and order.cum_qty else None
     show_order(order, json)
     if order.status is OrderStatus.REJECTED:
         fail(f"{order.reject_message or 'rejected'} [{order.reject_reason}]")
     tell_what_was_canceled([order])
     if lot is not None:
-        _tell_what_was_not_spent(order, Decimal(quote_qty or 0), lot)
+        _print_unspent(order, Decimal(quote_qty or 0), lot)
 
 
 _WAITING = {
@@ -193,7 +193,7 @@ _WAITING = {
 """Type of an order that waits for a price: then at market, or as a limit order."""
 
 
-def _tell_what_was_not_spent(order: Order, money: Decimal, lot: Decimal) -> None:
+def _print_unspent(order: Order, money: Decimal, lot: Decimal) -> None:
     """Exit 3 if a market order for an amount of money is far from it: the market offered no more."""
     fee = order.cum_fee if order.side is Side.BUY else Decimal(0)
     left = money - order.cum_notional - fee

@@ -155,7 +155,7 @@ class Follower:
             print_line(line)
 
 
-def say_on_screen(text: str, as_json: bool) -> None:
+def print_for_people(text: str, as_json: bool) -> None:
     """What a watch shows before the first news, so that a screen is not blank. Nothing in a file or pipe."""
     if sys.stdout.isatty() and not as_json:
         print(text, flush=True)

@@ -12,7 +12,7 @@ import typer
 from server.cli.certificate import name_in_certificate, reachable
 from server.process.lifecycle import running_instance
 from tradewind import Client
-from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV, is_here, with_port
+from tradewind.connection import TOKEN_ENV, TOKEN_FILE_ENV, is_same_machine, with_port
 
 DEFAULT_DATA_DIR = Path("var")
 ADMIN_TOKEN = "admin.token"
@@ -122,7 +122,7 @@ class Session:
             return self.token_file  # None: the SDK takes what the environment says
         directory = self._named_data_dir()
         admin = (directory or DEFAULT_DATA_DIR) / ADMIN_TOKEN
-        here = address is None or is_here(with_port(address), self.ca_file is not None)
+        here = address is None or is_same_machine(with_port(address), self.ca_file is not None)
         if admin.is_file() and (here or self._directory_counts()):
             return admin
         if directory is None and here:

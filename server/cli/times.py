@@ -33,7 +33,7 @@ def check_moment(text: str | None, option: str) -> None:
         _parsed(text, option)
 
 
-def moment_of(text: str, option: str, client: Client) -> datetime | None:
+def parse_time(text: str, option: str, client: Client) -> datetime | None:
     """A date, a time, or a length before the server's time; None of "". Raises typer.BadParameter."""
     if not text:
         return None
@@ -42,7 +42,7 @@ def moment_of(text: str, option: str, client: Client) -> datetime | None:
     return _parsed(text, option)
 
 
-def moment_ahead(text: str | None, option: str, client: Client) -> datetime | None:
+def parse_future_time(text: str | None, option: str, client: Client) -> datetime | None:
     """A date, a time, or a length from the server's time on; None of None. Raises typer.BadParameter."""
     if text is None:
         return None

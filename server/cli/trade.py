@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from server.cli.render import Columns, average, cells, console, fail, print_json, print_line, say_on_screen, show, table
+from server.cli.render import (
+    Columns,
+    average,
+    cells,
+    console,
+    fail,
+    print_for_people,
+    print_json,
+    print_line,
+    show,
+    table,
+)
 from server.cli.session import (
     DEFAULT_ACCOUNT,
     AccountOption,
@@ -16,7 +27,7 @@ from server.cli.session import (
     WatchFlag,
     session_of,
 )
-from server.cli.times import SinceOption, UntilOption, moment_of
+from server.cli.times import SinceOption, UntilOption, parse_time
 from tradewind import Balance, Fill, LedgerEntry, Order, OrderStatus, Position
 
 
@@ -242,14 +253,14 @@ def orders(
                 instrument=instrument,
                 open_only=open_only,
                 statuses=_statuses(status or []),
-                start=moment_of(since, "--since", client),
-                end=moment_of(until, "--until", client),
+                start=parse_time(since, "--since", client),
+                end=parse_time(until, "--until", client),
                 limit=limit,
             )
             show(found, ORDER_COLUMNS, as_json=json, empty="No orders.")
             return
         with client.watch_orders() as updates:
-            say_on_screen(f"Open orders of {account}, then every change as it happens. Ctrl-C ends.", json)
+            print_for_people(f"Open orders of {account}, then every change as it happens. Ctrl-C ends.", json)
             for update in updates:
                 if instrument and update.order.instrument != instrument:
                     continue
@@ -288,8 +299,8 @@ def fills(
         found = client.list_fills(
             instrument=instrument,
             order_id=order,
-            start=moment_of(since, "--since", client),
-            end=moment_of(until, "--until", client),
+            start=parse_time(since, "--since", client),
+            end=parse_time(until, "--until", client),
             limit=limit,
         )
     show(found, FILL_COLUMNS, as_json=json, empty="No fills.")
@@ -338,6 +349,6 @@ def ledger(
     """
     with session_of(context).client(account) as client:
         found = client.list_ledger_entries(
-            asset=asset, start=moment_of(since, "--since", client), end=moment_of(until, "--until", client), limit=limit
+            asset=asset, start=parse_time(since, "--since", client), end=parse_time(until, "--until", client), limit=limit
         )
     show(found, LEDGER_COLUMNS, as_json=json, empty="No entries.")

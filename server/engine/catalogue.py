@@ -98,7 +98,7 @@ class Catalogue:
                 record = b"" if wanted == meant else instrument_record(wanted, base, quote, self._status(wanted, meant))
             except ValueError as error:
                 raise ConfigError(f"instrument {wanted.name!r} cannot be defined: {error}") from error
-            if meant is not None and self._has_rivals(wanted):
+            if meant is not None and self._name_is_shared(wanted):
                 _log.warning(
                     "%s has tick %s and lot %s now, no longer %s and %s: open orders are canceled, positions carried over",
                     wanted.name, wanted.tick_size, wanted.lot_size, meant.tick_size, meant.lot_size,
@@ -115,7 +115,7 @@ class Catalogue:
         known = map(self._registry.instrument_by_number, self._registry.numbers(wanted.name))
         return max(each.money_scale for each in known)
 
-    def _has_rivals(self, wanted: Instrument) -> bool:
+    def _name_is_shared(self, wanted: Instrument) -> bool:
         """Whether there are instruments of its name from which nobody has taken over yet."""
         numbers = self._registry.numbers(wanted.name) - {wanted.number}
         return any(not self._registry.is_succeeded(number) for number in numbers)

@@ -164,7 +164,7 @@ class EventStream(Stream[StreamItem[E]]):
             self._put(log.last_sequence, Ack(resumed=False))
             self._put_snapshot()
         elif resume_from.epoch != log.epoch or resume_from.sequence > log.last_sequence:
-            self._begin_anew(Gap(resume_from.sequence + 1, 0, "the position belongs to another journal"))
+            self._resync(Gap(resume_from.sequence + 1, 0, "the position belongs to another journal"))
         elif resume_from.sequence >= log.floor:
             self._after = resume_from.sequence
             self._batch = log.batch_after(resume_from.sequence)
@@ -172,13 +172,13 @@ class EventStream(Stream[StreamItem[E]]):
         elif log.history is not None:
             self._missed_from = resume_from.sequence
         else:
-            self._begin_anew(Gap(resume_from.sequence + 1, log.last_sequence, "older than what is held"))
+            self._resync(Gap(resume_from.sequence + 1, log.last_sequence, "older than what is held"))
 
     def _resumed(self, sequence: int) -> None:
         self._sequence = sequence
         self._put(sequence, Ack(resumed=True))
 
-    def _begin_anew(self, gap: Gap) -> None:
+    def _resync(self, gap: Gap) -> None:
         """A gap and a snapshot of now, instead of what was missed."""
         self._batch, self._after = self._log.end, self._log.last_sequence
         self._put(self._after, Ack(resumed=False))
@@ -194,7 +194,7 @@ class EventStream(Stream[StreamItem[E]]):
         try:
             missed = await history(self._account, self._kinds, missed_from, self._after)
         except Unavailable as failure:
-            self._begin_anew(Gap(missed_from + 1, self._log.last_sequence, f"cannot be made anew: {failure.message}"))
+            self._resync(Gap(missed_from + 1, self._log.last_sequence, f"cannot be made anew: {failure.message}"))
             return
         self._resumed(missed_from)
         for record in missed:

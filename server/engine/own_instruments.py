@@ -34,7 +34,7 @@ class OwnInstrument(BaseModel):
     taker_fee_bps: Fee = _DEFAULT_TAKER_FEE_BPS
 
     @model_validator(mode="after")
-    def _fits_together(self) -> OwnInstrument:
+    def _check_consistent(self) -> OwnInstrument:
         self.instrument()
         return self
 

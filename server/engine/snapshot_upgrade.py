@@ -106,7 +106,7 @@ def _with_awaited_qty(orders: bytes, groups: bytes) -> bytes:
 
 
 def _orders_travel(sections: list[Section]) -> list[Section]:
-    """2 to 3: orders may be on their way to a venue (none was), and what was consumed beyond a picture is remembered."""
+    """2 to 3: orders may be on their way to a venue (none was), and what was consumed beyond a snapshot is remembered."""
     upgraded = [
         replace(section, size=_MIRROR_3.itemsize, elements=_with_beyond(section.elements))
         if section.tag == _MIRRORS

@@ -121,7 +121,7 @@ class BookGuard:
             return self._join(receive_time_ns)
         problem = self._discontinuity(frame)
         if problem is None:
-            return self._take_old(frame, receive_time_ns)
+            return self._old_frame(frame, receive_time_ns)
         self.old = 0
         if problem:
             return self._begin_again(frame, Fault.SEQUENCE, problem, receive_time_ns)
@@ -132,7 +132,7 @@ class BookGuard:
                 more_bids, more_asks = self._compare(receive_time_ns)
                 bids, asks = bids + more_bids, asks + more_asks
         except BadBook as error:
-            return self._distrust(error, receive_time_ns)
+            return self._lost_by_error(error, receive_time_ns)
         return self._update(bids, asks, frame.venue_time_ns, receive_time_ns)
 
     def fetching(self) -> None:
@@ -163,12 +163,12 @@ class BookGuard:
         try:
             bids, asks = self._compare(receive_time_ns)
         except BadBook as error:
-            return self._distrust(error, receive_time_ns)
+            return self._lost_by_error(error, receive_time_ns)
         return self._update(bids, asks, self._place[1] or None, receive_time_ns) if bids or asks else None
 
     def unreadable(self, problem: str, receive_time_ns: int) -> BookUpdate | None:
         """A frame of this book came that cannot be read: what it said is missing."""
-        return self._distrust(BadBook(Fault.UNREADABLE, f"a message cannot be read: {problem}"), receive_time_ns)
+        return self._lost_by_error(BadBook(Fault.UNREADABLE, f"a message cannot be read: {problem}"), receive_time_ns)
 
     def refused(self, reason: str) -> None:
         """The venue refuses the book's subscription: what is waited for will not come."""
@@ -196,7 +196,7 @@ class BookGuard:
             return ""
         return f"expected the delta after {self._sequence}, got the one after {frame.prev_sequence}"
 
-    def _take_old(self, frame: DepthFrame, now_ns: int) -> BookUpdate | None:
+    def _old_frame(self, frame: DepthFrame, now_ns: int) -> BookUpdate | None:
         """A few messages may come twice. For ever, it is the book that is wrong: it stands still."""
         if not self.old:
             self._old_since_ns = now_ns
@@ -208,7 +208,7 @@ class BookGuard:
 
     def _begin_again(self, frame: DepthFrame, fault: Fault, problem: str, now_ns: int) -> BookUpdate | None:
         """The book is lost, but this frame can be the first of the next."""
-        update = self._distrust(BadBook(fault, problem), now_ns)
+        update = self._lost_by_error(BadBook(fault, problem), now_ns)
         if self._buffers:
             self._held.add(frame)
         return update
@@ -247,7 +247,7 @@ class BookGuard:
                 if problem == "":
                     self._apply(delta)
         except BadBook as error:
-            return self._distrust(error, now_ns)
+            return self._lost_by_error(error, now_ns)
         self._lose()
         self._has_book = self._joined = True
         self.state = FeedState.LIVE
@@ -369,7 +369,7 @@ class BookGuard:
         self._suspects = {}
         self._held.begin(self._place)
 
-    def _distrust(self, error: BadBook, now_ns: int) -> BookUpdate | None:
+    def _lost_by_error(self, error: BadBook, now_ns: int) -> BookUpdate | None:
         self.gaps += 1
         self.off_grid = error.fault is Fault.OFF_GRID
         self._lose()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from server.base.background import Trouble, keep_running
+from server.base.background import FailureListener, keep_running
 from server.base.backoff import Backoff
 from server.base.clock import Clock
 from server.feeds.ccxt_import import ccxt
@@ -42,24 +42,24 @@ class Snapshots:
         dialect: Dialect,
         exchange: Any,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         metrics: FeedMetrics,
         on_change: Callable[[Market, bool], None],
         drop_if_dead: Callable[[Any, str], None],
-        trouble: Callable[[], Trouble],
+        failure_listener: Callable[[], FailureListener],
     ) -> None:
         """`on_change` is called after a fetched snapshot, with whether the state of its book changed;
-        `drop_if_dead` takes a connection anew over which no book is LIVE; `trouble` gives who hears when getting a
+        `drop_if_dead` takes a connection anew over which no book is LIVE; `failure_listener` gives who hears when getting a
         snapshot ends unexpectedly."""
         self._config = config
         self._dialect = dialect
         self._exchange = exchange
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._metrics = metrics
         self._on_change = on_change
         self._drop_if_dead = drop_if_dead
-        self._trouble = trouble
+        self._failure_listener = failure_listener
         self._resyncs: dict[Market, asyncio.Task[None]] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -67,7 +67,7 @@ class Snapshots:
         """Get a new snapshot, unless that is being done."""
         if market not in self._resyncs:
             name = f"{self._config.venue}: resync of {market.symbol}"
-            task = keep_running(name, partial(self._resync, market), self._trouble())
+            task = keep_running(name, partial(self._resync, market), self._failure_listener())
             self._resyncs[market] = task
             task.add_done_callback(lambda _: self._resyncs.pop(market, None))
 
@@ -88,7 +88,7 @@ class Snapshots:
     async def _resync(self, market: Market) -> None:
         """Get a new snapshot, as often as it takes."""
         limit_s = _RESYNC_LIMIT_S if self._dialect.snapshot_by_rest else _RESUBSCRIBE_LIMIT_S
-        backoff = Backoff(self._chance, limit_s=limit_s)
+        backoff = Backoff(self._rng, limit_s=limit_s)
         while market.guard.needs_snapshot:
             try:
                 if self._dialect.snapshot_by_rest:
@@ -130,9 +130,9 @@ class Snapshots:
 
     async def compare(self, markets: Iterable[Market]) -> None:
         """Compare the LIVE books with fetched snapshots, one after the other, those first that ask for it."""
-        plans = [_Plan(market, self._config.compare_every_s, self._chance) for market in markets]
+        plans = [_Plan(market, self._config.compare_every_s, self._rng) for market in markets]
         spacing_s = 60.0 / self._config.compare_per_minute
-        backoff = Backoff(self._chance, first_s=1.0, limit_s=60.0)
+        backoff = Backoff(self._rng, first_s=1.0, limit_s=60.0)
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(spacing_s, _TURN_S))
@@ -156,12 +156,12 @@ class Snapshots:
 class _Plan:
     """When a market's book is compared next."""
 
-    def __init__(self, market: Market, every_s: float, chance: Callable[[], float]) -> None:
+    def __init__(self, market: Market, every_s: float, rng: Callable[[], float]) -> None:
         self.market = market
         self._every_s = every_s
-        self._chance = chance
+        self._rng = rng
         self._last_s = asyncio.get_running_loop().time()
-        self._wait_s = every_s * chance()  # not all at once
+        self._wait_s = every_s * rng()  # not all at once
         self._urgent = 0
         """Comparisons in a row that the book asked for."""
 
@@ -179,6 +179,6 @@ class _Plan:
 
     def begun(self, now: float) -> None:
         self._last_s = now
-        self._wait_s = self._every_s * (0.75 + 0.5 * self._chance())
+        self._wait_s = self._every_s * (0.75 + 0.5 * self._rng())
         if self.market.guard.wants_comparison:
             self._urgent = min(self._urgent + 1, 10)

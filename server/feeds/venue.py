@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from server.base.background import Trouble, keep_running
+from server.base.background import FailureListener, keep_running
 from server.base.backoff import Backoff
 from server.base.clock import Clock
 from server.base.instruments import Instrument, OffGrid
@@ -48,19 +48,19 @@ class VenueFeed:
         config: VenueConfig,
         hub: MarketData,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         metrics: FeedMetrics,
         on_status: Callable[[VenueStatus], None] = lambda status: None,
-        trouble: Callable[[], Trouble] = lambda: lambda reason: None,
+        failure_listener: Callable[[], FailureListener] = lambda: lambda reason: None,
     ) -> None:
-        """`chance` gives numbers from 0 to 1 that jitter reconnects. `on_status` is called on each change of state;
-        `trouble` gives who hears when a task of the feed ends unexpectedly."""
+        """`rng` gives numbers from 0 to 1 that jitter reconnects. `on_status` is called on each change of state;
+        `failure_listener` gives who hears when a task of the feed ends unexpectedly."""
         self._config = config
         self._hub = hub
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._on_status = on_status
-        self._trouble = trouble
+        self._failure_listener = failure_listener
         self._dialect = DIALECTS[config.venue]()
         self._exchange = self._open()
         self._list = partial(list_markets, self._exchange, self._dialect, config.venue, config.symbols)
@@ -71,7 +71,8 @@ class VenueFeed:
         self._tasks: list[asyncio.Task[None]] = []
         self._rules: RulesWatch | None = None
         self._snapshots = Snapshots(
-            config, self._dialect, self._exchange, clock, chance, metrics, self._snapshot_taken, self._drop_if_dead, trouble
+            config, self._dialect, self._exchange, clock, rng, metrics, self._snapshot_taken, self._drop_if_dead,
+            failure_listener,
         )
         self._metrics = metrics
         self._counts = FrameCounts(metrics, config.venue)
@@ -169,7 +170,7 @@ class VenueFeed:
 
     def _spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
         name = f"{self._config.venue}: {work.__name__.strip('_').replace('_', ' ')}"
-        self._tasks.append(keep_running(name, partial(work, *arguments), self._trouble()))
+        self._tasks.append(keep_running(name, partial(work, *arguments), self._failure_listener()))
 
     # -- subscriptions -------------------------------------------------------------------------------------
 
@@ -197,7 +198,7 @@ class VenueFeed:
             self._metrics.reconnects.labels(self._config.venue).inc()
             lost(reason)
 
-        await keep_subscribed(watch_listed, told, Backoff(self._chance), self._config.stale_after_s)
+        await keep_subscribed(watch_listed, told, Backoff(self._rng), self._config.stale_after_s)
 
     async def _watch_silence(self) -> None:
         """Take connections anew that are dead, and books that do not follow their market.
@@ -270,22 +271,22 @@ class VenueFeed:
         counts, name = self._counts, market.instrument.name
         try:
             if isinstance(frame, DepthFrame):
-                counts.came("book", frame.venue_time_ns, receive_time_ns)
+                counts.received("book", frame.venue_time_ns, receive_time_ns)
                 market.book_client = client
                 self._depth_taken(market, changed=market.depth(frame, receive_time_ns))
             elif isinstance(frame, QuoteFrame):
-                counts.came("quote", frame.venue_time_ns, receive_time_ns)
+                counts.received("quote", frame.venue_time_ns, receive_time_ns)
                 market.quote(frame, receive_time_ns)
             elif isinstance(frame, TradeFrame):
-                counts.came("trade", frame.venue_time_ns, receive_time_ns)
+                counts.received("trade", frame.venue_time_ns, receive_time_ns)
                 counts.lost(name, market.trades.missing_before(frame))
                 market.trade(frame, receive_time_ns)
             elif frame.channel == "book":
-                counts.came("book", None, receive_time_ns)
+                counts.received("book", None, receive_time_ns)
                 market.book_client = client
                 self._depth_taken(market, changed=market.unreadable(frame.problem, receive_time_ns))
             else:
-                counts.came(frame.channel, None, receive_time_ns)
+                counts.received(frame.channel, None, receive_time_ns)
                 counts.refused(name, f"a {frame.channel} cannot be read: {frame.problem}")
         except Exception as error:
             if isinstance(frame, QuoteFrame | TradeFrame) and isinstance(error, ValueError | ArithmeticError):

@@ -43,8 +43,8 @@ class BusPublisher:
 
     def start(self) -> None:
         self._tasks = [
-            keep_running("publishing to the bus", self._publisher.run, self._board.trouble_of("store/bus")),
-            keep_running("announcing instruments", self._announce, self._board.trouble_of("store/bus")),
+            keep_running("publishing to the bus", self._publisher.run, self._board.failure_listener("store/bus")),
+            keep_running("announcing instruments", self._announce, self._board.failure_listener("store/bus")),
         ]
 
     async def stop(self) -> None:
@@ -84,8 +84,8 @@ class BusMarkets:
         """Begin to follow; returns before there is anything."""
         self._board.set(_SERVICE, ServiceState.STARTING, "waits for another server's market data")
         self._tasks = [
-            keep_running("following the bus", self._follower.run, self._board.trouble_of(_SERVICE)),
-            keep_running("watch of the bus", self._watch, self._board.trouble_of(_SERVICE)),
+            keep_running("following the bus", self._follower.run, self._board.failure_listener(_SERVICE)),
+            keep_running("watch of the bus", self._watch, self._board.failure_listener(_SERVICE)),
         ]
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Market data between server processes: one publishes what its venues send, others serve the same streams from the bus.
 
-Updates travel packed (a quote takes 57 bytes). Books are deltas between pictures: a follower that missed a message says
-GAP and is LIVE again with the next picture, which comes once a second.
+Updates travel packed (a quote takes 57 bytes). Books are deltas between snapshots: a follower that missed a message says
+GAP and is LIVE again with the next snapshot, which comes once a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from server.market.recorder import tick_key
 from server.storage.ports import Bus, MarketMessage
 from server.storage.tick_tables import instrument_id
 
-PICTURE_S = 1.0
+SNAPSHOT_S = 1.0
 RETRY_S = 1.0
 
 _QUOTE, _TRADE, _BOOK = b"Q", b"T", b"B"
@@ -77,11 +77,11 @@ def decode(payload: bytes, instrument: Instrument, grid: int) -> MarketUpdate:
 class MarketPublisher:
     """Passes market data on to the bus: `publish` is a listener of the market data hub."""
 
-    def __init__(self, bus: Bus, picture: Callable[[str], BookUpdate | None], *, picture_s: float = PICTURE_S) -> None:
-        """`picture` gives the whole book of an instrument, as it is after all that was published."""
+    def __init__(self, bus: Bus, snapshot: Callable[[str], BookUpdate | None], *, snapshot_s: float = SNAPSHOT_S) -> None:
+        """`snapshot` gives the whole book of an instrument, as it is after all that was published."""
         self._bus = bus
-        self._picture = picture
-        self._picture_s = picture_s
+        self._snapshot = snapshot
+        self._snapshot_s = snapshot_s
         self._grids: dict[str, tuple[Instrument, int]] = {}
         self._books: set[str] = set()
 
@@ -91,13 +91,13 @@ class MarketPublisher:
         self._send(update)
 
     async def run(self) -> None:
-        """Publish pictures of the books until it is cancelled."""
+        """Publish snapshots of the books until it is cancelled."""
         while True:
-            await asyncio.sleep(self._picture_s)
+            await asyncio.sleep(self._snapshot_s)
             for name in self._books:
-                picture = self._picture(name)
-                if picture is not None:
-                    self._send(picture)
+                snapshot = self._snapshot(name)
+                if snapshot is not None:
+                    self._send(snapshot)
 
     def _send(self, update: MarketUpdate) -> None:
         payload = encode(update, _grid(self._grids, update.instrument))
@@ -113,18 +113,18 @@ class MarketFollower:
         find_instrument: Callable[[str], Instrument | None],
         publish: Callable[[MarketUpdate], None],
         *,
-        picture_s: float = PICTURE_S,
+        snapshot_s: float = SNAPSHOT_S,
     ) -> None:
         """`publish` takes each update, for instance the market data hub's. A book that nothing is heard of for five
-        pictures is STALE."""
+        snapshots is STALE."""
         self._bus = bus
         self._find_instrument = find_instrument
         self._publish = publish
-        self._silence_s = 5 * picture_s
+        self._silence_s = 5 * snapshot_s
         self._grids: dict[str, tuple[Instrument, int]] = {}
         self._sequences: dict[str, int] = {}
         self._following: dict[str, BookUpdate] = {}
-        """The last update of each book that is contiguous since its last picture."""
+        """The last update of each book that is contiguous since its last snapshot."""
         self._heard: dict[str, float] = {}
         self.messages_lost = 0
         self.messages_refused = 0
@@ -171,7 +171,7 @@ class MarketFollower:
             last = None
         if update.is_snapshot:
             self._following[name] = update
-            # A picture of what is known anyway would only restart all subscribers.
+            # A snapshot of what is known anyway would only restart all subscribers.
             if last is None or not contiguous or update.state is not last.state:
                 self._publish(update)
         elif last is not None and contiguous:

@@ -106,7 +106,7 @@ class MarketData:
         Levels of a book that is not LIVE are the last known ones, and no prices.
         """
         feed = self._feeds.get(instrument)
-        return feed.book.picture(depth) if feed is not None else None
+        return feed.book.book_snapshot(depth) if feed is not None else None
 
     def trades(self, instrument: str, limit: int = 100) -> list[Trade]:
         """The most recent trades, newest first."""

@@ -1,4 +1,4 @@
-"""Market data of our own books: successive pictures of a book become updates like those of any venue."""
+"""Market data of our own books: successive snapshots of a book become updates like those of any venue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.market.model import BookUpdate, FeedState, Level, Quote
 
 
 class BookPublisher:
-    """Publishes the difference between one depth picture of an own book and the next."""
+    """Publishes the difference between one snapshot of an own book and the next."""
 
     def __init__(self, hub: MarketData, instrument: Instrument) -> None:
         self._hub = hub
@@ -22,7 +22,7 @@ class BookPublisher:
     def publish(self, bids: Sequence[Level], asks: Sequence[Level], sequence: int, time_ns: int) -> None:
         """`bids` and `asks` are the book now, best first; `sequence` the engine's, `time_ns` of its last change.
 
-        The picture must be deep enough for every subscriber: what it does not show counts as not there.
+        The snapshot must be deep enough for every subscriber: what it does not show counts as not there.
         """
         new_bids, new_asks = dict(bids), dict(asks)
         top = (bids[0] if bids else (0, 0)), (asks[0] if asks else (0, 0))

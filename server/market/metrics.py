@@ -70,7 +70,7 @@ class FrameCounts:
         self._lost_trades = metrics.lost_trades.labels(venue)
         self._refusing: set[str] = set()
 
-    def came(self, channel: str, venue_time_ns: int | None, receive_time_ns: int) -> None:
+    def received(self, channel: str, venue_time_ns: int | None, receive_time_ns: int) -> None:
         """A frame came."""
         self._messages[channel].inc()
         if venue_time_ns is not None:

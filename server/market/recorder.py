@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from server.base.background import Trouble, keep_running
+from server.base.background import FailureListener, keep_running
 from server.base.clock import Clock
 from server.base.errors import Unavailable
 from server.base.instruments import Instrument, format_decimal
@@ -73,7 +73,7 @@ def tick_key(instrument: Instrument) -> TickKey:
 
 
 class TickWriter:
-    """Records quotes, trades and pictures of books. One per store: it numbers the store's rows."""
+    """Records quotes, trades and snapshots of books. One per store: it numbers the store's rows."""
 
     def __init__(
         self,
@@ -81,17 +81,17 @@ class TickWriter:
         spool: Spool,
         clock: Clock,
         limits: TickWriterLimits | None = None,
-        pictures: Callable[[], Iterable[BookUpdate]] = lambda: (),
-        trouble: Callable[[], Trouble] = lambda: lambda reason: None,
+        snapshots: Callable[[], Iterable[BookUpdate]] = lambda: (),
+        failure_listener: Callable[[], FailureListener] = lambda: lambda reason: None,
     ) -> None:
-        """`pictures` gives the books to record; it is asked every `book_interval_s`, on the event loop. `trouble` gives
-        who hears when a part of the writer ends unexpectedly."""
-        self._trouble = trouble
+        """`snapshots` gives the books to record; it is asked every `book_interval_s`, on the event loop.
+        `failure_listener` makes a listener for each task of the writer that ends unexpectedly."""
+        self._failure_listener = failure_listener
         self._store = store
         self._clock = clock
         self._spool = spool
         self._limits = limits or TickWriterLimits()
-        self._pictures = pictures
+        self._snapshots = snapshots
         self._buffers: dict[str, list[Row]] = {table: [] for table in TABLES}
         self._buffered = 0
         self._next_row_id = max(clock.now_ns(), spool.last_row_id + self._limits.buffered_rows)
@@ -110,7 +110,7 @@ class TickWriter:
         """Begin to store; needs a running event loop."""
         self._send_now.set()
         self._tasks = [
-            keep_running(name, run, self._trouble())
+            keep_running(name, run, self._failure_listener())
             for name, run in (
                 ("tick spooling", self._keep_flushing),
                 ("tick storing", self._keep_sending),
@@ -269,8 +269,8 @@ class TickWriter:
     async def _keep_sampling(self) -> None:
         while True:
             await asyncio.sleep(self._limits.book_interval_s)
-            for picture in self._pictures():
-                self.record(picture)
+            for snapshot in self._snapshots():
+                self.record(snapshot)
 
     async def _keep_pruning(self) -> None:
         days = self._limits.retention_days

@@ -121,7 +121,7 @@ class BookState:
         for view in self.views.values():
             view.change(update, bids, asks)
 
-    def picture(self, depth: int) -> BookUpdate:
+    def book_snapshot(self, depth: int) -> BookUpdate:
         """The best `depth` levels of each side as a snapshot."""
         return BookUpdate(
             instrument=self.instrument,
@@ -145,7 +145,7 @@ class BookState:
 class BookView(Topic[BookUpdate]):
     """The best `depth` levels of a book: exactly these after each update, whatever moves in and out of the range."""
 
-    __slots__ = ("_asks", "_bids", "_merged", "_picture", "_state", "depth", "source", "subscribers")
+    __slots__ = ("_asks", "_bids", "_merged", "_snapshot", "_state", "depth", "source", "subscribers")
 
     def __init__(self, source: BookState, depth: int, capacity: int) -> None:
         super().__init__(capacity, source.sequence)
@@ -155,32 +155,32 @@ class BookView(Topic[BookUpdate]):
         self._bids = source.book.bids.keys[:depth]
         self._asks = source.book.asks.keys[:depth]
         self._state = source.state
-        self._picture: tuple[int, BookUpdate] | None = None
+        self._snapshot: tuple[int, BookUpdate] | None = None
         """The last snapshot, with the sequence of the source it is good for: readers that come together share it."""
         self._merged: tuple[tuple[int, int], BookUpdate] | None = None
         """The last merger of the updates after a sequence up to another: readers in step share it."""
 
     def restart(self) -> None:
         """The source took a snapshot: so do the subscribers."""
-        picture = self.snapshot()
+        snapshot = self.snapshot()
         self._bids = self.source.book.bids.keys[: self.depth]
         self._asks = self.source.book.asks.keys[: self.depth]
-        self._state = picture.state
-        self.append(picture)
+        self._state = snapshot.state
+        self.append(snapshot)
 
     def change(self, update: BookUpdate, bids: list[int], asks: list[int]) -> None:
         """The source applied `update`, which changed the levels with these keys."""
         book = self.source.book
-        bid_levels, self._bids = _moved(book.bids, self._bids, bids, self.depth)
-        ask_levels, self._asks = _moved(book.asks, self._asks, asks, self.depth)
+        bid_levels, self._bids = _with_changes(book.bids, self._bids, bids, self.depth)
+        ask_levels, self._asks = _with_changes(book.asks, self._asks, asks, self.depth)
         if bid_levels or ask_levels or update.state is not self._state:
             self._state = update.state
             self.append(replace(update, bids=tuple(bid_levels), asks=tuple(ask_levels)))
 
     def snapshot(self) -> BookUpdate:
-        if self._picture is None or self._picture[0] != self.source.sequence:
-            self._picture = self.source.sequence, self.source.picture(self.depth)
-        return self._picture[1]
+        if self._snapshot is None or self._snapshot[0] != self.source.sequence:
+            self._snapshot = self.source.sequence, self.source.book_snapshot(self.depth)
+        return self._snapshot[1]
 
     def merged(self, after: int) -> BookUpdate:
         span = (after, self.sequence)
@@ -205,7 +205,7 @@ class BookView(Topic[BookUpdate]):
         return replace(newest, bids=tuple(bids.items()), asks=tuple(asks.items()))
 
 
-def _moved(side: BookSide, old: list[int], changed: list[int], depth: int) -> tuple[list[Level], list[int]]:
+def _with_changes(side: BookSide, old: list[int], changed: list[int], depth: int) -> tuple[list[Level], list[int]]:
     """What a change does to the best `depth` levels: the levels to send, and the keys that are in range now.
 
     `old` are the keys that were in range, `changed` those whose quantity changed.

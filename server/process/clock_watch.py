@@ -27,7 +27,7 @@ class ClockWatch:
 
     def start(self) -> None:
         self._look()
-        self._task = keep_running("clock watch", self._run, self._board.trouble_of(SERVICE))
+        self._task = keep_running("clock watch", self._run, self._board.failure_listener(SERVICE))
 
     def stop(self) -> None:
         if self._task is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from server.base.background import Trouble
+from server.base.background import FailureListener
 from server.base.clock import Clock
 from server.base.errors import ConfigError
 
@@ -60,7 +60,7 @@ class StatusBoard:
         """As they are shown."""
         self._said: dict[str, ServiceStatus] = {}
         """As their parts said."""
-        self._troubles: dict[str, dict[object, str]] = {}
+        self._failures: dict[str, dict[object, str]] = {}
         """By part: why background work of it has ended."""
         self._listeners: list[StatusListener] = []
         self.stopping = False
@@ -74,17 +74,17 @@ class StatusBoard:
         self._said[name] = ServiceStatus(name, state, detail, 0, progress)
         self._show(name)
 
-    def trouble_of(self, name: str) -> Trouble:
+    def failure_listener(self, name: str) -> FailureListener:
         """For background work of the part `name`: while it has ended, the part is NOT_SERVING, whatever else is said."""
         work = object()
 
         def tell(reason: str | None) -> None:
-            troubles = self._troubles.setdefault(name, {})
+            failures = self._failures.setdefault(name, {})
             if reason is None:
-                if troubles.pop(work, None) is None:
+                if failures.pop(work, None) is None:
                     return
             else:
-                troubles[work] = reason
+                failures[work] = reason
             self._said.setdefault(name, ServiceStatus(name, ServiceState.SERVING, "", 0))
             if not self.stopping:
                 self._show(name)
@@ -93,8 +93,8 @@ class StatusBoard:
 
     def _show(self, name: str) -> None:
         new, old = self._said[name], self._statuses.get(name)
-        if not self.stopping and (trouble := next(iter(self._troubles.get(name, {}).values()), None)) is not None:
-            new = replace(new, state=ServiceState.NOT_SERVING, detail=trouble, progress=None)
+        if not self.stopping and (failure := next(iter(self._failures.get(name, {}).values()), None)) is not None:
+            new = replace(new, state=ServiceState.NOT_SERVING, detail=failure, progress=None)
         since_ns = old.since_ns if old is not None and old.state is new.state else self._clock.now_ns()
         new = replace(new, since_ns=since_ns)
         if new == old:

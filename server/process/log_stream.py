@@ -31,21 +31,21 @@ class LogStream(io.TextIOBase):
             lines, end, rest = (self._unfinished + text).rpartition("\n")
             self._unfinished = rest
             if end:
-                self._pass_on(lines + end)
+                self._write_lines(lines + end)
         return len(text)
 
     def flush(self) -> None:
         """Nothing waits here: a line is passed on when it is whole."""
 
-    def _pass_on(self, lines: str) -> None:
+    def _write_lines(self, lines: str) -> None:
         try:
-            self._target.write(self._told_loss() + lines)
+            self._target.write(self._loss_line() + lines)
             self._target.flush()
             self.lines_lost = 0
         except Exception:  # whatever it is: there is no place left to tell it
             self.lines_lost += lines.count("\n")
 
-    def _told_loss(self) -> str:
+    def _loss_line(self) -> str:
         if not self.lines_lost:
             return ""
         told = f"{self.lines_lost} log lines could not be written"

@@ -25,12 +25,12 @@ def shorten() -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
-def keep_what_lives() -> None:
+def gc_freeze() -> None:
     """After the start: the collector does not look at what lives now any more. Blocks for a tenth of a second."""
     gc.collect()
     gc.freeze()
 
 
-def let_go() -> None:
+def gc_unfreeze() -> None:
     """At the end of the process: all is looked at again, since extension modules complain of what was not freed."""
     gc.unfreeze()

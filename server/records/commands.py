@@ -225,7 +225,7 @@ def succeed_instrument(instrument: int) -> bytes:
     return _pack(_SUCCEED_INSTRUMENT, instrument=instrument)
 
 
-def mirror_picture(instrument: int, bids: tuple[tuple[int, int], ...], asks: tuple[tuple[int, int], ...]) -> bytes:
+def mirror_snapshot(instrument: int, bids: tuple[tuple[int, int], ...], asks: tuple[tuple[int, int], ...]) -> bytes:
     """The displayed book of a venue, levels (price, qty) best first: several records."""
     records = [_pack(_MIRROR_BEGIN, instrument=instrument, flags=_LIVE)]
     for side, levels in ((_BUY, bids), (_SELL, asks)):
@@ -237,7 +237,7 @@ def mirror_picture(instrument: int, bids: tuple[tuple[int, int], ...], asks: tup
 
 
 def mirror_stale(instrument: int) -> bytes:
-    """There is no picture of the venue's book to trust until the next one: two records."""
+    """There is no snapshot of the venue's book to trust until the next one: two records."""
     return _pack(_MIRROR_BEGIN, instrument=instrument, flags=_STALE) + _pack(_MIRROR_END, instrument=instrument)
 
 

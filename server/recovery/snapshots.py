@@ -50,7 +50,7 @@ class Snapshots:
 
     def start(self) -> None:
         self._board.set(SERVICE, ServiceState.SERVING, f"newest at command {self.newest.sequence}")
-        self._task = keep_running("snapshots", self._run, self._board.trouble_of(SERVICE))
+        self._task = keep_running("snapshots", self._run, self._board.failure_listener(SERVICE))
 
     async def stop(self) -> None:
         """Make no more of them in the background. Call before the runner stops."""

@@ -193,7 +193,7 @@ class Binance(Venue):
             return ""
         return topic
 
-    def dress(self, session: Session, topic: str, text: str) -> str:
+    def adapt(self, session: Session, topic: str, text: str) -> str:
         if session.combined:
             return f'{{"stream":"{session.topics[topic]}","data":{text}}}'
         return text

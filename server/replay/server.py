@@ -200,7 +200,7 @@ class ReplayExchange:
         self.freeze(venue)
         self._stalled[venue] = asyncio.Event()
 
-    def unstall(self, venue: str) -> None:
+    def end_stall(self, venue: str) -> None:
         """End a stall: clients are answered, and what came due meanwhile arrives in one burst."""
         self._stalled.pop(venue).set()
         self.thaw(venue)

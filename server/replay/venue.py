@@ -130,8 +130,8 @@ class Venue(ABC):
             self.corrupt_depth -= 1
             text = _QUANTITY.sub(r"\g<0>9", text)
         for session in sessions:
-            session.push(self.dress(session, topic, text))
+            session.push(self.adapt(session, topic, text))
 
-    def dress(self, session: Session, topic: str, text: str) -> str:
+    def adapt(self, session: Session, topic: str, text: str) -> str:
         """The text as this client gets it."""
         return text

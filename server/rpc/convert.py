@@ -60,7 +60,7 @@ def order(view: OrderView) -> orders_pb2.Order:
         cum_fee=instrument.money_text(view.cum_fee),
         status=_wire(view.status),
         reject_reason=_wire(view.reject_reason),
-        reject_message=_why(view),
+        reject_message=_refusal_text(view),
         cancel_reason=_wire(view.cancel_reason),
         post_only=view.post_only,
         create_time=timestamp(view.create_ns) if view.create_ns else None,
@@ -83,7 +83,7 @@ def _average_of(view: OrderView) -> str:
     return average_price(view.cum_notional, view.instrument, quantity)
 
 
-def _why(view: OrderView) -> str:
+def _refusal_text(view: OrderView) -> str:
     """Of a refusal, for people; of one for its amount, with the amount and the limit."""
     message = REJECT_MESSAGES[view.reject_reason]
     if view.reject_reason != _AMOUNT_OVERFLOW:

@@ -36,7 +36,7 @@ def order_list(request: pb.PlaceOrderListRequest, registry: Registry, group_owne
     violations: list[FieldViolation] = []
     for at, each in enumerate(request.orders):
         try:
-            orders.append(_patient(new_order(each, registry, group_owner), at))
+            orders.append(_waiting_for_parent(new_order(each, registry, group_owner), at))
         except InvalidRequest as error:
             for wrong in error.violations:
                 violations.append(dataclasses.replace(wrong, field=f"orders[{at}].{wrong.field}"))
@@ -48,7 +48,7 @@ def order_list(request: pb.PlaceOrderListRequest, registry: Registry, group_owne
     return orders
 
 
-def _patient(order: NewOrder, at: int) -> NewOrder:
+def _waiting_for_parent(order: NewOrder, at: int) -> NewOrder:
     """A market order that waits for its parent is good until then."""
     if at == 0 or order.order_type != pb.ORDER_TYPE_MARKET:
         return order

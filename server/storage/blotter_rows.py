@@ -149,7 +149,7 @@ def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRo
     of_orders = np.flatnonzero((kinds >= ORDER_ACCEPTED) & (kinds <= ORDER_TRIGGERED))
     moved = (kinds == BALANCE_CHANGED) & ((array["delta"] != 0) | (array[_HIGH_WORDS["delta"]] != 0))
     chosen = {
-        "orders": of_orders[_last_of_each(array["order_id"][of_orders])],
+        "orders": of_orders[_last_indices(array["order_id"][of_orders])],
         "fills": np.flatnonzero(kinds == ORDER_FILLED),
         "ledger": np.flatnonzero(moved),
     }
@@ -176,7 +176,7 @@ def _amounts(events: NDArray[np.void], field: str) -> list[str]:
     return list(map(str, amounts))
 
 
-def _last_of_each(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+def _last_indices(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Where each key stands last, in ascending order of keys."""
     _, first_from_behind = np.unique(keys[::-1], return_index=True)
     return len(keys) - 1 - first_from_behind

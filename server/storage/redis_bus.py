@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from server.base.background import Trouble, keep_running
+from server.base.background import FailureListener, keep_running
 from server.base.errors import ConfigError, Unavailable
 from server.storage.bus_inbox import CAPACITY, Inbox
 from server.storage.ports import MarketMessage, PrivateMessage, StreamGap
@@ -56,9 +56,9 @@ class RedisBus:
         first_sequence: int,
         prefix: str = "tradewind",
         private_capacity: int = PRIVATE_CAPACITY,
-        trouble: Trouble = lambda reason: None,
+        on_failure: FailureListener = lambda reason: None,
     ) -> None:
-        """Connects when it is used; needs a running event loop. `trouble` hears when sending ends unexpectedly. Raises
+        """Connects when it is used; needs a running event loop. `on_failure` hears when sending ends unexpectedly. Raises
         ConfigError."""
         try:
             self._redis: Any = Redis.from_url(
@@ -80,7 +80,7 @@ class RedisBus:
         self._filled = asyncio.Event()
         self._dropped = 0
         self._inboxes: dict[Inbox, asyncio.Task[None]] = {}
-        self._publishing = keep_running("sending to Redis", self._keep_publishing, trouble)
+        self._publishing = keep_running("sending to Redis", self._keep_publishing, on_failure)
         self._closed = False
 
     # -- market data ---------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class SqlBlotter(abc.ABC):
                 session.insert(name, tuple(DIRECTORY[name]), rows, "ON CONFLICT (number) DO NOTHING")
             for name, rows in batch.rows.items():
                 table = TABLES[name]
-                session.insert(name, tuple(table.columns), rows, _newest_wins(table) if name == "orders" else "")
+                session.insert(name, tuple(table.columns), rows, _upsert_newest(table) if name == "orders" else "")
 
     def page(self, table: str, query: BlotterQuery) -> BlotterPage:
         conditions, parameters = _conditions(TABLES[table], query)
@@ -113,7 +113,7 @@ def _schema(types: Mapping[str, str]) -> Iterator[str]:
     yield f"CREATE VIEW breaches AS SELECT * FROM orders WHERE status = {int(OrderStatus.ORDER_STATUS_REJECTED)}"
 
 
-def _newest_wins(table: BlotterTable) -> str:
+def _upsert_newest(table: BlotterTable) -> str:
     news = ", ".join(f"{column} = excluded.{column}" for column in table.columns if column != table.key)
     return f"ON CONFLICT ({table.key}) DO UPDATE SET {news}"
 

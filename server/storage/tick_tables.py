@@ -23,7 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
     | {"receive_time_ns": INTEGER, "price": INTEGER, "qty": INTEGER, "aggressor_side": INTEGER, "trade_id": TEXT},
     "quotes": _ROW
     | {"receive_time_ns": INTEGER, "bid_price": INTEGER, "bid_qty": INTEGER, "ask_price": INTEGER, "ask_qty": INTEGER},
-    # Pictures of the best levels, best first.
+    # Snapshots of the best levels, best first.
     "books": _ROW
     | {
         "receive_time_ns": INTEGER,

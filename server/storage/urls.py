@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from server.base.background import Trouble
+from server.base.background import FailureListener
 from server.base.errors import ConfigError
 from server.storage.ports import BlotterStore, Bus, Journal, JournalReader, TickStore
 
@@ -89,7 +89,7 @@ def open_tick_store(url: str, *, timeout_s: float = 10.0) -> TickStore:
     raise _unknown("tick store", url, "duckdb:///PATH or clickhouse://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
-def open_bus(url: str, *, first_sequence: int, trouble: Trouble = lambda reason: None) -> Bus:
+def open_bus(url: str, *, first_sequence: int, on_failure: FailureListener = lambda reason: None) -> Bus:
     """`memory:` or `redis://user:password@host:6379/0`; `?prefix=NAME` keeps installations apart. Raises ConfigError.
 
     `first_sequence` numbers this publisher's market messages from there on; the start time in nanoseconds keeps the
@@ -108,7 +108,7 @@ def open_bus(url: str, *, first_sequence: int, trouble: Trouble = lambda reason:
         prefix = options.pop("prefix", "tradewind")
         if options:
             raise ConfigError(f"bus URL: unknown option {', '.join(options)}; the only one is prefix")
-        return RedisBus(address, prefix=prefix, first_sequence=first_sequence, trouble=trouble)
+        return RedisBus(address, prefix=prefix, first_sequence=first_sequence, on_failure=on_failure)
     raise _unknown("bus", url, "memory: or redis://USER:PASSWORD@HOST:PORT/DATABASE")
 
 

@@ -57,20 +57,20 @@ class Touches:
     left out: whatever it reaches, one of them reaches.
     """
 
-    __slots__ = ("pictures", "tops")
+    __slots__ = ("snapshots", "tops")
 
     def __init__(self, shown: tuple[int, int] | None) -> None:
         """`shown`: best bid and ask of what the engine was shown last, if it trusts that."""
-        self.pictures: list[BookUpdate] = []
+        self.snapshots: list[BookUpdate] = []
         self.tops = [shown] if shown is not None else []
 
-    def add(self, picture: BookUpdate) -> None:
-        top, tops = best_prices(picture), self.tops
+    def add(self, snapshot: BookUpdate) -> None:
+        top, tops = best_prices(snapshot), self.tops
         passing = len(tops) > 1 and _is_between(tops[-2], tops[-1], top)
-        if self.pictures and (passing or len(self.pictures) == MAX_TOUCHES):
-            self.pictures[-1], tops[-1] = picture, top
+        if self.snapshots and (passing or len(self.snapshots) == MAX_TOUCHES):
+            self.snapshots[-1], tops[-1] = snapshot, top
         else:
-            self.pictures.append(picture)
+            self.snapshots.append(snapshot)
             tops.append(top)
 
 

@@ -16,7 +16,7 @@ from server.records.events import LIQUIDITY_OFFSET, Event, decode
 _TAKER = int(Liquidity.LIQUIDITY_TAKER)
 
 BOOK_INTERVAL_NS = 10_000_000
-"""Books are published at most so often: they change with every order, and a picture of one costs more than an order."""
+"""Books are published at most so often: they change with every order, and a snapshot of one costs more than an order."""
 BOOK_LEVELS = 1_000
 """Levels a side that are published."""
 

@@ -32,7 +32,7 @@ class LateMarket:
 
     def start(self) -> None:
         """Begin to listen; before the first update comes."""
-        self._market.add_listener(self._came)
+        self._market.add_listener(self._received)
 
     def stop(self) -> None:
         self._held.clear()
@@ -55,7 +55,7 @@ class LateMarket:
 
     # -- inside --------------------------------------------------------------------------------------------
 
-    def _came(self, update: MarketUpdate) -> None:
+    def _received(self, update: MarketUpdate) -> None:
         latency_ns = update.instrument.latency_out_ns
         if not latency_ns:
             self._tell(update)

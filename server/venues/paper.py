@@ -19,12 +19,12 @@ from server.base.instruments import Instrument
 from server.engine.engine import Engine
 from server.engine.projection import Changes
 from server.market.model import BookUpdate, FeedState, Level, MarketUpdate, Quote, Trade
-from server.records.commands import mirror_canceled, mirror_picture, mirror_stale, mirror_trade
+from server.records.commands import mirror_canceled, mirror_snapshot, mirror_stale, mirror_trade
 from server.venues.interest import NO_INTEREST, NOTHING, Interest, Range, Touches, best_prices
 from server.venues.late_market import LateMarket
 from server.venues.queue_watch import Place, QueueWatch
 
-PICTURE_LEVELS = 50
+SNAPSHOT_LEVELS = 50
 """Levels a side of the venue's book that orders can trade with."""
 WATCHED_LEVELS = 20
 """Levels a side, the best with paper orders, where cancellations at the venue are looked for."""
@@ -51,7 +51,7 @@ class _Shown:
 
     def __init__(self, version: tuple[int, int] | None, top: tuple[int, int], taken: dict[Place, int]) -> None:
         self.version = version
-        """Venue sequence and receive time of the picture; None: stale."""
+        """Venue sequence and receive time of the snapshot; None: stale."""
         self.top = top
         """Best bid and ask, 0 for none."""
         self.taken = taken
@@ -129,10 +129,10 @@ class PaperVenue:
         books = self._due.union(entered)
         if 0 in books:
             books |= self._interest.keys()
-        prices = [number for number in sorted(books) if entered.get(number) or self._watches_last(number)]
-        pictures = [self._guarded(self._picture, number) for number in sorted(books)]
+        prices = [number for number in sorted(books) if entered.get(number) or self._has_last_triggers(number)]
+        snapshots = [self._guarded(self._snapshot, number) for number in sorted(books)]
         newest = [self._guarded(self._newest_price, number) for number in prices]
-        commands = [*pictures, *self._trades, *self._canceled, *newest]
+        commands = [*snapshots, *self._trades, *self._canceled, *newest]
         self._trades.clear()
         self._canceled.clear()
         self._due.clear()
@@ -166,16 +166,16 @@ class PaperVenue:
         instrument = self._engine.registry.find_instrument_by_number(number)
         return instrument.name if instrument is not None else f"instrument {number}"
 
-    def _picture(self, number: int) -> bytes:
+    def _snapshot(self, number: int) -> bytes:
         """What the engine has to be shown of an instrument: the book when it touched orders, and now; nothing if it
         knows."""
         instrument = self._engine.registry.find_instrument_by_number(number)
         if instrument is None or not instrument.mirrored:
             return b""
         touches = self._touches.get(number)
-        seen = touches.pictures if touches is not None else []
+        seen = touches.snapshots if touches is not None else []
         commands = [self._show(instrument, each) for each in seen if each.instrument.same_units(instrument)]
-        book = self._market.book(instrument.name, PICTURE_LEVELS)
+        book = self._market.book(instrument.name, SNAPSHOT_LEVELS)
         if book is None or book.state is not FeedState.LIVE or not book.instrument.same_units(instrument):
             commands.append(self._stale(number))
         else:
@@ -193,7 +193,7 @@ class PaperVenue:
         displayed = {(_BUY, price): lots for price, lots in bids} | {(_SELL, price): lots for price, lots in asks}
         taken = {place: min(lots, displayed.get(place, 0)) for place, lots in self._taken(number).items()}
         self._shown[number] = _Shown(version, best_prices(book), {place: lots for place, lots in taken.items() if lots})
-        return mirror_picture(number, bids, asks)
+        return mirror_snapshot(number, bids, asks)
 
     def _taken(self, number: int) -> dict[Place, int]:
         return {(side, price): lots for side, price, lots in self._engine.exchange.taken(number)}
@@ -206,7 +206,7 @@ class PaperVenue:
         self._last_price.pop(number, None)
         return mirror_stale(number)
 
-    def _watches_last(self, number: int) -> bool:
+    def _has_last_triggers(self, number: int) -> bool:
         return self._interest.get(number, NO_INTEREST).last != NOTHING
 
     def _newest_price(self, number: int) -> bytes:
@@ -249,7 +249,7 @@ class PaperVenue:
         if not places or instrument.paper_model not in QUEUING:
             self._queues.pop(number, None)
             return
-        book = self._market.book(instrument.name, PICTURE_LEVELS)
+        book = self._market.book(instrument.name, SNAPSHOT_LEVELS)
         live = book is not None and book.state is FeedState.LIVE
         self._queues.setdefault(number, QueueWatch()).watch(places, book if live else None)
 
@@ -278,7 +278,7 @@ class PaperVenue:
         number = update.instrument.number
         if update.state is FeedState.LIVE and interest is not NO_INTEREST:
             self._look(number, update.instrument.name, interest)
-        if number not in self._due and self._is_news(update, interest):
+        if number not in self._due and self._is_relevant(update, interest):
             self._is_due(number)
 
     def _look(self, number: int, name: str, interest: Interest) -> None:
@@ -291,14 +291,14 @@ class PaperVenue:
         touches = self._touches.get(number)
         if touches is None and not interest.in_top(*top) and (top == known or not interest.in_triggers(*top)):
             return
-        picture = self._market.book(name, PICTURE_LEVELS)
-        if picture is not None:
+        snapshot = self._market.book(name, SNAPSHOT_LEVELS)
+        if snapshot is not None:
             if touches is None:
                 touches = self._touches[number] = Touches(known)
-            touches.add(picture)
+            touches.add(snapshot)
             self._is_due(number)
 
-    def _is_news(self, update: BookUpdate, interest: Interest) -> bool:
+    def _is_relevant(self, update: BookUpdate, interest: Interest) -> bool:
         """Whether a change of a book, whatever its best prices, can change something in the engine."""
         shown = self._shown.get(update.instrument.number)
         shown_live = shown is not None and shown.live

@@ -356,7 +356,7 @@ async def test_a_second_process_serves_the_same_market_data(tmp_path: Path, redi
 
 
 async def same_books(first: Server, second: Server) -> None:
-    """Until both show the same picture of the same moment, and go on showing it."""
+    """Until both show the same book of the same moment, and go on showing it."""
     seen: dict[int, Any] = {}
 
     async def agree() -> bool:

@@ -107,7 +107,7 @@ async def test_who_is_canceled_from_within_is_started_again() -> None:
 
 def test_two_troubles_of_one_part_and_what_is_said_meanwhile() -> None:
     board = StatusBoard(ManualClock(1))
-    first, second = board.trouble_of("feed/x"), board.trouble_of("feed/x")
+    first, second = board.failure_listener("feed/x"), board.failure_listener("feed/x")
     board.set("feed/x", ServiceState.SERVING, "live")
     first("first")
     second("second")

@@ -94,6 +94,6 @@ def test_nothing_of_the_current_folder_is_imported(tmp_path: Path, monkeypatch: 
     worker = Worker(MODULE, {"do": "answer"})
     try:
         worker.send(b"still ours\n")
-        assert worker.read_line() == b"STILL OURS\n", worker.last_words
+        assert worker.read_line() == b"STILL OURS\n", worker.last_error
     finally:
         worker.close()

@@ -1,4 +1,4 @@
-"""What the command line says of a server in trouble, and of a machine that has not enough for one."""
+"""What the command line says of a server that fails, and of a machine that has not enough for one."""
 
 from __future__ import annotations
 

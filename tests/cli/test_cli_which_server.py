@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from clients.python.tests.scripted import ScriptedServer
 from server.process.lifecycle import InstanceLock
 from tests.support.command_line import nothing_named, runner
-from tradewind.connection import is_here
+from tradewind.connection import is_same_machine
 from tradewind.v1 import orders_pb2
 
 
@@ -196,9 +196,9 @@ def test_a_server_for_other_machines_is_found_on_its_own(here: Place, run: Any, 
 
 def test_the_own_name_of_this_machine_is_this_machine_where_tls_proves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "trader")
-    assert is_here("trader:50051", tls=True)
-    assert not is_here("trader:50051", tls=False)
-    assert not is_here("other:50051", tls=True)
+    assert is_same_machine("trader:50051", tls=True)
+    assert not is_same_machine("trader:50051", tls=False)
+    assert not is_same_machine("other:50051", tls=True)
 
 
 @pytest.mark.parametrize(

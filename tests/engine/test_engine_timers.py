@@ -122,8 +122,8 @@ async def test_a_session_ends_its_own_orders_only(tmp_path: Path) -> None:
         assert look(it, orders[1]).is_open
 
 
-@pytest.mark.parametrize("trouble", [QueueFull("full"), JournalFailed("no disk")])
-async def test_a_session_that_cannot_be_closed_now_is_closed_later(trouble: Exception) -> None:
+@pytest.mark.parametrize("error", [QueueFull("full"), JournalFailed("no disk")])
+async def test_a_session_that_cannot_be_closed_now_is_closed_later(error: Exception) -> None:
     clock = ManualClock()
     loop = asyncio.get_running_loop()
     submitted: list[bytes] = []
@@ -131,7 +131,7 @@ async def test_a_session_that_cannot_be_closed_now_is_closed_later(trouble: Exce
     def submit(command: bytes) -> asyncio.Future[bytes]:
         submitted.append(command)
         if len(submitted) == 1:
-            raise trouble
+            raise error
         answer: asyncio.Future[bytes] = loop.create_future()
         if len(submitted) == 2:
             answer.set_exception(JournalFailed("no disk"))

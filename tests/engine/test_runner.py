@@ -16,16 +16,16 @@ from server.storage.sqlite_journal import SqliteJournal
 from tests.support.engine import BUY, GTC, LIMIT, SELL, House, house
 
 
-def orders(it: House, name: str, count: int, chance: random.Random) -> bytes:
+def orders(it: House, name: str, count: int, rng: random.Random) -> bytes:
     return b"".join(
         commands.place(
             account=1 + n % 2,
             instrument=it.btc.number,
-            side=chance.choice((BUY, SELL)),
+            side=rng.choice((BUY, SELL)),
             order_type=LIMIT,
             time_in_force=GTC,
-            qty=chance.randrange(1_000, 2_000),
-            price=chance.randrange(100_00, 101_00),
+            qty=rng.randrange(1_000, 2_000),
+            price=rng.randrange(100_00, 101_00),
             client_order_id=f"{name}-{n}",
         )
         for n in range(count)
@@ -33,12 +33,12 @@ def orders(it: House, name: str, count: int, chance: random.Random) -> bytes:
 
 
 async def test_each_submission_gets_exactly_its_own_events(tmp_path: Path) -> None:
-    chance = random.Random(7)
+    rng = random.Random(7)
     limits = EngineLimits(max_orders=50_000, batch_commands=300)
     async with house(tmp_path, limits=limits) as it:
-        sizes = [chance.choice((1, 1, 1, 2, 17, 300)) for _ in range(200)]
+        sizes = [rng.choice((1, 1, 1, 2, 17, 300)) for _ in range(200)]
         answers = await asyncio.gather(
-            *(it.runner.submit(orders(it, f"s{k}", size, chance)) for k, size in enumerate(sizes))
+            *(it.runner.submit(orders(it, f"s{k}", size, rng)) for k, size in enumerate(sizes))
         )
         previous = 0
         for k, (size, events) in enumerate(zip(sizes, answers, strict=True)):
@@ -104,8 +104,8 @@ async def test_throughput_is_told(tmp_path: Path) -> None:
     """Prints how many durable orders the engine takes a second; asserts that all of them arrived, not how fast."""
     groups, size = 40, 1_000
     async with house(tmp_path) as it:
-        chance = random.Random(1)
-        prepared = [orders(it, f"t{k}", size, chance) for k in range(groups)]
+        rng = random.Random(1)
+        prepared = [orders(it, f"t{k}", size, rng) for k in range(groups)]
         start, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*map(it.runner.submit, prepared))
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu

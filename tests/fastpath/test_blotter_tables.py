@@ -22,8 +22,8 @@ NEW, PARTLY, FILLED, CANCELED, REJECTED = (
 class Market:
     """Makes events that could have happened."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
         self._seq = 0
         self._orders: dict[int, int] = {}
 
@@ -31,22 +31,22 @@ class Market:
         return b"".join(self._event() for _ in range(size))
 
     def _event(self) -> bytes:
-        self._seq += self._chance.choice((1, 1, 1, 5))
-        what = self._chance.random()
-        account = self._chance.choice(ACCOUNTS)
+        self._seq += self._rng.choice((1, 1, 1, 5))
+        what = self._rng.random()
+        account = self._rng.choice(ACCOUNTS)
         if what < 0.2:
-            return self._record(EventKind.EVENT_BALANCE_CHANGED, account, asset=self._chance.randrange(1, 6))
+            return self._record(EventKind.EVENT_BALANCE_CHANGED, account, asset=self._rng.randrange(1, 6))
         if what < 0.3:
-            return self._record(EventKind.EVENT_POSITION_CHANGED, account, instrument=self._chance.randrange(1, 6))
+            return self._record(EventKind.EVENT_POSITION_CHANGED, account, instrument=self._rng.randrange(1, 6))
         if what < 0.6 or not self._orders:
-            status = self._chance.choice((NEW, NEW, NEW, REJECTED))
+            status = self._rng.choice((NEW, NEW, NEW, REJECTED))
             if status is NEW:
                 self._orders[self._seq] = account
             kind = EventKind.EVENT_ORDER_ACCEPTED if status is NEW else EventKind.EVENT_ORDER_REJECTED
             return self._record(kind, account, self._seq, status)
-        order_id = self._chance.choice(list(self._orders))
+        order_id = self._rng.choice(list(self._orders))
         account = self._orders[order_id]
-        status = self._chance.choice((PARTLY, PARTLY, FILLED, CANCELED))
+        status = self._rng.choice((PARTLY, PARTLY, FILLED, CANCELED))
         if status is not PARTLY:
             del self._orders[order_id]
         kind = EventKind.EVENT_ORDER_CANCELED if status is CANCELED else EventKind.EVENT_ORDER_FILLED
@@ -55,24 +55,24 @@ class Market:
     def _record(
         self, kind: int, account: int, order_id: int = 0, status: int = 0, *, asset: int = 0, instrument: int = 1
     ) -> bytes:
-        record = bytearray(self._chance.randbytes(256))
+        record = bytearray(self._rng.randbytes(256))
         struct.pack_into("<Q", record, 0, self._seq)
         record[24] = kind
-        struct.pack_into("<IIIQ", record, 28, self._chance.choice((0, 0, 0, 32)), account, instrument, order_id)
+        struct.pack_into("<IIIQ", record, 28, self._rng.choice((0, 0, 0, 32)), account, instrument, order_id)
         record[128] = status
         struct.pack_into("<I", record, 132, asset)
         return bytes(record)
 
 
-def same(tables: Tables, twin: BlotterTwin, chance: random.Random) -> None:
+def same(tables: Tables, twin: BlotterTwin, rng: random.Random) -> None:
     for account in (*ACCOUNTS, 4, 2**31):
         assert tables.open_ids(account) == twin.open_ids(account)
         assert sorted(tables.balances(account)) == sorted(r for (a, _), r in twin.balances.items() if a == account)
         assert sorted(tables.positions(account)) == sorted(r for (a, _), r in twin.positions.items() if a == account)
         for table, records in ((tables.orders, twin.orders), (tables.fills, twin.fills)):
-            wanted = chance.choice((lambda record: True, lambda record: record[200] % 2 == 0))
-            before = chance.choice((None, chance.randrange(1, 2_000), max(records, default=1)))
-            limit = chance.randrange(1, 8)
+            wanted = rng.choice((lambda record: True, lambda record: record[200] % 2 == 0))
+            before = rng.choice((None, rng.randrange(1, 2_000), max(records, default=1)))
+            limit = rng.randrange(1, 8)
             found, following = table.page(account, before, limit, wanted)
             assert found == twin.page(records, account, before, limit, wanted)
             rest = table.page(account, following, 10_000, wanted)[0] if following is not None else []
@@ -96,38 +96,38 @@ def again(tables: Tables, closed_orders: int, fills: int) -> Tables:
 def test_tables_are_what_the_twin_says(closed_orders: int, fills: int) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for _ in range(2 * SOAK_FACTOR):
-        market = Market(chance)
+        market = Market(rng)
         tables, twin = Tables(closed_orders=closed_orders, fills=fills), BlotterTwin(closed_orders, fills)
         for _ in range(25):
-            events = market.batch(chance.randrange(0, 60))
+            events = market.batch(rng.randrange(0, 60))
             tables.apply(events)
             twin.apply(events)
-            same(tables, twin, chance)
-            if chance.random() < 0.2:
+            same(tables, twin, rng)
+            if rng.random() < 0.2:
                 tables = again(tables, closed_orders, fills)
-                same(tables, twin, chance)
+                same(tables, twin, rng)
 
 
 def test_lists_stay_right_when_most_was_forgotten() -> None:
     """Beyond the bound at which an account's list of keys is weeded out."""
-    chance = random.Random(1)
-    market = Market(chance)
+    rng = random.Random(1)
+    market = Market(rng)
     tables, twin = Tables(closed_orders=50, fills=40), BlotterTwin(50, 40)
     for _ in range(40):
         events = market.batch(500)
         tables.apply(events)
         twin.apply(events)
-    same(tables, twin, chance)
+    same(tables, twin, rng)
     tighter, twin.closed_orders, twin.fills_held = again(tables, 5, 3), 5, 3
     twin.apply(b"")
-    same(tighter, twin, chance)
+    same(tighter, twin, rng)
 
 
 def test_what_a_batch_touched() -> None:
-    chance = random.Random(2)
-    market = Market(chance)
+    rng = random.Random(2)
+    market = Market(rng)
     events = market.batch(300)
     accounts, instruments, fills = changes(events)
     records = [events[at : at + 256] for at in range(0, len(events), 256)]

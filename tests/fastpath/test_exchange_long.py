@@ -61,14 +61,14 @@ def replayed_elsewhere(directory: Path, journal: bytes, saved: bytes, seed: str)
 
 
 def test_a_long_history_is_exact_and_replays(tmp_path: Path, tally: Callable[[str, int], None]) -> None:
-    chance = random.Random(20)
+    rng = random.Random(20)
     core = exchange()
     open_ids: list[int] = []
     generator = Generator(20, lambda: open_ids)
     pending = list(setup_commands())
     journal, saved, saved_at, seq = bytearray(), b"", 0, 0
     while seq < COMMANDS:
-        size = chance.randint(1, BATCH)
+        size = rng.randint(1, BATCH)
         while len(pending) < size:
             pending += generator.command(seq)
         batch = bytearray()
@@ -79,7 +79,7 @@ def test_a_long_history_is_exact_and_replays(tmp_path: Path, tally: Callable[[st
         core.apply(batch)
         journal += batch
         check_ledger(core)
-        if chance.random() < 0.1:
+        if rng.random() < 0.1:
             open_ids[:] = [record[ORDER_ID] for record in EVENT.iter_unpack(core.open_orders())]
         if not saved and seq > COMMANDS // 2:
             core.validate()

@@ -97,7 +97,7 @@ def random_command(rng: random.Random, market: Market, price_of: PriceSource) ->
     price = price_of(side)
     qty = rng.randint(1, market.max_qty)
     order_id = rng.randint(1, market.ids)
-    if op is EngineOp.ENGINE_NEW and rng.random() < 0.5:  # most ids in use: give one that may be free a better chance
+    if op is EngineOp.ENGINE_NEW and rng.random() < 0.5:  # most ids in use: give one that may be free better odds
         order_id = rng.randint(market.ids, 2 * market.ids)
     order_id = market.id_of(order_id)
     instrument = rng.choice((0, 2)) if rng.random() < 0.1 else 1

@@ -34,13 +34,13 @@ def journal(seed: int) -> list[bytes]:
 
 @pytest.mark.parametrize("seed", range(3 * SOAK_FACTOR))
 def test_a_loaded_exchange_goes_on_as_the_saved_one(seed: int) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     original = exchange()
     copies: list[Exchange] = []
     for command in journal(seed):
         events = original.apply(command)
         assert all(copy.apply(command) == events for copy in copies)
-        if chance.random() < 0.02:
+        if rng.random() < 0.02:
             copy = exchange()
             copy.load(original.save())
             copy.validate()
@@ -72,9 +72,9 @@ def test_other_bytes_are_refused_and_change_nothing() -> None:
     original = exchange()
     original.apply(b"".join(journal(8)[:500]))
     before, saved = original.state_hash(), original.save()
-    chance = random.Random(1)
+    rng = random.Random(1)
     broken = [b"", b"x", saved[:15], b"y" * 100, saved + b"z", saved[:8] + b"\x09" + saved[9:]]
-    broken += [saved[: chance.randrange(len(saved))] for _ in range(200)]
+    broken += [saved[: rng.randrange(len(saved))] for _ in range(200)]
     for each in broken:
         with pytest.raises(ValueError, match=r"snapshot|section"):
             original.load(each)

@@ -29,7 +29,7 @@ from server.replay import Pace, ReplayConfig, ReplayExchange, redirect
 from tests.simulation import replay_truth as truth
 from tests.support import feeds_recorded as recorded_messages
 from tests.support.feeds import NaiveBook
-from tests.support.feeds_recorded import Picture, Recording, exact
+from tests.support.feeds_recorded import BookSnapshot, Recording, exact
 from tests.waiting import until
 
 SYMBOLS = {
@@ -89,7 +89,7 @@ class Watch:
     def live(self) -> bool:
         return all(self.hub.state(i.name) is FeedState.LIVE for i in self.instruments)
 
-    def served(self, instrument: Instrument, depth: int) -> Picture:
+    def served(self, instrument: Instrument, depth: int) -> BookSnapshot:
         book = self.hub.book(instrument.name, depth)
         assert book is not None
         tick, lot = exact(instrument.tick_size), exact(instrument.data_lot_size)
@@ -170,7 +170,7 @@ async def test_what_is_delivered_is_what_was_recorded(
             return (
                 streamed == counted
                 and watch.live
-                and all(watch.served(i, 5) == picture(i, 5) for i in watch.instruments)
+                and all(watch.served(i, 5) == book_snapshot(i, 5) for i in watch.instruments)
             )
 
         await until(complete, "everything delivered")
@@ -181,7 +181,7 @@ async def test_what_is_delivered_is_what_was_recorded(
                 for t in watch.trades[name]
             ]
             assert delivered == expected[name]
-            assert watch.served(instrument, DEPTH[venue]) == picture(instrument, DEPTH[venue])
+            assert watch.served(instrument, DEPTH[venue]) == book_snapshot(instrument, DEPTH[venue])
             quote = watch.hub.quote(name)
             assert quote is not None
             assert 0 < quote.bid_price < quote.ask_price
@@ -191,7 +191,7 @@ async def test_what_is_delivered_is_what_was_recorded(
         stream.close()
 
 
-def picture(instrument: Instrument, depth: int) -> Picture:
+def book_snapshot(instrument: Instrument, depth: int) -> BookSnapshot:
     """The recording's last book."""
     bids, asks = recorded(instrument.name).top(depth)
     # The truth is kept in floats: their shortest text is what was recorded.
@@ -206,11 +206,11 @@ class Judge:
     """Compares every book that is published as LIVE with the recording, by the venue's own sequence number."""
 
     def __init__(self, watch: Watch, venue: str) -> None:
-        recordings: dict[str, tuple[Recording, dict[int, Picture | None]]] = {}
+        recordings: dict[str, tuple[Recording, dict[int, BookSnapshot | None]]] = {}
         for each in _recordings(venue):
             # The replay numbers OKX's messages from 2 on, pass after pass: those recorded have no numbers.
             numbers = range(2, len(each.frames) + 2) if venue == "okx" else [frame.sequence for frame in each.frames]
-            recordings[each.instrument.name] = each, dict(zip(numbers, each.pictures, strict=True))
+            recordings[each.instrument.name] = each, dict(zip(numbers, each.snapshots, strict=True))
         self._recordings = recordings
         self._watch = watch
         self._books: dict[str, NaiveBook] = {}
@@ -224,11 +224,11 @@ class Judge:
             return
         book = self._books.setdefault(name, NaiveBook())
         book.apply(update)
-        recording, pictures = self._recordings[name]
+        recording, snapshots = self._recordings[name]
         sequence = update.venue_sequence
         if update.instrument.venue == "okx":
             sequence = (sequence - 2) % len(recording.frames) + 2
-        truth = pictures.get(sequence)
+        truth = snapshots.get(sequence)
         if update.state is FeedState.LIVE and truth is not None:
             self.judged += 1
             tick, lot = exact(update.instrument.tick_size), exact(update.instrument.data_lot_size)
@@ -284,7 +284,7 @@ def _inject(exchange: ReplayExchange, venue: str, fault: str) -> FeedState:
 
 def _end(exchange: ReplayExchange, venue: str, fault: str) -> None:
     if fault == "stall":
-        exchange.unstall(venue)
+        exchange.end_stall(venue)
     exchange.drop_depth(venue, 0)
 
 
@@ -339,7 +339,7 @@ async def settle_and_compare(watch: Watch, venue: str) -> None:
             await until(partial(_same, watch, instrument, own), f"{instrument.name} equal to the exchange's book")
 
 
-def _same(watch: Watch, instrument: Instrument, own: Picture) -> bool:
+def _same(watch: Watch, instrument: Instrument, own: BookSnapshot) -> bool:
     return watch.served(instrument, 50) == own
 
 

@@ -246,7 +246,7 @@ def test_every_damaged_message_with_ids_and_checksum_is_found_by_the_checksum(da
         wrong.bids, wrong.asks = dict(truth.bids), dict(truth.asks)
         wrong.apply(bids, asks)
         truth.apply(frame.bids, frame.asks)
-        if wrong.picture(CHECKSUM_LEVELS) == truth.picture(CHECKSUM_LEVELS):
+        if wrong.book_snapshot(CHECKSUM_LEVELS) == truth.book_snapshot(CHECKSUM_LEVELS):
             continue
         it = mirror_of(recording)
         for before in recording.frames[:index]:

@@ -15,7 +15,7 @@ from server.market.model import BookUpdate, FeedState
 from tests.conftest import SOAK_FACTOR
 from tests.support import feeds_recorded as recorded
 from tests.support.feeds import NaiveBook
-from tests.support.feeds_recorded import DEPTH, Picture, Recording, TrueBook, exact
+from tests.support.feeds_recorded import DEPTH, BookSnapshot, Recording, TrueBook, exact
 
 RECORDINGS: dict[str, Callable[[], Recording]] = {
     "binance spot": lambda: recorded.binance("spot", 400),
@@ -69,7 +69,7 @@ class Subscriber:
                 return index + 1
         raise AssertionError("the recording has no beginning")
 
-    def picture(self, depth: int = DEPTH) -> Picture:
+    def book_snapshot(self, depth: int = DEPTH) -> BookSnapshot:
         instrument = self.recording.instrument
         tick, lot = exact(instrument.tick_size), exact(instrument.data_lot_size)
         bids, asks = self.book.top(depth)
@@ -82,9 +82,9 @@ class Subscriber:
         return update
 
 
-def whole_book(picture: Picture, sequence: int) -> DepthFrame:
-    """A snapshot as if fetched: exact only in the levels of the picture, which are those compared."""
-    bids, asks = ([tuple(format(Decimal(n).scaleb(-12), "f") for n in level) for level in side] for side in picture)
+def whole_book(book_snapshot: BookSnapshot, sequence: int) -> DepthFrame:
+    """A snapshot as if fetched: exact only in the levels of the book snapshot, which are those compared."""
+    bids, asks = ([tuple(format(Decimal(n).scaleb(-12), "f") for n in level) for level in side] for side in book_snapshot)
     return DepthFrame("", True, bids, asks, sequence, sequence, None)
 
 
@@ -93,8 +93,8 @@ def test_a_whole_recording_gives_the_true_book_at_every_message(recording: Recor
     for index in range(subscriber.begin(), len(recording.frames)):
         subscriber.depth(recording.frames[index])
         assert subscriber.state is FeedState.LIVE, subscriber.guard.reason
-        assert subscriber.picture() == recording.pictures[index]
-    assert subscriber.picture(recorded.ALL_LEVELS) == recording.last_book
+        assert subscriber.book_snapshot() == recording.snapshots[index]
+    assert subscriber.book_snapshot(recorded.ALL_LEVELS) == recording.last_book
     assert subscriber.guard.gaps == 0
 
 
@@ -102,7 +102,7 @@ def test_a_missing_message_is_noticed_with_the_next_one(recording: Recording) ->
     subscriber = Subscriber(recording)
     index = subscriber.begin()
     # With checksums alone only a change within the best 25 levels can be noticed at all.
-    while recording.pictures[index] == recording.pictures[index - 1]:
+    while recording.snapshots[index] == recording.snapshots[index - 1]:
         subscriber.depth(recording.frames[index])
         index += 1
     subscriber.depth(recording.frames[index + 1])
@@ -119,7 +119,7 @@ def test_the_same_message_twice_changes_nothing_or_is_a_gap(recording: Recording
     update = subscriber.depth(recording.frames[index])
     if subscriber.state is FeedState.LIVE:
         assert update is None or not recording.frames[index].sequence
-        assert subscriber.picture() == recording.pictures[index]
+        assert subscriber.book_snapshot() == recording.snapshots[index]
     else:
         assert subscriber.state is FeedState.GAP
 
@@ -141,7 +141,7 @@ def test_a_wrong_quantity_is_found_by_the_checksum() -> None:
     recording = recorded.okx(False)
     subscriber = Subscriber(recording)
     index = subscriber.begin()
-    while not recording.frames[index].bids or recording.pictures[index] == recording.pictures[index - 1]:
+    while not recording.frames[index].bids or recording.snapshots[index] == recording.snapshots[index - 1]:
         subscriber.depth(recording.frames[index])
         index += 1
     frame = recording.frames[index]
@@ -185,7 +185,7 @@ def test_levels_finer_than_a_lot_are_exact() -> None:
     subscriber.depth(recording.frames[0])
     sequence = recording.frames[0].sequence
     subscriber.snapshot(DepthFrame("", True, [("2292.20", "47.50196000")], [("9999", "1")], sequence, sequence, None))
-    assert subscriber.picture()[0] == [(exact(Decimal("2292.2")), exact(Decimal("47.50196")))]
+    assert subscriber.book_snapshot()[0] == [(exact(Decimal("2292.2")), exact(Decimal("47.50196")))]
 
 
 def test_a_snapshot_on_the_stream_starts_over() -> None:
@@ -202,7 +202,7 @@ def test_a_snapshot_on_the_stream_starts_over() -> None:
     update = subscriber.depth(frames[0])
     assert update is not None
     assert (update.is_snapshot, update.state) == (True, FeedState.LIVE)
-    assert subscriber.picture() == ([(exact(Decimal(1)), exact(Decimal(2)))], [(exact(Decimal(3)), exact(Decimal(4)))])
+    assert subscriber.book_snapshot() == ([(exact(Decimal(1)), exact(Decimal(2)))], [(exact(Decimal(3)), exact(Decimal(4)))])
 
 
 def test_a_snapshot_older_than_the_deltas_does_not_make_a_book() -> None:
@@ -212,9 +212,9 @@ def test_a_snapshot_older_than_the_deltas_does_not_make_a_book() -> None:
         subscriber.depth(frame)
     assert subscriber.snapshot(recording.snapshot) is None
     assert "does not connect" in subscriber.guard.reason
-    picture = recording.pictures[55]
-    assert picture is not None
-    subscriber.snapshot(whole_book(picture, recording.frames[55].sequence))
+    book_snapshot = recording.snapshots[55]
+    assert book_snapshot is not None
+    subscriber.snapshot(whole_book(book_snapshot, recording.frames[55].sequence))
     assert subscriber.state is FeedState.LIVE
     assert subscriber.book.venue_sequence == recording.frames[59].sequence
 
@@ -223,16 +223,16 @@ def test_a_snapshot_newer_than_the_deltas_waits_for_the_one_that_connects() -> N
     recording = recorded.binance("linear", 400)
     subscriber = Subscriber(recording)
     subscriber.depth(recording.frames[20])
-    picture = recording.pictures[30]
-    assert picture is not None
-    subscriber.snapshot(whole_book(picture, recording.frames[30].sequence))
+    book_snapshot = recording.snapshots[30]
+    assert book_snapshot is not None
+    subscriber.snapshot(whole_book(book_snapshot, recording.frames[30].sequence))
     for frame in recording.frames[21:30]:
         assert subscriber.depth(frame) is None
         assert not subscriber.guard.needs_snapshot
     update = subscriber.depth(recording.frames[30])
     assert update is not None
     assert (update.is_snapshot, update.state) == (True, FeedState.LIVE)
-    assert subscriber.picture() == picture
+    assert subscriber.book_snapshot() == book_snapshot
     subscriber.depth(recording.frames[31])
     assert subscriber.state is FeedState.LIVE
     assert subscriber.book.venue_sequence == recording.frames[31].sequence
@@ -286,7 +286,7 @@ def test_the_buffer_is_bounded_and_then_wants_a_newer_snapshot() -> None:
 
 
 class Truth:
-    """The true book at a message, for a subscriber who started over from a picture of the best levels."""
+    """The true book at a message, for a subscriber who started over from a snapshot of the best levels."""
 
     def __init__(self, recording: Recording, start: int) -> None:
         self._recording = recording
@@ -296,20 +296,20 @@ class Truth:
         self.start_over(start)
 
     def start_over(self, at: int) -> DepthFrame:
-        picture = self._recording.pictures[at]
-        assert picture is not None
-        frame = whole_book(picture, self._recording.frames[at].sequence)
+        book_snapshot = self._recording.snapshots[at]
+        assert book_snapshot is not None
+        frame = whole_book(book_snapshot, self._recording.frames[at].sequence)
         self._at, self._book = at, TrueBook()
         self._book.apply(frame.bids, frame.asks)
         return frame
 
-    def picture(self, sequence: int) -> Picture:
+    def book_snapshot(self, sequence: int) -> BookSnapshot:
         while self._at < self._index[sequence]:
             self._at += 1
             frame = self._recording.frames[self._at]
             self._book.apply(frame.bids, frame.asks)
         assert self._at == self._index[sequence]
-        return self._book.picture()
+        return self._book.book_snapshot()
 
 
 @pytest.mark.parametrize("seed", range(40 * SOAK_FACTOR))
@@ -342,7 +342,7 @@ def test_random_damage_never_shows_a_wrong_book_as_live(name: str, seed: int) ->
             subscriber.depth(frame)
             if subscriber.state is FeedState.LIVE:
                 lives += 1
-                assert subscriber.picture() == truth.picture(subscriber.book.venue_sequence)
+                assert subscriber.book_snapshot() == truth.book_snapshot(subscriber.book.venue_sequence)
         if subscriber.guard.needs_snapshot and rng.random() < 0.5:
             index = _recover(subscriber, truth, index, max(index - rng.randint(0, 2), begun))
     assert lives > 20

@@ -300,7 +300,7 @@ def test_a_subscription_that_makes_no_sense_is_refused(
         subscription(channel, delivery, depth=depth, interval_ms=interval_ms)
 
 
-def test_pictures_of_an_own_book_become_changes() -> None:
+def test_snapshots_of_an_own_book_become_changes() -> None:
     market_data = hub()
     seen: list[MarketUpdate] = []
     market_data.add_listener(seen.append)

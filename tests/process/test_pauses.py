@@ -20,12 +20,12 @@ def loop():
 
 kept = [[] for _ in range(100_000)]
 pauses.shorten()
-pauses.keep_what_lives()
+pauses.gc_freeze()
 assert gc.isenabled() and gc.get_freeze_count() > 100_000 and len(gc.get_objects()) < 10_000
 dead = loop()
 kept += [[] for _ in range(100_000)]  # the young are looked at on the way
 assert dead() is None
-pauses.let_go()
+pauses.gc_unfreeze()
 assert gc.get_freeze_count() == 0
 """
 

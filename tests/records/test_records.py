@@ -51,9 +51,9 @@ def test_place_and_cancel_fill_the_fields_they_mean() -> None:
     assert adjusted["amount"] + (adjusted["amount_high"] << 64) == -(2**70) - 7
 
 
-def test_mirror_pictures_are_levels_between_a_beginning_and_an_end() -> None:
-    picture = commands.mirror_picture(7, ((100, 5), (99, 6)), ((101, 7),))
-    read = [records.fields("command", picture[at : at + 192]) for at in range(0, len(picture), 192)]
+def test_mirror_snapshots_are_levels_between_a_beginning_and_an_end() -> None:
+    snapshot = commands.mirror_snapshot(7, ((100, 5), (99, 6)), ((101, 7),))
+    read = [records.fields("command", snapshot[at : at + 192]) for at in range(0, len(snapshot), 192)]
     kinds = [each["kind"] for each in read]
     level = CommandKind.COMMAND_MIRROR_LEVEL
     assert kinds == [CommandKind.COMMAND_MIRROR_BEGIN, level, level, level, CommandKind.COMMAND_MIRROR_END]

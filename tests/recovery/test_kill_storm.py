@@ -57,7 +57,7 @@ class Diary:
     money: int = 0
 
 
-async def work(client: AsyncClient, diary: Diary, chance: random.Random, closing: asyncio.Event) -> None:
+async def work(client: AsyncClient, diary: Diary, rng: random.Random, closing: asyncio.Event) -> None:
     """Place, repeat, cancel and move money until it is closing time; after an unknown outcome, say the same again.
 
     Everything sent is answered in the end: a call that is given up may still be carried out, at any later time.
@@ -66,20 +66,20 @@ async def work(client: AsyncClient, diary: Diary, chance: random.Random, closing
     while not closing.is_set():
         number += 1
         key = f"{diary.name}-{number}"
-        side = "buy" if chance.random() < 0.5 else "sell"
-        price, qty = str(chance.randrange(1_000, 1_010)), str(Decimal(chance.randrange(100, 1_000)) / 100_000)
+        side = "buy" if rng.random() < 0.5 else "sell"
+        price, qty = str(rng.randrange(1_000, 1_010)), str(Decimal(rng.randrange(100, 1_000)) / 100_000)
         diary.sent.add(key)
-        for _ in range(chance.choice((1, 1, 2))):
+        for _ in range(rng.choice((1, 1, 2))):
             order = await insist(partial(client.place_order, INSTRUMENT, side, qty, price, client_order_id=key))
             assert diary.acked.setdefault(key, order.order_id) == order.order_id, "a repeated order is the same order"
-        if chance.random() < 0.3:
+        if rng.random() < 0.3:
             try:
                 await insist(partial(client.cancel_order, client_order_id=key))
             except FailedPrecondition:
                 pass  # filled before, or canceled by the try whose answer was lost
             else:
                 diary.canceled.add(key)
-        if chance.random() < 0.1:
+        if rng.random() < 0.1:
             await insist(partial(client.adjust_balance, "USDT", 1, request_id=key))
             diary.money += 1
 
@@ -101,15 +101,15 @@ async def follow(client: AsyncClient, updates: list[Order], opened: asyncio.Even
             updates.append(update.order)
 
 
-def plan(chance: random.Random) -> list[str]:
+def plan(rng: random.Random) -> list[str]:
     """How the server is killed each time: at every named point equally often, else at random times."""
     named = [*POINTS, *SNAPSHOT_POINTS] * (KILLS // 20)
     ways = named + [AT_RANDOM] * (KILLS - len(named))
-    chance.shuffle(ways)
+    rng.shuffle(ways)
     return ways
 
 
-async def kill(server: ServerProcess, way: str, chance: random.Random, acked: Callable[[], int]) -> None:
+async def kill(server: ServerProcess, way: str, rng: random.Random, acked: Callable[[], int]) -> None:
     """Have a server that was just started killed that way; its clients' work brings it to the point."""
     if way in POINTS:
         assert await asyncio.wait_for(server.ended(), 60) == -signal.SIGKILL
@@ -118,12 +118,12 @@ async def kill(server: ServerProcess, way: str, chance: random.Random, acked: Ca
         async with asyncio.timeout(60):
             while server.states["snapshots"][0] != "DEGRADED":  # noqa: ASYNC110 it has no event
                 await asyncio.sleep(0.02)
-    elif chance.random() < 0.8:  # under load; else while clients find their way back
+    elif rng.random() < 0.8:  # under load; else while clients find their way back
         before = acked()
         async with asyncio.timeout(60):
             while acked() == before:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        await asyncio.sleep(chance.uniform(0.0, 0.5))
+        await asyncio.sleep(rng.uniform(0.0, 0.5))
     await server.kill()
 
 
@@ -131,7 +131,7 @@ async def kill(server: ServerProcess, way: str, chance: random.Random, acked: Ca
 async def test_kill_storm(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     server = ServerProcess(
         tmp_path,
         f"snapshots.every_commands={SNAPSHOT_EVERY}",
@@ -151,15 +151,15 @@ async def test_kill_storm(tmp_path: Path) -> None:
         await asyncio.wait_for(each.wait(), 30)
     closing = asyncio.Event()
     working = [
-        asyncio.create_task(work(client, diary, random.Random(chance.random()), closing))
+        asyncio.create_task(work(client, diary, random.Random(rng.random()), closing))
         for client, diary in zip(clients, diaries, strict=True)
     ]
     killed: Counter[str] = Counter()
     recovery_s: list[float] = []
     try:
         await server.kill()
-        for number, way in enumerate(plan(chance), 1):
-            count = chance.randrange(1, 20) if way in POINTS else 1
+        for number, way in enumerate(plan(rng), 1):
+            count = rng.randrange(1, 20) if way in POINTS else 1
             try:
                 await server.start({"TRADEWIND_FAILPOINT": f"{way}:{count}"} if way else {})
             except ServerEnded:  # its clients were so quick that it came to the point before it said that it serves
@@ -169,7 +169,7 @@ async def test_kill_storm(tmp_path: Path) -> None:
                 recovery_s.append(server.start_s)
                 recovered = server.states["engine"][1]
                 print(f"{number}: {way or 'at random'}, serving after {server.start_s:.2f} s, {recovered}", flush=True)
-            await kill(server, way, chance, lambda: sum(len(diary.acked) for diary in diaries))
+            await kill(server, way, rng, lambda: sum(len(diary.acked) for diary in diaries))
             killed[way] += 1
             for task in (*following, *working):
                 if task.done():

@@ -77,9 +77,9 @@ async def check(directory: Path) -> EngineState:
 async def test_killed_under_load_at_random_times(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for number in range(KILLS):
-        kill_one(tmp_path, number, chance.uniform(0.0, 0.4))
+        kill_one(tmp_path, number, rng.uniform(0.0, 0.4))
         state = await check(tmp_path)
     acked = len(Log(tmp_path / "log").acked)
     assert acked > KILLS, "the victims had time to work"

@@ -31,38 +31,38 @@ _ENTERED = (OrderType.ORDER_TYPE_LIMIT, OrderType.ORDER_TYPE_MARKET, OrderType.O
 _GTC, _IOC = int(TimeInForce.TIME_IN_FORCE_GTC), int(TimeInForce.TIME_IN_FORCE_IOC)
 
 
-def command(number: int, chance: random.Random) -> bytes:
+def command(number: int, rng: random.Random) -> bytes:
     """One of what traders do, around a price of 1,000; some of it refused."""
-    account, name = 1 + chance.randrange(2), f"o{number}"
-    what = chance.random()
+    account, name = 1 + rng.randrange(2), f"o{number}"
+    what = rng.random()
     if what < 0.15:
-        return commands.cancel(account=account, client_order_id=f"o{chance.randrange(max(0, number - 500), number + 1)}")
+        return commands.cancel(account=account, client_order_id=f"o{rng.randrange(max(0, number - 500), number + 1)}")
     if what < 0.25:
         return commands.amend(
-            account=account, instrument=1, client_order_id=f"o{chance.randrange(max(0, number - 500), number + 1)}",
-            qty=chance.randrange(100, 900), price=chance.randrange(99_000, 101_000),
+            account=account, instrument=1, client_order_id=f"o{rng.randrange(max(0, number - 500), number + 1)}",
+            qty=rng.randrange(100, 900), price=rng.randrange(99_000, 101_000),
         )  # fmt: skip
     if what < 0.27:
         return commands.adjust_balance(
-            account=account, asset=chance.randrange(1, 3), amount=chance.randrange(-5, 500), scale=9,
-            request_id=f"r{chance.randrange(number + 1)}",
+            account=account, asset=rng.randrange(1, 3), amount=rng.randrange(-5, 500), scale=9,
+            request_id=f"r{rng.randrange(number + 1)}",
         )  # fmt: skip
     if what < 0.271:
-        return commands.cancel_orders(account=account, side=chance.randrange(3))
-    kind = chance.choices(_ENTERED, (80, 8, 8, 4))[0]
-    qty = chance.randrange(100, 1_000)
+        return commands.cancel_orders(account=account, side=rng.randrange(3))
+    kind = rng.choices(_ENTERED, (80, 8, 8, 4))[0]
+    qty = rng.randrange(100, 1_000)
     return commands.place(
-        account=account, instrument=1, side=int(chance.choice((Side.SIDE_BUY, Side.SIDE_SELL))), order_type=int(kind),
+        account=account, instrument=1, side=int(rng.choice((Side.SIDE_BUY, Side.SIDE_SELL))), order_type=int(kind),
         time_in_force=_IOC if kind is OrderType.ORDER_TYPE_MARKET else _GTC,
-        qty=qty, client_order_id=name if chance.random() < 0.97 else f"o{chance.randrange(number + 1)}",
-        price=chance.randrange(99_000, 101_000) if kind in (_ENTERED[0], _ENTERED[3]) else 0,
-        trigger_price=chance.randrange(99_000, 101_000) if kind is OrderType.ORDER_TYPE_STOP else 0,
+        qty=qty, client_order_id=name if rng.random() < 0.97 else f"o{rng.randrange(number + 1)}",
+        price=rng.randrange(99_000, 101_000) if kind in (_ENTERED[0], _ENTERED[3]) else 0,
+        trigger_price=rng.randrange(99_000, 101_000) if kind is OrderType.ORDER_TYPE_STOP else 0,
         display_qty=qty // 5 if kind is OrderType.ORDER_TYPE_ICEBERG else 0,
-        flags=int(OrderFlag.ORDER_FLAG_POST_ONLY) if kind is _ENTERED[0] and chance.random() < 0.1 else 0,
+        flags=int(OrderFlag.ORDER_FLAG_POST_ONLY) if kind is _ENTERED[0] and rng.random() < 0.1 else 0,
     )  # fmt: skip
 
 
-def fill(directory: Path, chance: random.Random) -> Engine:
+def fill(directory: Path, rng: random.Random) -> Engine:
     """A journal of so many commands behind its setup, and an engine that carried them out."""
     journal = SqliteJournal(directory / "journal.db", new_epoch="x")
     engine = Engine(LIMITS, journal.epoch)
@@ -70,8 +70,8 @@ def fill(directory: Path, chance: random.Random) -> Engine:
         engine.commit(given, engine.apply(given), len(given) // 192, ts_ns)
     ts_ns = engine.time_ns
     for first in range(0, COMMANDS, GROUP):
-        ts_ns += chance.randrange(1_000_000)
-        group = bytearray(b"".join(command(number, chance) for number in range(first, first + GROUP)))
+        ts_ns += rng.randrange(1_000_000)
+        group = bytearray(b"".join(command(number, rng) for number in range(first, first + GROUP)))
         records.stamp(group, engine.command_sequence + 1, ts_ns)
         journal.append(JournalRow(engine.command_sequence + 1, GROUP, ts_ns, codec.encode(group)))
         engine.commit(bytes(group), engine.apply(bytes(group)), engine.command_sequence + GROUP, ts_ns)

@@ -35,15 +35,15 @@ def files(directory: Path, keep: int = 3) -> SnapshotFiles:
 
 async def trade(it: House, name: str, count: int) -> None:
     """Orders that rest, fill and are canceled, and money that moves."""
-    chance = random.Random(name)
+    rng = random.Random(name)
     for n in range(count):
-        make = it.buy if chance.random() < 0.5 else it.sell
-        order = make(chance.randrange(1_000, 1_010), chance.randrange(100, 1_000), client_order_id=f"{name}-{n}")
+        make = it.buy if rng.random() < 0.5 else it.sell
+        order = make(rng.randrange(1_000, 1_010), rng.randrange(100, 1_000), client_order_id=f"{name}-{n}")
         view = (await it.trading.place(order)).order
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             with contextlib.suppress(TradewindError):  # filled already
                 await it.trading.cancel(view.account, order_id=view.order_id)
-        if chance.random() < 0.05:
+        if rng.random() < 0.05:
             await it.trading.adjust_balance("bob", "USDT", 5, f"{name}-{n}")
 
 

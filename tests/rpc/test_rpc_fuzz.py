@@ -66,51 +66,51 @@ async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running
         yield started
 
 
-def extreme(kind: Descriptor, chance: random.Random, depth: int = 0) -> Message:
+def extreme(kind: Descriptor, rng: random.Random, depth: int = 0) -> Message:
     """A message with values from the edges in some of its fields."""
     message = GetMessageClass(kind)()
     for field in kind.fields:
-        if chance.random() < 0.15:
+        if rng.random() < 0.15:
             continue
         repeated = field.is_repeated
-        for _ in range(chance.choice((0, 1, 2, 5)) if repeated else 1):
-            put(message, field, chance, depth)
+        for _ in range(rng.choice((0, 1, 2, 5)) if repeated else 1):
+            put(message, field, rng, depth)
     return message
 
 
-def put(message: Any, field: FieldDescriptor, chance: random.Random, depth: int) -> None:
+def put(message: Any, field: FieldDescriptor, rng: random.Random, depth: int) -> None:
     repeated = field.is_repeated
     if field.message_type is not None:
         if depth < 4 and not field.message_type.GetOptions().map_entry:
-            inner = extreme(field.message_type, chance, depth + 1)
+            inner = extreme(field.message_type, rng, depth + 1)
             getattr(message, field.name).add().CopyFrom(inner) if repeated else getattr(message, field.name).CopyFrom(
                 inner
             )
         return
     value: Any
-    if field.name in GOOD and chance.random() < 0.8:
+    if field.name in GOOD and rng.random() < 0.8:
         value = GOOD[field.name]
     elif field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        value = chance.choice(TEXTS)
+        value = rng.choice(TEXTS)
         value = value.encode() if field.type == FieldDescriptor.TYPE_BYTES else value
     elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        value = chance.random() < 0.5
+        value = rng.random() < 0.5
     else:
-        value = chance.choice(NUMBERS)
+        value = rng.choice(NUMBERS)
     with contextlib.suppress(ValueError, TypeError):  # does not fit this field's width
         getattr(message, field.name).append(value) if repeated else setattr(message, field.name, value)
 
 
-def payloads(method: MethodDescriptor, chance: random.Random) -> Iterator[bytes]:
+def payloads(method: MethodDescriptor, rng: random.Random) -> Iterator[bytes]:
     for index in range(COUNT):
-        raw = extreme(method.input_type, chance).SerializeToString()
+        raw = extreme(method.input_type, rng).SerializeToString()
         match index % 4:
             case 1:
-                raw = raw[: chance.randrange(len(raw) + 1)]
+                raw = raw[: rng.randrange(len(raw) + 1)]
             case 2:
-                raw = bytes(byte ^ (1 << chance.randrange(8)) if chance.random() < 0.05 else byte for byte in raw)
+                raw = bytes(byte ^ (1 << rng.randrange(8)) if rng.random() < 0.05 else byte for byte in raw)
             case 3 if index % 8 == 3:
-                raw = chance.randbytes(chance.randrange(200))
+                raw = rng.randbytes(rng.randrange(200))
         yield raw
 
 
@@ -142,7 +142,7 @@ async def ask(app: Running, name: str, method: MethodDescriptor, raw: bytes) -> 
 @pytest.mark.parametrize(("name", "method"), METHODS, ids=[name for name, _ in METHODS])
 async def test_no_request_is_answered_unknown_or_internal(app: Running, name: str, method: MethodDescriptor) -> None:
     seed = f"{name} 1"
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(raw: bytes) -> None:
@@ -150,5 +150,5 @@ async def test_no_request_is_answered_unknown_or_internal(app: Running, name: st
             code = await ask(app, name, method, raw)
         assert code is grpc.StatusCode.OK or code in ALLOWED_TO_FAIL, f"{code} for {raw!r}, seed {seed!r}"
 
-    await asyncio.gather(*(one(raw) for raw in payloads(method, chance)))
+    await asyncio.gather(*(one(raw) for raw in payloads(method, rng)))
     await app.system.GetInfo(system_pb2.GetInfoRequest(), metadata=app.admin)

@@ -63,16 +63,16 @@ def data_of(update: MarketUpdate | None) -> dict[str, Any]:
     return {}
 
 
-def some_event(chance: random.Random) -> StreamEvent:
-    n = chance.randrange(1, 10 ** chance.randint(1, 12))
-    levels = [(n + at, chance.randrange(10**9)) for at in range(chance.choice((0, 1, 5, 300)))]
-    data = chance.choice((quote(n), trade(n), book(levels, levels[:3], snapshot=chance.random() < 0.5, sequence=n)))
-    return chance.choice(
+def some_event(rng: random.Random) -> StreamEvent:
+    n = rng.randrange(1, 10 ** rng.randint(1, 12))
+    levels = [(n + at, rng.randrange(10**9)) for at in range(rng.choice((0, 1, 5, 300)))]
+    data = rng.choice((quote(n), trade(n), book(levels, levels[:3], snapshot=rng.random() < 0.5, sequence=n)))
+    return rng.choice(
         (
-            Update(data, chance.choice((0, 1, 127, 128, 10**6))),
-            Snapshot(data, is_last=chance.random() < 0.5),
+            Update(data, rng.choice((0, 1, 127, 128, 10**6))),
+            Snapshot(data, is_last=rng.random() < 0.5),
             Snapshot(None),
-            Ack(resumed=chance.random() < 0.5),
+            Ack(resumed=rng.random() < 0.5),
             Gap(n, n + 1, "no longer retained"),
             Heartbeat(),
             Notice("the server is stopping"),
@@ -83,12 +83,12 @@ def some_event(chance: random.Random) -> StreamEvent:
 def test_an_event_says_what_protobuf_would_have_written() -> None:
     seed = random.SystemRandom().getrandbits(32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     encode = MarketDataEncoder(StoppedClock())
     for _ in range(3_000):
-        sequence = chance.randrange(2 ** chance.choice((1, 7, 8, 14, 32, 63)))
-        name = chance.choice(("", "a", "binance:BTC/USDT#book", "ü" * 100))
-        item = StreamItem(name, "e", sequence, chance.randrange(sequence + 1), some_event(chance))
+        sequence = rng.randrange(2 ** rng.choice((1, 7, 8, 14, 32, 63)))
+        name = rng.choice(("", "a", "binance:BTC/USDT#book", "ü" * 100))
+        item = StreamItem(name, "e", sequence, rng.randrange(sequence + 1), some_event(rng))
         assert pb.MarketDataEvent.FromString(encode(item)) == plain(item)
 
 

@@ -36,7 +36,7 @@ GROWTH_MB = 40.0
 async def test_rude_clients_are_survived(tmp_path: Path) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print(f"\nseed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     replay = ReplayExchange(ReplayConfig(venues=("bybit",), pace=Pace(speed=SPEED)))
     await replay.start()
     try:
@@ -48,7 +48,7 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
                 for _ in range(ROUNDS * SOAK_FACTOR):
                     at_first = server.open_files
                     before = len(served)
-                    await one_round(server, client, chance)
+                    await one_round(server, client, rng)
                     assert len(served) > before, "nobody else was served"
                     await until(lambda limit=at_first + 2: server.open_files <= limit, "connections are given back")
                     sizes.append(server.rss_mb)
@@ -59,9 +59,9 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
         await replay.stop()
 
 
-async def one_round(server: WholeServer, client: AsyncClient, chance: random.Random) -> None:
+async def one_round(server: WholeServer, client: AsyncClient, rng: random.Random) -> None:
     """All of it at once."""
-    rude = [asyncio.to_thread(send_rubbish, server.address, chance.randbytes(8)) for _ in range(RUDE)]
+    rude = [asyncio.to_thread(send_rubbish, server.address, rng.randbytes(8)) for _ in range(RUDE)]
     slow = read_nothing(server, client)
     await asyncio.gather(slow, too_much(server, client), *rude)
 
@@ -119,22 +119,22 @@ async def too_much(server: WholeServer, client: AsyncClient) -> None:
 
 def send_rubbish(address: str, key: bytes) -> None:
     """One connection below gRPC: bytes of any kind, then it is reset."""
-    chance = random.Random(key)
+    rng = random.Random(key)
     host, _, port = address.rpartition(":")
-    headers = chance.randbytes(chance.randint(0, 60))
-    frame = struct.pack(">I", len(headers))[1:] + bytes([chance.randint(0, 12), chance.randint(0, 255)])
+    headers = rng.randbytes(rng.randint(0, 60))
+    frame = struct.pack(">I", len(headers))[1:] + bytes([rng.randint(0, 12), rng.randint(0, 255)])
     kinds = (
-        chance.randbytes(chance.randint(1, 100_000)),
+        rng.randbytes(rng.randint(1, 100_000)),
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + chance.randbytes(200),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(200),
         PREFACE,
-        PREFACE + SETTINGS + chance.randbytes(chance.randint(1, 5_000)),
+        PREFACE + SETTINGS + rng.randbytes(rng.randint(1, 5_000)),
         PREFACE + SETTINGS + (frame + struct.pack(">I", 1) + headers) * 50,
         PREFACE + SETTINGS * 5_000,
         PREFACE + SETTINGS + (b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + bytes(8)) * 2_000,
     )
     with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection, contextlib.suppress(OSError):
-        connection.sendall(chance.choice(kinds))
-        connection.settimeout(chance.random())
+        connection.sendall(rng.choice(kinds))
+        connection.settimeout(rng.random())
         connection.recv(1 << 16)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -22,7 +22,7 @@ from tradewind.v1 import market_data_pb2, market_data_pb2_grpc
 INSTRUMENT = "bybit:BTC/USDT"
 LOT = Decimal("0.000001")
 ACCOUNTS = ("alice", "bob")
-PICTURE = 200
+SNAPSHOT = 200
 """All levels of the recording."""
 ORDERS = 120
 SETTLE_S = 0.5
@@ -53,7 +53,7 @@ class Market:
             instrument=INSTRUMENT,
             channel=market_data_pb2.CHANNEL_BOOK,
             delivery=market_data_pb2.DELIVERY_ALL,
-            depth=PICTURE,
+            depth=SNAPSHOT,
         )
         request = market_data_pb2.SubscribeMarketDataRequest(subscriptions=[subscription])
         stub = market_data_pb2_grpc.MarketDataServiceStub(client.channel)
@@ -80,7 +80,7 @@ def changed(side: Side, levels: object) -> Side:
 async def test_paper_orders_take_what_is_displayed_once(tmp_path: Path) -> None:
     seed = random.SystemRandom().getrandbits(32)
     print(f"\nseed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     replay = ReplayExchange(ReplayConfig(venues=("bybit",)))
     await replay.start()
     market = Market()
@@ -96,12 +96,12 @@ async def test_paper_orders_take_what_is_displayed_once(tmp_path: Path) -> None:
                 await client.adjust_balance("USDT", 100_000_000, account=name)
             following = asyncio.create_task(market.follow(client))
             await until(lambda: market.history, "the book is LIVE")
-            await take_at_random(client, chance)
+            await take_at_random(client, rng)
             replay.freeze("bybit")
             await settled(market)
             await take_all(client, market.history[-1])
             replay.thaw("bybit")
-            await take_at_random(client, chance)
+            await take_at_random(client, rng)
             over_ns = time.time_ns()
             await until(lambda: market.history[-1].time_ns > over_ns + BLUR_NS, "the books around the last fill")
             assert not following.done(), following.result()
@@ -123,13 +123,13 @@ async def settled(market: Market) -> None:
         await asyncio.sleep(SETTLE_S)
 
 
-async def take_at_random(client: AsyncClient, chance: random.Random) -> None:
+async def take_at_random(client: AsyncClient, rng: random.Random) -> None:
     """Market orders of all sizes while the market moves."""
     for _ in range(ORDERS):
-        side = chance.choice(("BUY", "SELL"))
-        qty = LOT * chance.choice((10_000, 50_000, 400_000, 2_000_000))
-        await client.place_order(INSTRUMENT, side, qty, account=chance.choice(ACCOUNTS))
-        await asyncio.sleep(chance.random() * 0.03)
+        side = rng.choice(("BUY", "SELL"))
+        qty = LOT * rng.choice((10_000, 50_000, 400_000, 2_000_000))
+        await client.place_order(INSTRUMENT, side, qty, account=rng.choice(ACCOUNTS))
+        await asyncio.sleep(rng.random() * 0.03)
 
 
 async def take_all(client: AsyncClient, shown: Shown) -> None:

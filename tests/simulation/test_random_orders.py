@@ -30,37 +30,37 @@ class Adversary:
     """Does something at random to server and model, and compares."""
 
     client: AsyncClient
-    chance: random.Random
+    rng: random.Random
     model: MarketModel
     placed: list[tuple[ModelOrder, str]] = field(default_factory=list)
     """With the server's id."""
     outcomes: dict[str, int] = field(default_factory=dict)
 
     async def step(self) -> None:
-        what = self.chance.random()
+        what = self.rng.random()
         if what < 0.62 or not self.placed:
             await self.place(self.random_order(f"o-{len(self.placed)}"))
         elif what < 0.90:
-            await self.cancel(*self.chance.choice(self.placed[-60:]))
+            await self.cancel(*self.rng.choice(self.placed[-60:]))
         elif what < 0.96:
-            await self.repeat(*self.chance.choice(self.placed))
+            await self.repeat(*self.rng.choice(self.placed))
         else:
-            await self.reuse_id(*self.chance.choice(self.placed))
+            await self.reuse_id(*self.rng.choice(self.placed))
         await self.compare()
 
     def random_order(self, client_order_id: str) -> ModelOrder:
-        chance = self.chance
-        limit = chance.random() < 0.8
-        tif = chance.choice(("GTC", "GTC", "GTC", "IOC", "FOK")) if limit else chance.choice(("IOC", "FOK"))
-        qty = LOT * chance.choice((1, 3, 1_000, 10_000, 33_333, 100_000, 400_000))
+        rng = self.rng
+        limit = rng.random() < 0.8
+        tif = rng.choice(("GTC", "GTC", "GTC", "IOC", "FOK")) if limit else rng.choice(("IOC", "FOK"))
+        qty = LOT * rng.choice((1, 3, 1_000, 10_000, 33_333, 100_000, 400_000))
         return ModelOrder(
-            account=chance.choice(ACCOUNTS),
+            account=rng.choice(ACCOUNTS),
             client_order_id=client_order_id,
-            side=chance.choice(("BUY", "SELL")),
+            side=rng.choice(("BUY", "SELL")),
             qty=qty,
-            price=60_000 + TICK * chance.randint(-40, 40) if limit else None,
+            price=60_000 + TICK * rng.randint(-40, 40) if limit else None,
             tif=tif,
-            post_only=limit and tif == "GTC" and chance.random() < 0.2,
+            post_only=limit and tif == "GTC" and rng.random() < 0.2,
         )
 
     async def place(self, order: ModelOrder) -> None:

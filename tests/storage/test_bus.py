@@ -153,12 +153,12 @@ async def test_closing_ends_the_readers(url: str) -> None:
 
 
 async def test_a_subscriber_that_is_cancelled_while_it_connects_ends_and_disturbs_nobody(redis_url: str) -> None:
-    chance = random.Random(3)
+    rng = random.Random(3)
     for _ in range(30):
         bus = open_bus(redis_url, first_sequence=1)
         async with asyncio.timeout(PATIENCE_S):
             cancelled = asyncio.create_task(bus.subscribe(["a:*", "b:*", "c:*"]))
-            await asyncio.sleep(chance.random() * 0.01)
+            await asyncio.sleep(rng.random() * 0.01)
             was_done = cancelled.done()
             cancelled.cancel()
             await asyncio.wait((cancelled,))

@@ -25,7 +25,7 @@ BTC = Instrument(
     1, "binance:BTC/USDT", "BTC", "USDT", InstrumentKind.SPOT, tick_size=Decimal("0.01"), lot_size=Decimal("0.00001")
 )
 WHOLE = 10**6
-PICTURE_S = 0.2
+SNAPSHOT_S = 0.2
 """Five of them in which the machine has no time for a test make its book STALE."""
 
 
@@ -79,10 +79,10 @@ async def joined(url: str) -> AsyncIterator[Joined]:
     source, copy = MarketData("a", SystemClock()), MarketData("b", SystemClock())
     received: list[MarketUpdate] = []
     copy.add_listener(received.append)
-    publisher = MarketPublisher(there, lambda name: source.book(name, WHOLE), picture_s=PICTURE_S)
+    publisher = MarketPublisher(there, lambda name: source.book(name, WHOLE), snapshot_s=SNAPSHOT_S)
     source.add_listener(publisher.publish)
     noting = NotingBus(here)
-    follower = MarketFollower(noting, {BTC.name: BTC}.get, copy.publish, picture_s=PICTURE_S)  # type: ignore[arg-type]
+    follower = MarketFollower(noting, {BTC.name: BTC}.get, copy.publish, snapshot_s=SNAPSHOT_S)  # type: ignore[arg-type]
     tasks = [asyncio.create_task(follower.run()), asyncio.create_task(publisher.run())]
     await asyncio.wait_for(noting.subscribed.wait(), PATIENCE_S)
     try:
@@ -105,19 +105,19 @@ def book(
     return BookUpdate(BTC, bids, asks, snapshot, state, 7, None, 9)
 
 
-def wander(hub: MarketData, chance: random.Random, updates: int) -> None:
+def wander(hub: MarketData, rng: random.Random, updates: int) -> None:
     for _ in range(updates):
-        bids = tuple((10_000 - chance.randrange(50), chance.randrange(3)) for _ in range(chance.randrange(1, 4)))
-        asks = tuple((10_001 + chance.randrange(50), chance.randrange(3)) for _ in range(chance.randrange(1, 4)))
+        bids = tuple((10_000 - rng.randrange(50), rng.randrange(3)) for _ in range(rng.randrange(1, 4)))
+        asks = tuple((10_001 + rng.randrange(50), rng.randrange(3)) for _ in range(rng.randrange(1, 4)))
         hub.publish(book(tuple(dict(bids).items()), tuple(dict(asks).items())))
 
 
 async def test_books_quotes_and_trades_are_the_same_on_both_sides(url: str) -> None:
     async with joined(url) as pair:
-        chance = random.Random(1)
+        rng = random.Random(1)
         pair.source.publish(book(((10_000, 5),), ((10_001, 5),), snapshot=True))
         for number in range(20):
-            wander(pair.source, chance, 50)
+            wander(pair.source, rng, 50)
             pair.source.publish(Quote(BTC, 10_000, number, 10_001, 2, None, number))
             pair.source.publish(Trade(BTC, f"t{number}", 10_000, 1, 1 + number % 2, 5, 6))
             await asyncio.sleep(0.005)
@@ -126,17 +126,17 @@ async def test_books_quotes_and_trades_are_the_same_on_both_sides(url: str) -> N
         assert pair.copy.quote(BTC.name) == pair.source.quote(BTC.name)
         assert pair.follower.messages_lost == 0
         snapshots = [u for u in pair.received if isinstance(u, BookUpdate) and u.is_snapshot]
-        assert len(snapshots) == 1, "pictures of a book that is followed are not passed on"
+        assert len(snapshots) == 1, "snapshots of a book that is followed are not passed on"
 
 
-async def test_a_follower_that_comes_late_starts_with_the_next_picture(url: str) -> None:
+async def test_a_follower_that_comes_late_starts_with_the_next_snapshot(url: str) -> None:
     async with joined(url) as pair:
         pair.following.cancel()
         await asyncio.wait([pair.following])
         pair.source.publish(book(((10_000, 5), (9_000, 1)), ((10_001, 5),), snapshot=True))
         late = MarketData("c", SystemClock())
         bus = pair.follower._bus
-        task = asyncio.create_task(MarketFollower(bus, {BTC.name: BTC}.get, late.publish, picture_s=PICTURE_S).run())
+        task = asyncio.create_task(MarketFollower(bus, {BTC.name: BTC}.get, late.publish, snapshot_s=SNAPSHOT_S).run())
         await until(lambda: levels(late.book(BTC.name)) == levels(pair.source.book(BTC.name)))
         task.cancel()
 
@@ -160,20 +160,20 @@ async def test_states_of_the_feed_are_passed_on(url: str) -> None:
         await pair.equal()
 
 
-async def test_lost_messages_are_a_gap_until_the_next_picture(redis_server: RedisServer, redis_url: str) -> None:
+async def test_lost_messages_are_a_gap_until_the_next_snapshot(redis_server: RedisServer, redis_url: str) -> None:
     async with joined(redis_url) as pair:
-        chance = random.Random(2)
+        rng = random.Random(2)
         pair.source.publish(book(((10_000, 5),), ((10_001, 5),), snapshot=True))
         await pair.equal()
         for _ in range(3):
             # The follower's connection is cut while updates flow: what is published meanwhile is lost to it.
             pubsub_lost = pair.follower.messages_lost
             await asyncio.to_thread(redis_server.freeze)
-            wander(pair.source, chance, 50)
+            wander(pair.source, rng, 50)
             await asyncio.to_thread(redis_server.thaw)
             await asyncio.to_thread(_cut_subscribers, redis_server)
             for _ in range(40):
-                wander(pair.source, chance, 5)
+                wander(pair.source, rng, 5)
                 await asyncio.sleep(0.01)
             await pair.equal()
             assert pair.follower.messages_lost > pubsub_lost

@@ -273,11 +273,11 @@ def test_nothing_acknowledged_is_lost_when_writer_or_database_is_killed(
     postgres: PostgresServer, postgres_url: str
 ) -> None:
     """Writers follow one another, each killed at a random time, now and then together with the database."""
-    chance = random.Random(7)
+    rng = random.Random(7)
     for round_number in range(5 * SOAK_FACTOR):
         process = writer(postgres_url)
         try:
-            seen = list(acknowledged_until(process, 1 + chance.randrange(60)))
+            seen = list(acknowledged_until(process, 1 + rng.randrange(60)))
             if round_number % 2:
                 postgres.kill()
             process.kill()

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(first_seq: int, count: int = 3, size: int = 100) -> JournalRow:
-    chance = random.Random(first_seq)
-    return JournalRow(first_seq, count, 10**18 + first_seq, chance.randbytes(size))
+    rng = random.Random(first_seq)
+    return JournalRow(first_seq, count, 10**18 + first_seq, rng.randbytes(size))
 
 
 ROWS = [row(1 + 3 * n) for n in range(60)]
@@ -118,11 +118,11 @@ def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path: Path, crashed: 
     original = (source / which).read_bytes()
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     found = 0
     flips = min(150 * SOAK_FACTOR, 8 * len(original))
     for number in range(flips):
-        bit = chance.randrange(8 * len(original))
+        bit = rng.randrange(8 * len(original))
         copy = tmp_path / f"copy{number}"
         shutil.copytree(source, copy)
         damaged = bytearray(original)

@@ -40,8 +40,8 @@ def store(url: str) -> Iterator[TickStore]:
 
 
 def trades(key: TickKey, first_row_id: int, count: int, *, start: int = START, step_ns: int = 700_000_000) -> TickBatch:
-    chance = random.Random(first_row_id)
-    times = np.sort(np.array([start + chance.randrange(count) * step_ns for _ in range(count)], dtype=np.int64))
+    rng = random.Random(first_row_id)
+    times = np.sort(np.array([start + rng.randrange(count) * step_ns for _ in range(count)], dtype=np.int64))
     return tick_batch(
         "trades",
         key,
@@ -49,9 +49,9 @@ def trades(key: TickKey, first_row_id: int, count: int, *, start: int = START, s
         {
             "time_ns": times,
             "receive_time_ns": times + 1_000_000,
-            "price": np.array([6_000_000 + chance.randrange(1000) for _ in range(count)], dtype=np.int64),
-            "qty": np.array([1 + chance.randrange(10**9) for _ in range(count)], dtype=np.int64),
-            "aggressor_side": np.array([1 + chance.randrange(2) for _ in range(count)], dtype=np.int64),
+            "price": np.array([6_000_000 + rng.randrange(1000) for _ in range(count)], dtype=np.int64),
+            "qty": np.array([1 + rng.randrange(10**9) for _ in range(count)], dtype=np.int64),
+            "aggressor_side": np.array([1 + rng.randrange(2) for _ in range(count)], dtype=np.int64),
             "trade_id": [f"t{first_row_id + i}-é" for i in range(count)],
         },
     )

@@ -70,8 +70,8 @@ def stored_ids(store: TickStore) -> list[str]:
 
 
 async def test_what_is_recorded_is_stored(store: TickStore, tmp_path: Path) -> None:
-    picture = BookUpdate(BTC, ((100, 5), (99, 6)), ((101, 7),), True, FeedState.LIVE, 42, START, START + 1)
-    async with recording(store, tmp_path / "spool", pictures=lambda: [picture]) as writer:
+    snapshot = BookUpdate(BTC, ((100, 5), (99, 6)), ((101, 7),), True, FeedState.LIVE, 42, START, START + 1)
+    async with recording(store, tmp_path / "spool", snapshots=lambda: [snapshot]) as writer:
         for number in range(2_000):
             writer.record(trade(number))
             writer.record(quote(number))

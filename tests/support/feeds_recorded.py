@@ -24,12 +24,12 @@ FRAMES = Path(__file__).parents[2] / "server" / "replay" / "data" / "frames"
 DEPTH = 10
 ALL_LEVELS = 100_000
 
-Picture = tuple[list[tuple[int, int]], list[tuple[int, int]]]
+BookSnapshot = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 """Best levels of both sides as (price, quantity), both times 10**12."""
 
 
 def exact(value: Decimal) -> int:
-    """A price or quantity as in a Picture."""
+    """A price or quantity as in a BookSnapshot."""
     scaled = value.scaleb(12)
     assert scaled == scaled.to_integral_value()
     return int(scaled)
@@ -42,10 +42,10 @@ class Recording:
     instrument: Instrument
     dialect: Dialect
     frames: list[DepthFrame] = field(default_factory=list)
-    pictures: list[Picture | None] = field(default_factory=list)
+    snapshots: list[BookSnapshot | None] = field(default_factory=list)
     snapshot: DepthFrame | None = None
     """The fetched one, where the venue's stream has none."""
-    last_book: Picture = field(default_factory=lambda: ([], []))
+    last_book: BookSnapshot = field(default_factory=lambda: ([], []))
     """All levels at the end."""
 
 
@@ -63,7 +63,7 @@ class TrueBook:
                 else:
                     side.pop(price, None)
 
-    def picture(self, depth: int = DEPTH) -> Picture:
+    def book_snapshot(self, depth: int = DEPTH) -> BookSnapshot:
         return heapq.nlargest(depth, self.bids.items()), heapq.nsmallest(depth, self.asks.items())
 
 
@@ -108,8 +108,8 @@ def binance(product: str, limit: int = 10_000) -> Recording:
         recording.frames.append(_parsed(recording.dialect, delta, product))
         if delta["u"] > last:
             true_book.apply(delta["b"], delta["a"])
-        recording.pictures.append(true_book.picture() if delta["u"] >= last else None)
-    recording.last_book = true_book.picture(ALL_LEVELS)
+        recording.snapshots.append(true_book.book_snapshot() if delta["u"] >= last else None)
+    recording.last_book = true_book.book_snapshot(ALL_LEVELS)
     return recording
 
 
@@ -138,8 +138,8 @@ def bybit(product: str) -> Recording:
             if message["type"] == "snapshot":
                 true_book = TrueBook()
             true_book.apply(message["data"]["b"], message["data"]["a"])
-            recording.pictures.append(true_book.picture())
-    recording.last_book = true_book.picture(ALL_LEVELS)
+            recording.snapshots.append(true_book.book_snapshot())
+    recording.last_book = true_book.book_snapshot(ALL_LEVELS)
     return recording
 
 
@@ -161,6 +161,6 @@ def okx(numbered: bool, checksums: bool = True) -> Recording:
         if is_snapshot:
             true_book = TrueBook()
         true_book.apply(data["bids"], data["asks"])
-        recording.pictures.append(true_book.picture())
-    recording.last_book = true_book.picture(ALL_LEVELS)
+        recording.snapshots.append(true_book.book_snapshot())
+    recording.last_book = true_book.book_snapshot(ALL_LEVELS)
     return recording

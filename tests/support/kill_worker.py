@@ -19,29 +19,29 @@ from tests.support.engine import House, house
 CLIENTS = 16
 
 
-async def client(it: House, log: int, name: str, chance: random.Random) -> None:
+async def client(it: House, log: int, name: str, rng: random.Random) -> None:
     """Places, repeats, cancels and moves money for ever."""
     placed: list[OrderView] = []
     number = 0
     while True:
         number += 1
         order_name = f"{name}-{number}"
-        side = it.buy if chance.random() < 0.5 else it.sell
-        account = chance.choice(("alice", "bob"))
-        order = side(chance.randrange(1_000, 1_020), chance.randrange(100, 1_000), account, order_name)
+        side = it.buy if rng.random() < 0.5 else it.sell
+        account = rng.choice(("alice", "bob"))
+        order = side(rng.randrange(1_000, 1_020), rng.randrange(100, 1_000), account, order_name)
         write(log, f"sent {account}/{order_name}")
-        for _ in range(chance.choice((1, 1, 1, 2))):
+        for _ in range(rng.choice((1, 1, 1, 2))):
             view = (await it.trading.place(order)).order
             write(log, f"acked {account}/{order_name} {view.order_id}")
         placed.append(view)
-        if chance.random() < 0.3:
-            victim = chance.choice(placed)
+        if rng.random() < 0.3:
+            victim = rng.choice(placed)
             try:
                 await it.trading.cancel(victim.account, order_id=victim.order_id)
                 write(log, f"canceled {victim.account}/{victim.client_order_id}")
             except TradewindError:
                 pass  # it was filled or canceled before
-        if chance.random() < 0.1:
+        if rng.random() < 0.1:
             write(log, f"sent-money {order_name}")
             await it.trading.adjust_balance("alice", "USDT", 1, order_name)
             write(log, f"acked-money {order_name}")

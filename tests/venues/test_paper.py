@@ -76,7 +76,7 @@ async def test_what_cannot_change_an_order_is_not_journaled(tmp_path: Path) -> N
         idle = trading.command_sequence
         order = (await trading.place(it.order(BUY, 90, 10_000))).order
         after = trading.command_sequence
-        assert after - idle == 5, "one picture of two levels, and the order"
+        assert after - idle == 5, "one snapshot of two levels, and the order"
         for n in range(50):
             it.book([(99, 60_000 + n)], [(101, 50_000)])
             it.trade(100, 10, BUY)
@@ -107,7 +107,7 @@ async def test_a_feed_that_goes_away_is_told_once_and_prints_do_not_fill_then(tm
         await until(lambda: trading.get_order("alice", order_id=order.order_id).cum_qty == 4_000)
 
 
-async def test_after_a_restart_the_old_picture_is_not_trusted(tmp_path: Path) -> None:
+async def test_after_a_restart_the_old_snapshot_is_not_trusted(tmp_path: Path) -> None:
     async with market(tmp_path) as it:
         it.book([(99, 50_000)], [(101, 50_000)])
         order = (await it.house.trading.place(it.order(BUY, 98, 10_000))).order
@@ -133,8 +133,8 @@ async def test_our_own_books_are_published_like_a_venue_s(tmp_path: Path) -> Non
         expected = tuple((100_00 + 100 * n, 1_000) for n in reversed(range(18)))
 
         def published() -> tuple[Level, ...]:
-            picture = it.hub.book("internal:BTC/USDT", 100)
-            return picture.bids if picture is not None else ()
+            snapshot = it.hub.book("internal:BTC/USDT", 100)
+            return snapshot.bids if snapshot is not None else ()
 
         await until(lambda: published() == ((118_00, 500), *expected))
         quote = it.hub.quote("internal:BTC/USDT")

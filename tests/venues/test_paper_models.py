@@ -79,7 +79,7 @@ async def test_a_fall_that_a_trade_explains_is_no_cancellation(tmp_path: Path) -
 
 def test_the_queue_watch_never_tells_more_than_was_canceled() -> None:
     for seed in range(50):
-        chance, canceled, told, displayed = random.Random(seed), 0, 0, 1_000
+        rng, canceled, told, displayed = random.Random(seed), 0, 0, 1_000
         watch = QueueWatch()
         late: list[Trade] = []
 
@@ -88,8 +88,8 @@ def test_the_queue_watch_never_tells_more_than_was_canceled() -> None:
 
         watch.watch([(BUY, 99)], book(displayed, 0))
         for sequence in range(1, 400):
-            lots = chance.randint(1, max(1, displayed // 3))
-            event = chance.choice(("trade", "cancel", "add", "tick"))
+            lots = rng.randint(1, max(1, displayed // 3))
+            event = rng.choice(("trade", "cancel", "add", "tick"))
             if event == "tick":
                 for each in late:
                     watch.trade(each)
@@ -99,7 +99,7 @@ def test_the_queue_watch_never_tells_more_than_was_canceled() -> None:
             canceled += lots if event == "cancel" else 0
             displayed += lots if event == "add" else -lots
             trade = Trade(MIRRORED, str(sequence), 99, lots, SELL, None, sequence)
-            if event == "trade" and chance.random() < 0.5:
+            if event == "trade" and rng.random() < 0.5:
                 watch.trade(trade)
             elif event == "trade":
                 late.append(trade)

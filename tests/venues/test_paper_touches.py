@@ -85,7 +85,7 @@ def test_the_turns_of_a_book_tell_all_that_its_whole_way_tells(seed: int) -> Non
     touches = Touches(way[0])
     for bid, ask in way[1:]:
         touches.add(BookUpdate(MIRRORED, ((bid, 1),), ((ask, 1),), True, FeedState.LIVE, 1, None, 1))
-    if len(touches.pictures) == MAX_TOUCHES:
+    if len(touches.snapshots) == MAX_TOUCHES:
         way = way[:20]
         touches = Touches(way[0])
         for bid, ask in way[1:]:

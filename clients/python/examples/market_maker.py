@@ -114,7 +114,7 @@ class MarketMaker:
             if order.is_open:
                 self._resting[side] = order
                 print(f"{side} {order.qty} at {order.price}", flush=True)
-            else:  # it would have taken liquidity, or there is no money left: the next price is another chance
+            else:  # it would have taken liquidity, or there is no money left: the next price is another attempt
                 print(f"{side} at {price}: {order.status} {order.reject_reason}", flush=True)
 
     async def _cancel(self, order: Order) -> None:

@@ -109,7 +109,7 @@ class Connection:
             raise ValueError("token and token_file are both given: give one")
         address = with_port(address or os.environ.get(ADDRESS_ENV) or DEFAULT_ADDRESS)
         tls = tls or ca_file is not None
-        token = token or _find_token(token_file, here=is_here(address, tls))
+        token = token or _find_token(token_file, here=is_same_machine(address, tls))
         if token and not tls and not is_local(address):
             raise ValueError(f"{address} is not this machine: use TLS, or the token would travel in clear")
         return cls(address, token, Path(ca_file).read_bytes() if ca_file else None, tls, tls_name)
@@ -196,7 +196,7 @@ def _checked(address: str, host: str, port: int) -> str:
     return f"{host}:{port}"
 
 
-def is_here(address: str, tls: bool) -> bool:
+def is_same_machine(address: str, tls: bool) -> bool:
     """Whether `address`, with its port, is this machine; also by its own name where TLS proves who answers."""
     return is_local(address) or (tls and address.rpartition(":")[0] == socket.gethostname())
 

@@ -171,7 +171,7 @@ def _kind(code: grpc.StatusCode, reason: str) -> type[TradewindError]:
     return narrower if issubclass(narrower, kind) else kind
 
 
-def nobody_answered(error: TradewindError) -> bool:
+def is_unreachable(error: TradewindError) -> bool:
     """Whether there was no server to say anything: refused or broken connections."""
     return isinstance(error, Unavailable) and error.reason == grpc.StatusCode.UNAVAILABLE.name
 

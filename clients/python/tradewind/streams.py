@@ -83,8 +83,8 @@ class _BookBuilder:
     """A book made of a snapshot and the levels that change."""
 
     def __init__(self, depth: int) -> None:
-        self._bids = _Ladder(-1, depth)
-        self._asks = _Ladder(1, depth)
+        self._bids = _BookSide(-1, depth)
+        self._asks = _BookSide(1, depth)
 
     def clear(self) -> None:
         self._bids.clear()
@@ -97,7 +97,7 @@ class _BookBuilder:
         return convert.book(changes, self._bids.levels(), self._asks.levels())
 
 
-class _Ladder:
+class _BookSide:
     """One side of a book, best price first."""
 
     def __init__(self, sign: int, depth: int) -> None:

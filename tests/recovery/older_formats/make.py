@@ -82,14 +82,14 @@ async def after(it: House) -> None:
     await it.trading.cancel("bob", client_order_id="post-only")
     venue = it.trading.registry.instrument(VENUE)
     taker = replace(it.buy(101, 30_000, client_order_id="walks-on"), instrument=venue)
-    await it.trading.place(taker)  # as far as the picture before the snapshot was not used up
+    await it.trading.place(taker)  # as far as the snapshot before the snapshot was not used up
     await show(it, bids=[(97_00, 1_000)], asks=[(97_50, 40_000)])  # the market comes to what rests
 
 
 async def show(it: House, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> None:
-    """A picture of the venue's book, in ticks and lots."""
+    """A snapshot of the venue's book, in ticks and lots."""
     number = it.trading.registry.instrument(VENUE).number
-    await it.runner.submit(commands.mirror_picture(number, tuple(bids), tuple(asks)))
+    await it.runner.submit(commands.mirror_snapshot(number, tuple(bids), tuple(asks)))
 
 
 async def said(it: House) -> dict[str, Any]:

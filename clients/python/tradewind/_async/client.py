@@ -178,7 +178,7 @@ class AsyncClient(AsyncOrderCalls):
     def watch_book(self, *instruments: str, depth: int = 20, interval_ms: int | None = None) -> AsyncWatch[Book]:
         """Whole books of `depth` levels a side: now, then as they change. A slow reader gets the newest.
 
-        Also when the feed of a venue is in trouble: look at `state`, only LIVE is a price.
+        Also when the feed of a venue is not well: look at `state`, only LIVE is a price.
         """
         return self._watch(self._market.SubscribeMarketData, BookFeed(instruments, depth, interval_ms))
 

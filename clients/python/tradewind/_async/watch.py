@@ -21,7 +21,7 @@ from tradewind.errors import (
     TradewindError,
     Unavailable,
     from_rpc_error,
-    nobody_answered,
+    is_unreachable,
 )
 from tradewind.models import Order, OrderUpdate
 from tradewind.streams import Feed, MessageLost, OrdersFeed, is_only_acks
@@ -72,7 +72,7 @@ class AsyncWatch(Generic[T]):
     def close(self) -> None:
         """End the stream; an iteration over it ends too. Safe to call twice."""
         self._closed = True
-        self._hang_up()
+        self._cancel_call()
 
     async def raw(self) -> AsyncIterator[Any]:
         """The wire messages (SubscribeMarketDataResponse, ...) instead of values: checked, and over reconnects."""
@@ -119,7 +119,7 @@ class AsyncWatch(Generic[T]):
         except grpc.RpcError as error:
             await self._reconnect(from_rpc_error(error))
         except BaseException:  # a reader that was cancelled, perhaps by a timeout, or is interrupted
-            self._hang_up()  # the next read, if there is one, resumes
+            self._cancel_call()  # the next read, if there is one, resumes
             if not self._closed:  # closing while another task reads ends that read; the reader sees the end, not this
                 raise
         else:
@@ -130,7 +130,7 @@ class AsyncWatch(Generic[T]):
 
     async def _reconnect(self, error: TradewindError) -> None:
         """Wait before the next attempt. Raises the error when there is to be none."""
-        self._hang_up()
+        self._cancel_call()
         if self._closed:
             return
         if not self._connected_before or not isinstance(error, _RECONNECT_AFTER):
@@ -142,14 +142,14 @@ class AsyncWatch(Generic[T]):
                 self._failures = 0
         elif now - self._down_since > self._max_outage_s:
             raise error
-        away = nobody_answered(error) or isinstance(error, ShuttingDown)
+        away = is_unreachable(error) or isinstance(error, ShuttingDown)
         longest_s = LONGEST_PAUSE_WITHOUT_SERVER_S if away else LONGEST_PAUSE_S
         pause_s = min(FIRST_PAUSE_S * 2**self._failures, longest_s)
         self._failures = min(self._failures + 1, 16)
         self.reconnects += 1
         await sleep(pause_s * random.uniform(0.5, 1.0))  # not everybody at once after a restart
 
-    def _hang_up(self) -> None:
+    def _cancel_call(self) -> None:
         if self._call is not None:
             self._call.cancel()
         self._call = self._messages = None
