@@ -105,7 +105,7 @@ async def test_who_is_canceled_from_within_is_started_again() -> None:
     assert task.cancelled()
 
 
-def test_two_troubles_of_one_part_and_what_is_said_meanwhile() -> None:
+def test_two_failures_of_one_part_and_a_status_set_meanwhile() -> None:
     board = StatusBoard(ManualClock(1))
     first, second = board.failure_listener("feed/x"), board.failure_listener("feed/x")
     board.set("feed/x", ServiceState.SERVING, "live")
