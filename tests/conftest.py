@@ -23,7 +23,7 @@ SHARED = ROOT.parent / "shared"
 """Recorded data that may not be shipped with the project; absent in an ordinary clone."""
 
 KINDS = {
-    "unit": ("base", "records", "process", "access", "fastpath", "market", "feeds", "engine"),
+    "unit": ("base", "records", "process", "access", "fastpath", "market", "feeds", "engine", "risk"),
     "integration": ("storage", "recovery", "venues", "rpc"),
     "e2e": ("app", "cli", "simulation"),
 }

@@ -19,7 +19,7 @@ OURS = ("server", "fastpath", "tradewind", "loadtest", "clients", "tests")
 FASTPATH = ("model", "containers", "book", "standalone", "state", "risk", "paper", "exchange", "blotter", "wire")
 SERVER = (
     "base", "process", "access", "records", "storage", "engine", "recovery", "blotter", "market", "feeds", "venues",
-    "replay", "rpc", "app", "cli",
+    "risk", "replay", "rpc", "app", "cli",
 )  # fmt: skip
 # What the top-level folders may import of ours besides themselves.
 TOP: dict[str, tuple[str, ...]] = {
