@@ -282,7 +282,8 @@ def _check_server(server: ServerSettings) -> None:
 
 
 def _check_feeds(feeds: FeedSettings) -> Iterator[str]:
-    """What of the venues can never be served: told before the journal is read, all at once."""
+    """Yields a problem for each venue and symbol that can never be served, so that they are reported before the journal
+    is read."""
     if feeds.mode not in ("replay", "live"):
         return
     if not feeds.venues:
@@ -304,7 +305,7 @@ def _check_instruments(instruments: Sequence[OwnInstrument]) -> Iterator[str]:
 
 
 def _check_environment() -> None:
-    """pydantic-settings ignores variables it does not know; a near miss of ours is a mistake."""
+    """Refuse unknown TRADEWIND_* variables, which pydantic-settings ignores."""
     known = {ENV_PREFIX + name.replace(".", _DELIMITER).upper() for name in setting_names()}
     sections = {ENV_PREFIX + name.upper() for name in Config.model_fields}
     for variable in os.environ:

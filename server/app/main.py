@@ -81,7 +81,7 @@ log = structlog.get_logger("app")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What there is once every part has left STARTING."""
+    """Addresses and results of a start, once every part has left STARTING."""
 
     address: str
     """host:port of the gRPC server."""
@@ -158,7 +158,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 async def _start(
     config: Config, clock: SystemClock, board: StatusBoard, parts: contextlib.AsyncExitStack
 ) -> Callable[[], Ready]:
-    """Start all parts; `parts` stops them in the opposite order. What comes back tells what there is when all are up."""
+    """Start all parts; `parts` stops them in reverse order. Returns a factory for `Ready`."""
     start_ns = clock.now_ns()
     lock = InstanceLock(config.data_dir)
     parts.callback(lock.release)
@@ -225,8 +225,8 @@ async def _start(
 
 
 def _serve_metrics(config: Config, registry: CollectorRegistry, parts: contextlib.AsyncExitStack) -> str | None:
-    """The URL of the metrics, if they are served. Raises ConfigError with all addresses that cannot be taken, that of the
-    gRPC server, which is taken last, among them."""
+    """Returns the URL of the metrics, None if they are off. Raises ConfigError naming every address that cannot be
+    bound, the gRPC address included."""
     problems, url = [], None
     try:
         check_address(config.server)
@@ -295,7 +295,7 @@ async def _start_engine(
     registry: CollectorRegistry,
     parts: contextlib.AsyncExitStack,
 ) -> tuple[Engine, Runner, History, Snapshots]:
-    """Open the journal, bring the engine to where it stood, and take commands."""
+    """Open the journal, recover the engine and start the runner."""
     reached = from_environment(os.environ)
     journal = await stores.open_journal(new_epoch=secrets.token_hex(8))
     limits = EngineLimits(**config.engine.model_dump())
@@ -339,7 +339,8 @@ async def _start_engine(
 
 
 def _engine_failed(board: StatusBoard, failure: Unavailable) -> None:
-    """No commands are taken: until the journal can be written again, or, after an internal error, the next start."""
+    """Mark the engine NOT_SERVING: until the journal can be written again or, after an internal error, until a
+    restart."""
     log.critical("no commands are taken", error=failure.message)
     for name in _COMMAND_TAKERS:
         board.set(name, ServiceState.NOT_SERVING, failure.message)
@@ -352,7 +353,7 @@ def _engine_resumed(board: StatusBoard) -> None:
 
 
 async def _stop_serving(board: StatusBoard, server: GrpcServer, trading: Trading, hub: MarketData) -> None:
-    """Say so, give the streams their notice, and let the rest finish."""
+    """Mark all parts NOT_SERVING, send the streams their notice, and let calls in progress finish."""
     board.stop("the server is stopping")
     await trading.going_away()
     hub.close("the server is stopping")

@@ -1,5 +1,5 @@
-"""The configured venues: one feed each, kept trying until its venue answers; with the replay exchange behind them if so
-configured. What comes out goes to the market data hub, and how each venue is to the status board."""
+"""The configured venues: one feed each, retried until its venue answers, with the replay exchange behind them if so
+configured. Feeds publish to the market data hub; the status board shows the state of each venue."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ log = structlog.get_logger("markets")
 
 
 class Markets:
-    """Life: `start`, `stop`. A venue that does not answer is NOT_SERVING on the board and disturbs no other; so is a
-    symbol that its venue does not have, under a name of its own."""
+    """Life: `start`, `stop`. A venue that does not answer is NOT_SERVING on the board; other venues go on. A symbol
+    that its venue does not list is NOT_SERVING under a name of its own."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Markets:
         return replace(config, redirect=lambda exchange: redirect(exchange, url), ccxt={"enableRateLimit": False})
 
     async def _load(self, venue: _Venue, feed: VenueFeed) -> None:
-        """Ask the venue for its markets until it tells them, and follow those that can be followed."""
+        """Load the venue's markets, with retries, and follow the configured ones."""
         backoff = Backoff(self._rng)
         while True:
             try:
@@ -141,7 +141,7 @@ class Markets:
             return
 
     async def _numbered(self, instruments: Sequence[Instrument]) -> tuple[list[Instrument], dict[str, str]]:
-        """The instruments with their numbers, and why some cannot have one, by symbol."""
+        """Returns the instruments with their numbers, and by symbol why an instrument got none."""
         try:
             return await self._define(instruments), {}
         except (ConfigError, ValueError):
@@ -156,7 +156,7 @@ class Markets:
         return defined, refused
 
     def _absent(self, venue: _Venue, symbols: Sequence[str], reason: str) -> None:
-        """Enter why instruments are not there, for those who ask for them; no reason: they are."""
+        """Record why instruments are absent, for error messages. An empty reason removes the entry."""
         for symbol in symbols:
             name = f"{venue.name}:{symbol}"
             if reason:
@@ -173,7 +173,7 @@ class Markets:
 
 
 class _Venue:
-    """How one venue is, as the board shows it."""
+    """One venue on the status board."""
 
     def __init__(self, name: str, symbols: tuple[str, ...], mode: str, board: StatusBoard) -> None:
         self.name = name
@@ -202,7 +202,7 @@ class _Venue:
             await self._feed.stop()
 
     def failed(self, reason: str) -> None:
-        """It does not tell its markets."""
+        """Loading the markets failed."""
         self._tell(ServiceState.NOT_SERVING, reason)
 
     def follows(self, count: int, refused: dict[str, str]) -> None:

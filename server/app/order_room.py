@@ -1,4 +1,4 @@
-"""How many of the orders that the engine can hold are used up: told before they all are."""
+"""Watches how many of the orders that the engine can hold are in use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger("engine")
 
 
 class OrderRoom:
-    """Tells on the board, in metrics and, from 80 % on, in the log at every percent."""
+    """Shows the use on the board and in metrics; from 80 % on, logs every percent."""
 
     def __init__(self, engine: Engine, board: StatusBoard, registry: CollectorRegistry) -> None:
         self._engine = engine

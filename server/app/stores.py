@@ -39,7 +39,7 @@ log = structlog.get_logger("stores")
 
 
 class Stores:
-    """Everything that is kept or shared. What is started here `parts` stops, in the opposite order."""
+    """All configured stores. `parts` stops them in reverse order."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Stores:
         return bus
 
     def _watch(self, name: str, look: Callable[[], tuple[str, str | None]]) -> None:
-        """Show on the board what `look` says: what it is, and what is wrong with it."""
+        """Poll `look` and show its (detail, error) on the board."""
 
         async def watch() -> None:
             while True:
@@ -200,7 +200,7 @@ def _url(configured: SecretStr | None, scheme: str, default: Path) -> str:
 
 
 def _kind(url: str) -> str:
-    """What is told of a URL: not where it is, and never a password."""
+    """The product that a URL names: safe to show, without host and password."""
     return _KINDS[url.partition(":")[0]]
 
 

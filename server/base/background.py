@@ -1,4 +1,4 @@
-"""Work that goes on beside the calls of clients: what ends unexpectedly is told, and started again."""
+"""Background tasks: restarted with back-off when they end unexpectedly, and reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEALTHY_S = 5.0
 """Work that was started again and has gone on for so long is well."""
 
 FailureListener = Callable[[str | None], None]
-"""Hears why work ended, and None when it goes on. Must not raise."""
+"""Called with the reason when work ends unexpectedly, and with None when it runs again. Must not raise."""
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 def keep_running(
     name: str, work: Callable[[], Coroutine[Any, Any, None]], on_failure: FailureListener = lambda reason: None
 ) -> asyncio.Task[None]:
-    """A task that does `work()` until that returns, or until the task is canceled. What it raises is logged and told, and
-    it is started again with back-off."""
+    """Run `work()` as a task until it returns or the task is canceled. An error is logged, passed to `on_failure`, and
+    `work` is started again with back-off."""
     return asyncio.create_task(_keep_running(name, work, on_failure), name=name)
 
 

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Exponential back-off with jitter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Exponential with jitter: each delay is between half of and the whole of a bound that doubles up to `limit_s`.
+    """Each delay is between half of and the whole of a bound, which doubles up to `limit_s`.
 
     `rng` gives numbers from 0 to 1 (`random.Random(seed).random`).
     """
@@ -24,5 +24,5 @@ class Backoff:
         return bound_s * (0.5 + self._rng() / 2)
 
     def reset(self) -> None:
-        """It worked: start small the next time."""
+        """After a success: the next delay starts at `first_s` again."""
         self._bound_s = self._first_s

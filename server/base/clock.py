@@ -1,4 +1,4 @@
-"""Where time comes from. Everything that needs the time, or to be woken at one, gets a `Clock` as an argument."""
+"""Clocks. Whatever needs the time or a timer gets a `Clock` as an argument."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Timer(Protocol):
-    """A call that is to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """It does not come any more. Does nothing the second time."""
+        """Cancel the timer. Does nothing the second time."""
         ...
 
 
@@ -47,7 +47,7 @@ class Clock(Protocol):
 
 
 class Agreement(NamedTuple):
-    """What an administrator's decision comes to."""
+    """The result of `accept`."""
 
     now_ns: int
     """The clock's time."""
@@ -93,7 +93,7 @@ class SystemClock:
         return _LoopTimer(self, when_ns, callback)
 
     def not_before(self, time_ns: int) -> None:
-        """Show at least this time: at a start, the newest that was ever shown."""
+        """Never show less than this time. Set at a start to the newest time in the journal."""
         with self._correcting:
             steady_ns = self._steady_ns()
             if self._line.at(steady_ns) < time_ns:
@@ -112,8 +112,8 @@ class SystemClock:
         return self._accepted_ns != 0
 
     def accept(self) -> Agreement:
-        """An administrator's decision that the wall clock is right. Behind it, the time goes there at once; ahead of it,
-        the time goes at half its speed until the wall clock has caught up: it never runs backward."""
+        """Follow the wall clock again, by an administrator's decision. If this clock is behind, it jumps forward at
+        once; if it is ahead, it runs at half speed until the wall clock has caught up: it never runs backward."""
         with self._correcting:
             self._compare()
             difference_ns = self._difference_ns
@@ -151,7 +151,7 @@ class SystemClock:
 
 
 class _Line(NamedTuple):
-    """The time from one comparison to the next: as the steady time, and a correction that is added little by little."""
+    """The time between two comparisons: the steady time plus a correction that is added gradually."""
 
     steady_ns: int
     time_ns: int

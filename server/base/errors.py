@@ -1,4 +1,4 @@
-"""Everything that can go wrong, drawn as one tree. Knows no transport: `server/rpc/status.py` maps it to codes.
+"""The errors of the server, one tree. It knows no transport: `server/rpc/status.py` maps it to codes.
 
 TradewindError
 ├── InvalidRequest            the request is malformed; says which fields and why

@@ -1,8 +1,7 @@
-"""Points at which a test can have the server killed: `TRADEWIND_FAILPOINT=append:30` ends it at the 30th append.
+"""Failpoints for durability tests: `TRADEWIND_FAILPOINT=append:30` kills the server at the 30th append.
 
-As `kill -9` would: at once, without a word. For the tests of durability. The names are where `reached` is called: in
-the runner (apply, applied, append, appended, commit, reply, replied) and where snapshots are written
-(snapshot-half-written, snapshot-written).
+The process ends as with `kill -9`. The names are where `reached` is called: in the runner (apply, applied, append,
+appended, commit, reply, replied) and where snapshots are written (snapshot-half-written, snapshot-written).
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def from_units(units: int, grid: Decimal) -> str:
 
 
 def nearest_symbols(wanted: str, symbols: Iterable[str]) -> list[str]:
-    """Those of `symbols` that somebody who wrote `wanted` may have meant, the likeliest first; none if none is near.
+    """The `symbols` most similar to `wanted`, best match first; empty if none is similar.
 
     Case and separators do not count: `btc/usdt`, `BTCUSDT` and `BTC-USDT` all mean BTC/USDT. Beyond that, only symbols
     that begin alike are compared, and a bounded number of them: it is quick however many symbols there are.
@@ -342,15 +342,15 @@ class Registry:
         return self._instrument_by_number.get(number)
 
     def instruments(self) -> Iterator[Instrument]:
-        """Those that names mean, in the order of their first definition."""
+        """The current instrument of each name, in the order of their first definition."""
         return iter(self._instruments.values())
 
     def numbered_instruments(self) -> Iterator[Instrument]:
-        """All of them by number, those included whose name means another one by now."""
+        """All instruments by number, including those that another one has succeeded."""
         return iter(self._instrument_by_number.values())
 
     def numbers(self, name: str) -> frozenset[int]:
-        """Of the instrument that `name` means and of those it meant before. Raises NotFound."""
+        """Numbers of the current instrument of this name and of its predecessors. Raises NotFound."""
         self.instrument(name)
         return frozenset(self._numbers[name])
 

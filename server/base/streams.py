@@ -1,4 +1,4 @@
-"""What all streams share: their messages, where a reader may resume, and how it waits for what comes."""
+"""The base of all streams: messages, resume position, heartbeats, waiting."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Gap(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """Nothing happened for a while; the stream is alive and complete up to its sequence."""
+    """The stream is alive and complete up to its sequence; there was no message for the heartbeat interval."""
 
 
 class Notice(NamedTuple):

@@ -1,4 +1,4 @@
-"""Child processes of our own: started beside the server, given one job, gone when it is done.
+"""Worker processes: children that do one job and exit.
 
 A worker is a module that calls `main` with what it does. Its job comes as one line of JSON on its standard input (a URL
 may hold a password, so it is no argument), what it makes goes to its standard output. On its standard error it reports
@@ -149,7 +149,8 @@ async def _start(module: str, job: Mapping[str, Any], on_progress: Progress = la
 async def run(
     module: str, job: Mapping[str, Any], timeout_s: float, on_progress: Progress = lambda done, total: None
 ) -> bytes:
-    """All that a worker makes of its job. Canceled, it ends the worker. Raises Unavailable: it failed or took too long."""
+    """Run one job and return its output. Cancelling ends the worker. Raises Unavailable if it fails or takes too
+    long."""
     worker = await _start(module, job, on_progress)
     reading = asyncio.create_task(asyncio.to_thread(worker.read))
     try:
@@ -165,7 +166,7 @@ async def run(
 
 
 async def stream(module: str, job: Mapping[str, Any], chunk_bytes: int) -> AsyncGenerator[bytes, None]:
-    """What a worker makes, as it comes, in chunks of at most so many bytes. Raises Unavailable if it fails.
+    """Yield a worker's output in chunks of at most `chunk_bytes` as it arrives. Raises Unavailable if it fails.
 
     The worker waits while its chunks are not read, and ends when the generator is closed.
     """

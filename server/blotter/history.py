@@ -1,8 +1,8 @@
-"""Lists of orders, fills and ledger entries: what is recent from memory, what is older from the blotter's store.
+"""Lists of orders, fills and ledger entries: recent ones from memory, older ones from the blotter's store.
 
-The store is a moment behind. It says how far it is, what is newer is in memory, and the two are merged, so that a
-client always finds what it was told. Where they do not meet, because the store is away or far behind, a list that needs
-it is refused: it never leaves anything out.
+The store lags behind memory and reports its cursor; rows from both are merged, so a list contains everything a client
+was told. If store and memory do not overlap (the store is away or far behind), a list that needs the store is refused;
+it never omits rows.
 """
 
 from __future__ import annotations

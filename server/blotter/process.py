@@ -1,4 +1,4 @@
-"""Fills a blotter from a process of its own, so that making rows costs trading neither its interpreter nor its turn.
+"""Fills a blotter from a worker process, so that building rows does not delay trading.
 
 This module run by itself is the worker. Its job says which blotter; then come batches, each a header, packed events, and
 the names that are new as JSON. To each it answers with a line of JSON. It ends when its input does, so it never outlives

@@ -1,4 +1,4 @@
-"""The blotter, made again from the journal: also beside a server that goes on filling it."""
+"""Rebuilds the blotter from the journal, also while a server writes to it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Fills the blotter: takes durable events from the engine's log and stores them in batches from a thread.
 
-Nothing is queued here. The log holds the newest events; how far the blotter is, it says itself; what is older than the
-log is made again from the journal. So an absent store, a slow one, a restart and a rebuild are all the same case, and a
-store that is away costs no memory.
+Nothing is queued here. The event log holds the newest events, the blotter stores its own cursor, and older events are
+recomputed from the journal. So an absent store, a slow one, a restart and a rebuild are the same case, and an absent
+store costs no memory.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ class BlotterWriter:
         write: WriteEvents | None = None,
         on_failure: FailureListener = lambda reason: None,
     ) -> None:
-        """`on_status` hears when an error comes or goes, and how a long way back is covered. `write` fills the same
-        blotter as `store`; without it the rows are made here. `on_failure` hears when the writer itself ends unexpectedly.
+        """`on_status` is called when an error appears or clears, and with the progress of a long catch-up. `write`
+        fills the same blotter as `store`; without it the rows are made here. `on_failure` hears when the writer itself
+        ends unexpectedly.
         """
         self._store = store
         self._event_log = log

@@ -1,4 +1,4 @@
-"""Who may trade and with what: accounts, their money, tokens."""
+"""Accounts, deposits, trading status, reference prices, clock, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS to a server of this machine: its own certificate says whom to trust and by what name."""
+"""TLS to a server on this machine, verified with the server's own certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`buy` and `sell`: all that an order can be told."""
+"""`buy` and `sell`, with every order option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How values are shown: tables for people, JSON for programs, one line for an error."""
+"""Output: tables for people, JSON for programs, one line for an error."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def book_table(book: Book) -> Table:
 
 
 class Follower:
-    """Shows what is being watched: redrawn in place on a screen, a line each elsewhere, a JSON line each if asked."""
+    """Output of `--watch`: redrawn in place on a terminal, one line an update elsewhere, one JSON line an update on
+    request."""
 
     def __init__(self, as_json: bool, waits_for: str) -> None:
         """`waits_for` is told on a screen until the first of it has come."""

@@ -1,4 +1,4 @@
-"""What people see while a server starts, and what to do when it has."""
+"""Output of `tradewind up`: progress of the start, then how to connect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders that were placed, and what follows from them: fills, positions, balances."""
+"""Existing orders, fills, positions, balances and the ledger."""
 
 from __future__ import annotations
 

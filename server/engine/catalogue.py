@@ -30,7 +30,7 @@ Submit = Callable[[bytes], "asyncio.Future[bytes]"]
 
 
 class Catalogue:
-    """The one place that gives numbers. Definitions follow one another, so that no number is given twice."""
+    """Assigns the numbers. Definitions run one at a time, so no number is assigned twice."""
 
     def __init__(self, registry: Registry, trading_status: Callable[[int], int], submit: Submit) -> None:
         """`trading_status` says the present status of an instrument by number."""
@@ -65,7 +65,7 @@ class Catalogue:
             return [self._registry.instrument(instrument.name) for instrument in instruments]
 
     async def _refine_assets(self) -> None:
-        """Give assets that older builds defined the units and the bounds of this one. Balances stay the same amounts."""
+        """Redefine assets of older builds with the units and bounds of this one. Balances keep their amounts."""
         for asset in list(self._registry.assets()):
             finer = dataclasses.replace(asset, scale=max(asset.scale, ASSET_SCALE), max_units=MAX_MONEY)
             if finer != asset:
@@ -116,7 +116,7 @@ class Catalogue:
         return max(each.money_scale for each in known)
 
     def _name_is_shared(self, wanted: Instrument) -> bool:
-        """Whether there are instruments of its name from which nobody has taken over yet."""
+        """Whether another instrument of this name has not been succeeded yet."""
         numbers = self._registry.numbers(wanted.name) - {wanted.number}
         return any(not self._registry.is_succeeded(number) for number in numbers)
 

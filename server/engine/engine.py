@@ -1,4 +1,4 @@
-"""The engine: all trading state and what is known of it. `apply` decides, `commit` makes the decision visible."""
+"""The engine: all trading state and its projections. `apply` executes commands, `commit` publishes their events."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Engine:
                 _log.exception("a listener of the engine failed")
 
     def _define(self, definitions: list[bytes], events: bytes) -> None:
-        """Take over the definitions that were not refused."""
+        """Register the definitions that were accepted."""
         first_events = map(decode, records.first_of_commands(events))
         refused = {event.command_seq for event in first_events if event.kind == REJECTED_COMMAND}
         for definition in definitions:
@@ -112,7 +112,8 @@ class Engine:
         return view if view is not None and view.account == self.registry.account_by_number(account).name else None
 
     def snapshot(self, checksum: bytes) -> Snapshot:
-        """All of this, when nothing is applied that is not committed. `checksum` is that of the journal's last row."""
+        """A snapshot of the engine. Call it only when every applied command is committed. `checksum` is that of the
+        journal's last row."""
         header = SnapshotHeader(
             epoch=self.log.epoch,
             checksum=checksum,

@@ -28,7 +28,7 @@ Raises Unavailable."""
 
 
 class EventLog:
-    """The most recent events, bounded in bytes, and who waits for more. One asyncio thread."""
+    """The most recent events, bounded in bytes, and the streams waiting for more. One asyncio thread."""
 
     def __init__(self, epoch: str, max_bytes: int) -> None:
         self.epoch = epoch
@@ -179,7 +179,7 @@ class EventStream(Stream[StreamItem[E]]):
         self._put(sequence, Ack(resumed=True))
 
     def _resync(self, gap: Gap) -> None:
-        """A gap and a snapshot of now, instead of what was missed."""
+        """Send a gap and a current snapshot instead of the missed events."""
         self._batch, self._after = self._log.end, self._log.last_sequence
         self._put(self._after, Ack(resumed=False))
         self._put(self._after, gap)
@@ -190,7 +190,7 @@ class EventStream(Stream[StreamItem[E]]):
             self._put(self._log.last_sequence, message)
 
     async def _catch_up(self, history: History, missed_from: int) -> None:
-        """Deliver what is not held any more, up to where this stream began."""
+        """Deliver events older than the log, recomputed from the journal, up to where this stream began."""
         try:
             missed = await history(self._account, self._kinds, missed_from, self._after)
         except Unavailable as failure:

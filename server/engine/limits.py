@@ -1,4 +1,4 @@
-"""Every bound of the engine in one place."""
+"""The limits of the engine."""
 
 from __future__ import annotations
 

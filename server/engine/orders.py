@@ -1,4 +1,4 @@
-"""What traders ask for, how it becomes commands, and what came of it."""
+"""Order requests, the commands they become, and their outcomes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ _REFUSED = frozenset({REJECTED_COMMAND, CANCEL_REJECTED, AMEND_REJECTED})
 
 
 class Outcome(NamedTuple):
-    """What came of a command about one order."""
+    """The result of a command about one order."""
 
     order: OrderView
     """As it stands, REJECTED ones included."""
@@ -108,7 +108,8 @@ Submit = Callable[[bytes], "asyncio.Future[bytes]"]
 
 
 class OrderEntry:
-    """Carries out what traders ask for. Refusals are raised; an order that was refused on its merits is an Outcome."""
+    """Places, amends and cancels orders. Malformed or impossible requests raise; an order rejected by a pre-trade check
+    is an Outcome."""
 
     def __init__(self, engine: Engine, submit: Submit, new_id: Callable[[], str]) -> None:
         self._engine = engine
@@ -145,14 +146,14 @@ class OrderEntry:
         return (await self._one(change)).order
 
     def submit(self, requests: Sequence[OrderRequest]) -> asyncio.Future[bytes]:
-        """Requests in order and together; `outcomes` reads what the future gives once they are durable.
+        """Submit requests as one group, in order; `outcomes` decodes the future's result once they are durable.
 
         Raises NotFound (account), ResourceExhausted, Unavailable; then nothing was taken.
         """
         return self._submit(b"".join([self.command(request) for request in requests]))
 
     def outcomes(self, requests: Sequence[OrderRequest], events: bytes) -> list[Outcome | TradewindError]:
-        """What came of each request of a submission."""
+        """The result of each request of a submission."""
         answers: list[Outcome | TradewindError] = []
         for request, record in zip(requests, records.first_of_commands(events), strict=True):
             try:
@@ -203,7 +204,7 @@ class OrderEntry:
         )
 
     def refusal(self, command: bytes, record: bytes) -> TradewindError:
-        """Why a packed command came to nothing, from its first event, packed."""
+        """The error of a refused packed command, from its first packed event."""
         event = decode(record)
         if event.kind in _REFUSED:
             return refusal(event, *commands.subject(command))
@@ -238,7 +239,7 @@ class OrderEntry:
         )
 
     def _outcome(self, request: OrderRequest, event: Event) -> Outcome:
-        """From the first event of the request's command: what follows is about what else it caused."""
+        """Decode the result from the first event of the request's command; later events are its consequences."""
         if event.kind in _REFUSED:
             if isinstance(request, NewOrder):
                 raise refusal(event, "client_order_id", event.client_order_id.rstrip(b"\0").decode())

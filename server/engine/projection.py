@@ -1,7 +1,6 @@
-"""What people query: orders, fills, balances and positions, as the durable events tell them.
-
-The blotter is updated after the journal's sync, so it never shows what a crash could take back. It keeps the packed
-events themselves and decodes one when somebody asks for it: far more are made than are ever looked at.
+"""Projections for queries: orders, fills, balances and positions of the durable events. The blotter is updated after
+the journal's sync, so it never shows what a crash could undo. It keeps packed events and decodes them on demand,
+because most are never read.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _SECTIONS = (
 
 
 class Changes(NamedTuple):
-    """What a batch of events touched."""
+    """Orders, accounts and instruments changed by a batch of events."""
 
     accounts: set[int]
     """Accounts whose orders, balances or positions changed."""

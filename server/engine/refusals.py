@@ -1,4 +1,4 @@
-"""What a refused command means to who sent it: from reject reasons to errors."""
+"""Maps reject reasons of commands to errors."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Session:
         self._accounts.add(account)
 
     def close(self) -> None:
-        """Cancel its orders, behind all that was submitted before. What the engine cannot take now, it gets later."""
+        """Cancel its orders, after everything submitted before. Retried while the engine cannot take the command."""
         self._closed(self)
         for account in self._accounts:
             self._cancel(account)
@@ -71,6 +71,6 @@ class Session:
             canceling.add_done_callback(lambda done: self._told(account, done))
 
     def _told(self, account: int, canceling: asyncio.Future[bytes]) -> None:
-        """Canceling twice does no harm, so what is not known to have happened is done again."""
+        """Retry a cancel whose result is unknown: canceling twice is harmless."""
         if not canceling.cancelled() and canceling.exception() is not None:
             self._cancel(account)

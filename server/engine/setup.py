@@ -1,4 +1,4 @@
-"""What a new installation begins with, as plain data: instruments of our own, and accounts with play money."""
+"""Initial contents of a new installation: internal instruments, and accounts with play money."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def setup_of(registry: Registry, own: Sequence[Instrument], *, demo: bool) -> Se
 
 
 async def apply_setup(trading: Trading, setup: Setup) -> None:
-    """Bring about what `setup` says and is not there yet. An asset that an account ever had is not given again."""
+    """Define what is missing of `setup`. An account that ever held an asset gets no deposit of it."""
     await trading.catalogue.define_instruments(setup.instruments)
     for account in setup.accounts:
         await trading.catalogue.create_account(account.name, account.mode)

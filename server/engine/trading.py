@@ -81,7 +81,7 @@ AccountEvent = AccountSnapshot | BalanceView | PositionView
 
 
 class Trading(OrderEntry):
-    """The engine's API. Refusals are raised as server.base.errors; an order that was refused on its merits is returned.
+    """The engine's API. Errors are those of server.base.errors; an order that was refused on its merits is returned.
 
     gRPC carries orders from bytes to bytes (`carry_out`); `place`, `amend` and `cancel` are for callers that have objects.
     """
@@ -127,7 +127,7 @@ class Trading(OrderEntry):
     # -- sessions ------------------------------------------------------------------------------------------
 
     def open_session(self) -> Session:
-        """For orders that are to end with whoever placed them: the caller closes it."""
+        """Open a session: its cancel-on-disconnect orders are canceled when the caller closes it."""
         return self._sessions.open()
 
     async def close_old_sessions(self) -> None:

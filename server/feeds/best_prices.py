@@ -13,7 +13,7 @@ NOTHING: Top = ((0, 0), (0, 0))
 
 
 class Moment(NamedTuple):
-    """What a quote or a book tells of when it was so."""
+    """The time of a quote or a book: sequence, venue time, receive time."""
 
     sequence: int
     """Of the book; 0: not told."""
@@ -52,7 +52,7 @@ class BestPrices:
         self._quote_moment = self.ahead_since_s = None
 
     def quoted(self, quote: Top, moment: Moment, now_s: float) -> bool:
-        """A quote came. Whether it is to be published: unless the book is newer."""
+        """Take a quote. Returns whether to publish it: not if the book is newer."""
         if moment.is_before(self._book_moment):
             return False
         self._quote_moment = moment
@@ -61,7 +61,7 @@ class BestPrices:
         return True
 
     def book_changed(self, book: Top, moment: Moment, now_s: float) -> bool:
-        """The book changed. Whether its best prices are to be published: if they are others, and no quote is newer."""
+        """Take a book change. Returns whether to publish its best prices: if they changed and no quote is newer."""
         self._book, self._book_moment = book, moment
         if self.ahead_since_s is not None and not moment.is_before(self._ahead):
             self.ahead_since_s = None

@@ -1,4 +1,4 @@
-"""ccxt, without the hundred exchanges nobody here asks: importing them all takes four fifths of the server's start.
+"""Imports ccxt without the exchanges that are not used: importing all of them takes four fifths of the server's start.
 
 `from server.feeds.ccxt_import import ccxt` in place of `import ccxt.pro`. ccxt itself is not changed; the modules of
 other exchanges are left empty while it is imported for the first time.

@@ -1,4 +1,4 @@
-"""Comparing a mirrored book with a snapshot of it that was fetched.
+"""Compares a mirrored book with a fetched snapshot.
 
 A snapshot shows the book at one place of the venue's history. The updates after that place are applied to it, which
 gives the book now, found on another way than the mirrored one.
@@ -56,7 +56,7 @@ class BadBook(Exception):
 
 
 class Result(enum.StrEnum):
-    """What came of a comparison."""
+    """The result of a comparison."""
 
     SAME = "same"
     SUSPECT = "suspect"

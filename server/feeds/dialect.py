@@ -1,4 +1,4 @@
-"""How one venue speaks: the little that differs between venues, everything else being `venue.py`."""
+"""The protocol differences between venues; everything else is in `venue.py`."""
 
 from __future__ import annotations
 

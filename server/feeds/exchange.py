@@ -58,7 +58,7 @@ def tapped_exchange(
 
 
 def silence_s(client: Any) -> float:
-    """How long nothing has come over one of ccxt's connections, no answer to a ping either; 0 before it is open."""
+    """Seconds since the last message or pong on one of ccxt's connections; 0 before it is open."""
     heard_s: float | None = client.heard_s
     return asyncio.get_running_loop().time() - heard_s if heard_s is not None else 0.0
 

@@ -1,4 +1,4 @@
-"""What the venues' messages say, in one shape: texts exactly as sent, sequence numbers made comparable."""
+"""Normalized venue messages: texts exactly as sent, sequence numbers made comparable."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ class BookGuard:
             self._held.begin(self._place)
 
     def not_fetched(self) -> None:
-        """Nothing came of the fetch."""
+        """The fetch failed."""
         if self._has_book:
             self._comparing = False
 
@@ -167,11 +167,11 @@ class BookGuard:
         return self._update(bids, asks, self._place[1] or None, receive_time_ns) if bids or asks else None
 
     def unreadable(self, problem: str, receive_time_ns: int) -> BookUpdate | None:
-        """A frame of this book came that cannot be read: what it said is missing."""
+        """A frame of this book could not be decoded: its changes are missing."""
         return self._lost_by_error(BadBook(Fault.UNREADABLE, f"a message cannot be read: {problem}"), receive_time_ns)
 
     def refused(self, reason: str) -> None:
-        """The venue refuses the book's subscription: what is waited for will not come."""
+        """The venue refused the book's subscription."""
         if not self._has_book:
             self.reason = reason
 
@@ -197,7 +197,7 @@ class BookGuard:
         return f"expected the delta after {self._sequence}, got the one after {frame.prev_sequence}"
 
     def _old_frame(self, frame: DepthFrame, now_ns: int) -> BookUpdate | None:
-        """A few messages may come twice. For ever, it is the book that is wrong: it stands still."""
+        """Handle a frame older than the book. A few are duplicates; if they never stop, the book is wrong."""
         if not self.old:
             self._old_since_ns = now_ns
         self.old += 1

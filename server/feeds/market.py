@@ -98,7 +98,7 @@ class Market:
             self._publish_quote(self.best.published, None, now_ns)
 
     def quote_ahead_s(self, now_s: float) -> float:
-        """How long the book has not come to where a newer quote is."""
+        """Seconds for which the book has been behind a newer quote."""
         since_s = self.best.ahead_since_s
         return now_s - since_s if since_s is not None else 0.0
 

@@ -1,4 +1,4 @@
-"""What a venue numbers, checked where it becomes an integer of ours: everything behind it may count on the range.
+"""Range checks of venue integers (ids, sequences, times): later code relies on the range.
 
 JSON readers make a float of an integer beyond 64 bits, so only whole numbers are taken, or their digits as text.
 All functions raise ValueError, which says the limit.

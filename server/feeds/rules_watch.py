@@ -1,4 +1,4 @@
-"""Whether a venue's markets, ticks and lots are still the ones that were told at the start."""
+"""Watches for changes of a venue's markets, ticks and lots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class RulesWatch:
-    """Asks again when something comes that is off the grid, and once in a while. Says what changed."""
+    """Reloads the markets when a price or quantity is off the grid, and periodically. Reports what changed."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class RulesWatch:
         self._doubted = asyncio.Event()
 
     def doubt(self) -> None:
-        """Something came that the rules do not allow."""
+        """Note a message that violates the rules; the markets are reloaded."""
         self._doubted.set()
 
     async def run(self) -> None:

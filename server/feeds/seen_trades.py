@@ -1,5 +1,4 @@
-"""Which trades of a market have been taken: what a venue repeats counts once, and what it numbered and did not send is
-counted as lost."""
+"""Duplicate and gap detection for trades: repeated trades are dropped, missing numbers counted as lost."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ class SeenTrades:
         """Number after the highest one seen, where the venue numbers its trades one after another; 0: none yet."""
 
     def missing_before(self, frame: TradeFrame) -> int:
-        """How many trades between the last one and this never came, by their numbers. To be asked once of each."""
+        """How many trades between the last one and this are missing, by their numbers. Call once a trade."""
         first, expected = frame.number - frame.merged + 1, self._next
         if not frame.number:
             return 0

@@ -1,4 +1,4 @@
-"""Snapshots of one venue's books: new ones for books that are lost, and to compare the others with."""
+"""Fetches snapshots of one venue's books: to resync lost books and to verify LIVE ones."""
 
 from __future__ import annotations
 

@@ -263,11 +263,11 @@ class VenueFeed:
         return True
 
     def _unreadable(self, error: Exception) -> None:
-        """Of what market a message is cannot be told: if it was of a book, the next one shows that it is missing."""
+        """A message of an unknown market could not be decoded. If it was of a book, the next one reveals the gap."""
         self._counts.refused(self._config.venue, f"a message cannot be read: {one_line(error)}")
 
     def _take(self, market: Market, frame: Frame, client: Any, receive_time_ns: int) -> None:
-        """Take one frame over. What is wrong with it concerns its market alone; never raises."""
+        """Process one frame. A fault affects its market only; never raises."""
         counts, name = self._counts, market.instrument.name
         try:
             if isinstance(frame, DepthFrame):

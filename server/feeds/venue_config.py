@@ -1,4 +1,4 @@
-"""What a venue's feed is told, and what it tells."""
+"""Configuration and status of a venue's feed."""
 
 from __future__ import annotations
 

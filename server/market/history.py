@@ -1,4 +1,4 @@
-"""Recorded market data as services ask for it: trades and candles of an instrument, off the event loop."""
+"""Recorded trades and candles of an instrument, queried off the event loop."""
 
 from __future__ import annotations
 

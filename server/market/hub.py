@@ -1,4 +1,4 @@
-"""The market data hub: connectors and the internal book publish into it, everybody else reads from it."""
+"""The market data hub: connectors and internal books publish to it, all others subscribe."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class FrameCounts:
         self._refusing: set[str] = set()
 
     def received(self, channel: str, venue_time_ns: int | None, receive_time_ns: int) -> None:
-        """A frame came."""
+        """Count a frame."""
         self._messages[channel].inc()
         if venue_time_ns is not None:
             self._lag.observe((receive_time_ns - venue_time_ns) / 1e9)
@@ -85,7 +85,7 @@ class FrameCounts:
             _log.error("%s: %s; further ones are only counted (tradewind_feed_refused)", name, problem)
 
     def lost(self, name: str, trades: int) -> None:
-        """So many trades of an instrument are missing by their numbers."""
+        """Count missing trades of an instrument."""
         if trades:
             self._lost_trades.inc(trades)
             _log.warning("%s: %d trades are missing by their numbers", name, trades)

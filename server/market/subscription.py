@@ -1,4 +1,4 @@
-"""What a subscriber of market data asks for, and the messages it gets."""
+"""Market data subscriptions and the messages of their streams."""
 
 from __future__ import annotations
 

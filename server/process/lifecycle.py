@@ -1,4 +1,4 @@
-"""How the parts of the server are, who holds the data directory, and how a stop is asked for. Knows no transport."""
+"""Status board, lock of the data directory, stop signals. Knows no transport."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServiceState(enum.IntEnum):
-    """How a part is; the numbers are those of the wire contract."""
+    """State of a part; the numbers are those of the wire contract."""
 
     STARTING = 1
     SERVING = 2
@@ -67,15 +67,16 @@ class StatusBoard:
         """Whether the whole server is about to stop: nothing comes back to SERVING."""
 
     def set(self, name: str, state: ServiceState, detail: str = "", *, progress: tuple[int, int] | None = None) -> None:
-        """Record how `name` is and tell the listeners, unless nothing changed. Never raises: that somebody could not
-        take note of it is no reason to stop what is told of."""
+        """Set the state of the part `name` and call the listeners if it changed. Never raises: a failing listener must
+        not stop the part."""
         if self.stopping and state is not ServiceState.NOT_SERVING:
             return
         self._said[name] = ServiceStatus(name, state, detail, 0, progress)
         self._show(name)
 
     def failure_listener(self, name: str) -> FailureListener:
-        """For background work of the part `name`: while it has ended, the part is NOT_SERVING, whatever else is said."""
+        """A listener for background work of the part `name`: after a failure the part is NOT_SERVING until the work
+        runs again."""
         work = object()
 
         def tell(reason: str | None) -> None:
@@ -120,7 +121,7 @@ class StatusBoard:
 
     @property
     def starting(self) -> bool:
-        """Whether any part has not decided yet how it is."""
+        """Whether any part is still STARTING."""
         return any(status.state is ServiceState.STARTING for status in self._statuses.values())
 
     def listen(self, listener: StatusListener) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Where log lines go: a log must never break what it reports."""
+"""A log stream that never raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a Python process pauses of itself, and how a server keeps that short.
+"""Keeps the pauses of the Python interpreter short.
 
 The cyclic garbage collector: a full collection looks at every object that lives, stops everything meanwhile, and comes
 the sooner the more objects are kept: with the venues' markets loaded and the rings of the hub filling, several times a
@@ -20,17 +20,17 @@ _SWITCH_INTERVAL_S = 0.001
 
 
 def shorten() -> None:
-    """At the beginning of the process. Nothing is switched off."""
+    """Tune the collector and the switch interval. Call at the start of the process."""
     gc.set_threshold(*_THRESHOLDS)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 def gc_freeze() -> None:
-    """After the start: the collector does not look at what lives now any more. Blocks for a tenth of a second."""
+    """Exempt all present objects from garbage collection. Call after the start. Blocks for about 0.1 s."""
     gc.collect()
     gc.freeze()
 
 
 def gc_unfreeze() -> None:
-    """At the end of the process: all is looked at again, since extension modules complain of what was not freed."""
+    """Undo `gc_freeze` at the end of the process: extension modules warn about objects that were not freed."""
     gc.unfreeze()

@@ -1,4 +1,4 @@
-"""Settings of any process of the server: its gRPC and metrics addresses, its log, its snapshots."""
+"""Settings sections: gRPC server, metrics, snapshots, log."""
 
 from __future__ import annotations
 

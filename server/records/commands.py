@@ -194,7 +194,7 @@ def timer() -> bytes:
 
 
 def arrivals() -> bytes:
-    """Let orders get to their mirrored venues that do by the time the command is stamped with."""
+    """Deliver the in-flight orders that reach their mirrored venue by the command's time."""
     return _pack(_ARRIVALS)
 
 
@@ -221,7 +221,7 @@ def set_reference_prices(*, instrument: int, mark: int, index: int, until_ns: in
 
 
 def succeed_instrument(instrument: int) -> bytes:
-    """Have an instrument take over from all others of its name."""
+    """Let an instrument succeed all others of its name: open orders end, positions move."""
     return _pack(_SUCCEED_INSTRUMENT, instrument=instrument)
 
 
@@ -237,15 +237,15 @@ def mirror_snapshot(instrument: int, bids: tuple[tuple[int, int], ...], asks: tu
 
 
 def mirror_stale(instrument: int) -> bytes:
-    """There is no snapshot of the venue's book to trust until the next one: two records."""
+    """Mark the mirrored book stale until its next snapshot: two records."""
     return _pack(_MIRROR_BEGIN, instrument=instrument, flags=_STALE) + _pack(_MIRROR_END, instrument=instrument)
 
 
 def mirror_trade(*, instrument: int, aggressor_side: int, price: int, qty: int) -> bytes:
-    """A trade printed at the venue. `qty` 0 tells its price alone, to the orders that wait for one."""
+    """A trade printed at the venue. `qty` 0: only the price, for triggers."""
     return _pack(_MIRROR_TRADE, instrument=instrument, side=aggressor_side, price=price, qty=qty)
 
 
 def mirror_canceled(*, instrument: int, side: int, price: int, qty: int, displayed: int) -> bytes:
-    """Of what was displayed at a price, `qty` was canceled. Both in one unit, whichever."""
+    """`qty` of the `displayed` quantity at a price was canceled. Both in the same unit."""
     return _pack(_MIRROR_CANCELED, instrument=instrument, side=side, price=price, qty=qty, display_qty=displayed)

@@ -1,4 +1,4 @@
-"""Durable events that the engine's log does not hold any more, made again from the journal.
+"""Durable events older than the engine's log, recomputed from the journal.
 
 Commands are the engine's only input, so carrying them out on another exchange makes the same events. A worker does that,
 since it takes a while in which the server must go on; the events come through a pipe, so nobody holds more of them than

@@ -1,4 +1,4 @@
-"""From a journal, and a snapshot if one can be used, to an engine that stands where it stood."""
+"""Recovers the engine from the newest usable snapshot and the journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery did."""
+    """Result of a recovery."""
 
     snapshot: int
     """Command sequence of the snapshot it began with; 0: none."""
@@ -42,7 +42,7 @@ class Recovery:
 async def recover(
     engine: Engine, journal: JournalReader, snapshots: SnapshotStore | None = None, progress: Progress | None = None
 ) -> Recovery:
-    """Bring a new engine to the end of the journal, and let the loop breathe now and then. Raises JournalCorrupt.
+    """Bring a new engine to the end of the journal, yielding to the event loop regularly. Raises JournalCorrupt.
 
     Starts from the newest snapshot that is whole and belongs to this journal. One that is not is named and left
     aside; without any, everything is carried out again.

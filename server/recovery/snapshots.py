@@ -34,7 +34,7 @@ class NewestSnapshot(NamedTuple):
 
 
 class Snapshots:
-    """Has snapshots made. They only make a start quick: a failure is told, and trading goes on."""
+    """Schedules snapshots. They only speed up a start: a failure is reported and trading goes on."""
 
     def __init__(
         self, engine: Engine, runner: Runner, replica: Replica, settings: SnapshotSettings, board: StatusBoard,

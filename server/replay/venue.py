@@ -133,5 +133,5 @@ class Venue(ABC):
             session.push(self.adapt(session, topic, text))
 
     def adapt(self, session: Session, topic: str, text: str) -> str:
-        """The text as this client gets it."""
+        """The text adapted to the client's connection."""
         return text

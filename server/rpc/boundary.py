@@ -228,7 +228,7 @@ class Boundary:
         return call
 
     def _admit(self, policy: Policy, call: Call) -> None:
-        """Who calls, whether the token has the scope, and whether it asks for too much."""
+        """Authenticate the token, check its scope, take from its quota."""
         if self._closed is not None and policy.scope is not None:
             raise type(self._closed)(self._closed.message)
         if policy.scope is not None and (call.authorization or not (policy.open_on_loopback and self._loopback)):

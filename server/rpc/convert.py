@@ -84,7 +84,7 @@ def _average_of(view: OrderView) -> str:
 
 
 def _refusal_text(view: OrderView) -> str:
-    """Of a refusal, for people; of one for its amount, with the amount and the limit."""
+    """Text of a rejection; with amount and limit where the reason is an amount."""
     message = REJECT_MESSAGES[view.reject_reason]
     if view.reject_reason != _AMOUNT_OVERFLOW:
         return message

@@ -1,4 +1,4 @@
-"""Checking requests: everything that is wrong with one is found and told together, each with the path of its field."""
+"""Request validation: all violations of a request are reported together, each with the path of its field."""
 
 from __future__ import annotations
 

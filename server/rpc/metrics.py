@@ -1,4 +1,4 @@
-"""What is counted of every RPC, under the names that gRPC dashboards expect, and of orders."""
+"""Metrics of RPCs, named as gRPC dashboards expect, and of orders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RpcMetrics:
 
 
 class OrderMetrics:
-    """What became of orders on arrival."""
+    """Counters of new orders by result."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._orders = Counter("tradewind_orders", "Orders decided, by status.", ("status",), registry=registry)

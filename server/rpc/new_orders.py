@@ -1,4 +1,4 @@
-"""Checking a new order: which fields go with which type, and what they come to in lots, ticks and flags."""
+"""Validation of a new order: fields by order type, converted to lots, ticks and flags."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class _Form:
         )
 
     def _refuse(self, field: str, description: str) -> None:
-        """A field that does not go with the others; of an order of no known type nothing can be said about that."""
+        """Report a field that its order type does not allow; skipped for an unknown type."""
         if self._typed:
             self._fields.wrong(field, description, "NOT_ALLOWED")
 

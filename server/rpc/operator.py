@@ -1,4 +1,4 @@
-"""What operators' tools expect of any gRPC server: reflection (v1 and v1alpha) and channelz."""
+"""Standard operator services: reflection (v1 and v1alpha) and channelz."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def order_list(request: pb.PlaceOrderListRequest, registry: Registry, group_owne
 
 
 def _waiting_for_parent(order: NewOrder, at: int) -> NewOrder:
-    """A market order that waits for its parent is good until then."""
+    """A market order that waits for its parent stays open until it is released."""
     if at == 0 or order.order_type != pb.ORDER_TYPE_MARKET:
         return order
     return dataclasses.replace(order, time_in_force=pb.TIME_IN_FORCE_GTC)

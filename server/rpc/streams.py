@@ -1,4 +1,4 @@
-"""What streams share: the position to resume from, messages of all that is pending, and the end."""
+"""Common parts of streaming RPCs: resume position, batching of pending messages, end of stream."""
 
 from __future__ import annotations
 

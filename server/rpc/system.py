@@ -1,4 +1,4 @@
-"""SystemService: what this server is, how its parts are, and its tokens."""
+"""SystemService: server info, status of the parts, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A journal, wherever it is, copied into a file while it is written, and put back.
+"""Backup of a journal to a file, also while it is written, and restore.
 
 A backup is a journal in a file: the same rows, checksums and epoch.
 """

@@ -264,7 +264,8 @@ class StreamGap(LookupError):
 
 
 class Bus(Protocol):
-    """Fan-out between processes. Never the truth: a bus that loses everything costs a resynchronization, no data."""
+    """Fan-out between processes. Not a system of record: a bus that loses everything costs a resynchronization, no
+    data."""
 
     def publish_market(self, topic: str, payload: bytes) -> None:
         """Hand a message to all subscribers, soon, in order, without waiting. While the bus is away the newest are held

@@ -1,4 +1,4 @@
-"""What cannot be read is put out of the way, never deleted: perhaps somebody can still read it."""
+"""Renames damaged files instead of deleting them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a venue's market can change the orders of an instrument, and what of that its book has shown."""
+"""Price ranges that can change orders of an instrument, and the book snapshots that reached them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The market as it looks from here: what venues send, late by the latency their instruments are configured with."""
+"""Market data delayed by the configured latency of each instrument."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LateMarket:
             self._timer.cancel()
 
     def add_listener(self, listener: Callable[[MarketUpdate], None]) -> None:
-        """Have `listener` called with every update when its time has come."""
+        """Call `listener` with every update after its delay."""
         self._listeners.append(listener)
 
     def book(self, instrument: str, depth: int) -> BookUpdate | None:

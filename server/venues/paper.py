@@ -45,7 +45,7 @@ QUEUING = frozenset({int(PaperModel.PAPER_MODEL_UNSPECIFIED), int(PaperModel.PAP
 
 
 class _Shown:
-    """What the engine was last shown of a venue's book; nothing: that it is stale."""
+    """The last book snapshot sent to the engine; empty if the book was announced as stale."""
 
     __slots__ = ("taken", "top", "version")
 
@@ -112,7 +112,7 @@ class PaperVenue:
             self._is_due(number)
 
     def stop(self) -> None:
-        """Send nothing any more that was not asked for."""
+        """Stop sending unsolicited commands."""
         self._interest.clear()
         self._queues.clear()
         self._trades.clear()
@@ -167,8 +167,8 @@ class PaperVenue:
         return instrument.name if instrument is not None else f"instrument {number}"
 
     def _snapshot(self, number: int) -> bytes:
-        """What the engine has to be shown of an instrument: the book when it touched orders, and now; nothing if it
-        knows."""
+        """Mirror commands of an instrument: the snapshots that touched orders, then the current one; empty if nothing
+        changed."""
         instrument = self._engine.registry.find_instrument_by_number(number)
         if instrument is None or not instrument.mirrored:
             return b""

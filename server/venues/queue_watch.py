@@ -1,4 +1,4 @@
-"""Cancellations in the queues of a venue, as far as its market data tell: what moves paper orders up besides trades.
+"""Estimates cancellations in a venue's queues from its market data: they advance paper orders in the queue.
 
 A venue says how much is displayed at a price and what trades, not what is canceled. So a displayed quantity that falls by
 more than was traded there was canceled. The two come on different channels in any order: a fall counts only when no trade
