@@ -1,4 +1,4 @@
-"""The whole engine in process: admission, ledger, matching, events. `python -m loadtest.bench.exchange [--x10]`.
+"""The whole engine in process: pre-trade checks, ledger, matching, events. `python -m loadtest.bench.exchange [--x10]`.
 
 64 instruments, 1,000 accounts, batches of 1,024 commands. The flow of each instrument walks around its price: limit
 orders near the touch, cancels of recent ones, some that take. Also what the checks before a trade cost: orders that the last

@@ -62,8 +62,8 @@ async def house(tmp_path: Path, **venues: list[str]) -> AsyncIterator[House]:
     async with hand_exchange() as exchange:
         btc, doge = BybitMarket(exchange, "BTCUSDT"), BybitMarket(exchange, "DOGEUSDT")
         if "bybit" in venues:
-            btc.stands([("59999", "5")], [("60001", "5")])
-            doge.stands([("0.11", "100000")], [("0.12", "100000")])
+            btc.set_snapshot([("59999", "5")], [("60001", "5")])
+            doge.set_snapshot([("0.11", "100000")], [("0.12", "100000")])
         named, data = {"channel": "books", "instId": "BTC-USDT"}, {"bids": [["59999", "5"]], "asks": [["60001", "5"]]}
         data |= {"ts": str(now_ms()), "seqId": 10, "prevSeqId": -1}
         exchange.first["okx", "books:BTC-USDT"] = {"arg": named, "action": "snapshot", "data": [data]}
@@ -97,7 +97,7 @@ async def test_an_absurd_level_stops_its_own_book_and_nothing_else(tmp_path: Pat
         resting = await it.client.buy(BTC, "0.001", "59990")  # the engine follows this book
         for number, level in enumerate(ABSURD_LEVELS, 1):
             # The book is taken anew, with other prices each time.
-            it.btc.stands([(str(59_000 + number), "5")], [("60001", "5")])
+            it.btc.set_snapshot([(str(59_000 + number), "5")], [("60001", "5")])
             await it.btc.delta(b=[level])
             await until(lambda n=number: taken_anew(it, n), f"the book after {level}")  # type: ignore[misc]
             assert (await it.client.buy("internal:SOL/USDT", "1", "1")).status == "NEW"
@@ -114,7 +114,7 @@ async def taken_anew(it: House, number: int) -> bool:
 async def test_an_absurd_sequence_id_reaches_no_caller(tmp_path: Path) -> None:
     async with house(tmp_path) as it:
         for number, odd in enumerate((10**20, 2**63, -7, 1.5, "x", None), 1):
-            it.btc.stands([(str(59_000 + number), "5")], [("60001", "5")])
+            it.btc.set_snapshot([(str(59_000 + number), "5")], [("60001", "5")])
             await it.btc.delta(b=[["59998", "1"]], u=odd)
             await until(lambda n=number: taken_anew(it, n), f"the book after {odd}")  # type: ignore[misc]
             async with it.client.watch_book(BTC) as books:
@@ -219,7 +219,7 @@ async def test_a_book_that_does_not_follow_its_quote_is_taken_anew(tmp_path: Pat
         await it.btc.quote(("59999", "1"), ("60001", "1"))
         await until(lambda: quoted(it, 59_999, 60_001))
         subscriptions = it.exchange.subscribed.count(("bybit", "orderbook.200.BTCUSDT"))
-        it.btc.stands([("61499", "5")], [("61501", "5")])
+        it.btc.set_snapshot([("61499", "5")], [("61501", "5")])
         await it.btc.quote(("61499", "1"), ("61501", "1"), cts=now_ms() + 1)  # and nothing on the book's channel
         await until(lambda: quoted(it, 61_499, 61_501))
 
@@ -325,7 +325,7 @@ async def test_a_venue_that_changes_its_tick_while_it_is_followed(tmp_path: Path
         resting = await it.client.buy(BTC, "0.001", "59000")
         stop = await it.client.place(OrderRequest(BTC, "SELL", "0.001", type="STOP", trigger_price="58000"))
         it.exchange.ticks["BTCUSDT"] = "0.001"
-        it.btc.stands([("59999.555", "5")], [("60001", "5")])
+        it.btc.set_snapshot([("59999.555", "5")], [("60001", "5")])
         await it.btc.delta(b=[["59999.555", "5"]])
         await until(lambda: is_live(it, "59999.555"), "the book on the finer tick")
         assert (await it.client.get_instrument(BTC)).tick_size == Decimal("0.001")

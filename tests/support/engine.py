@@ -1,4 +1,4 @@
-"""What the tests of the engine share: a whole engine on a real journal in a temporary directory."""
+"""An engine on a real journal in a temporary directory, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of feeds and hub share: instruments, updates, and an observer that keeps a book as a client would."""
+"""Instruments, updates and a client-side book for the tests of feeds and hub."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def take(stream: MarketStream, count: int) -> list[StreamItem]:
 
 
 class NaiveBook:
-    """The obviously right book: two dictionaries, sorted when asked."""
+    """A naive book: two dictionaries, sorted on demand."""
 
     def __init__(self) -> None:
         self.bids: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""A loopback exchange that sends what a test tells it to: raw frames of Bybit, OKX and Binance spot to real ccxt clients."""
+"""A hand-driven loopback exchange: a test sends raw Bybit, OKX and Binance spot frames to real ccxt clients."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class BybitMarket:
         self._update_id = 100
         self._ids = itertools.count(1)
 
-    def stands(self, bids: Rows, asks: Rows) -> None:
+    def set_snapshot(self, bids: Rows, asks: Rows) -> None:
         """The whole book that those who subscribe from now on are sent first."""
         self._update_id += 1
         self._exchange.first["bybit", f"orderbook.200.{self._symbol}"] = self._book("snapshot", bids, asks)

@@ -1,4 +1,4 @@
-"""The victim of the kill storm: an engine under load that writes down what it sends and what is acknowledged.
+"""The process that the kill-storm test kills: an engine under load that logs what it sends and what is acknowledged.
 
 Usage: python -m tests.support.kill_worker DIRECTORY ROUND. Lines of DIRECTORY/log: `sent ID`, `acked ID ORDER_ID`,
 `canceled ID`, `sent-money ID`, `acked-money ID`.

@@ -1,4 +1,4 @@
-"""What tests of paper trading share: an engine with its venues, and a market that does what the test says."""
+"""An engine with its venues and a scripted market, for tests of paper trading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIRRORED = Instrument(
 
 @dataclass
 class Market:
-    """The engine with its venues, and a market that does what the test says."""
+    """The engine with its venues and a scripted market."""
 
     house: House
     hub: MarketData

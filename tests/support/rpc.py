@@ -1,4 +1,4 @@
-"""What the tests of the gRPC boundary share: a boundary with scripted handlers behind a real channel."""
+"""A boundary with scripted handlers behind a real channel, for tests."""
 
 from __future__ import annotations
 

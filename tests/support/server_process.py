@@ -69,7 +69,7 @@ class ServerProcess:
         return await self._process.wait()
 
     async def stop(self) -> int:
-        """Ask it to end, as whoever runs services does; its exit code."""
+        """Send SIGTERM and wait. Returns the exit code."""
         assert self._process is not None
         self._process.terminate()
         return await self._process.wait()

@@ -1,4 +1,4 @@
-"""Where the server is, who we are, and how calls behave: address, token, TLS, retries, keepalive."""
+"""Connection settings: address, token, TLS, retries, keepalive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call can raise, drawn as one tree. Every error says why (`reason`, `metadata`) and which request it was.
+"""The errors of the SDK, one tree. Every error says why (`reason`, `metadata`) and which request it was.
 
     TradewindError
     ├── InvalidArgument           the request is malformed; `violations` names the fields
@@ -172,7 +172,7 @@ def _kind(code: grpc.StatusCode, reason: str) -> type[TradewindError]:
 
 
 def is_unreachable(error: TradewindError) -> bool:
-    """Whether there was no server to say anything: refused or broken connections."""
+    """Whether no server answered: the connection was refused or broke."""
     return isinstance(error, Unavailable) and error.reason == grpc.StatusCode.UNAVAILABLE.name
 
 

@@ -1,4 +1,4 @@
-"""What the server says, as plain values. Prices, quantities and money are `Decimal`, times are UTC."""
+"""Plain value types of the SDK. Prices, quantities and money are `Decimal`, times are UTC."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class TimeInForce(StrEnum):
 
 
 class TriggerSource(StrEnum):
-    """Which price fires a trigger: the last trade, the side one would trade at, the middle of bid and ask; mark and index
-    prices are known of no instrument, and refused."""
+    """Which price fires a trigger: the last trade, the opposite best price, the middle of bid and ask, the mark or the
+    index price (see `set_reference_prices`; an order on one that is not set is refused)."""
 
     UNSPECIFIED = "UNSPECIFIED"
     LAST = "LAST"
@@ -65,7 +65,7 @@ class OrderListType(StrEnum):
 
 
 class SelfTradePrevention(StrEnum):
-    """What happens when an order would trade with one of the same owner."""
+    """What to cancel when two orders of the same owner would trade."""
 
     UNSPECIFIED = "UNSPECIFIED"
     NONE = "NONE"
@@ -94,7 +94,7 @@ CLOSED_STATUSES = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStat
 
 
 class Liquidity(StrEnum):
-    """MAKER: the order rested and was hit. TAKER: it arrived and took."""
+    """MAKER: the order was resting. TAKER: the incoming order."""
 
     UNSPECIFIED = "UNSPECIFIED"
     MAKER = "MAKER"
@@ -221,7 +221,7 @@ class Trade(MarketData):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candle:
-    """What was traded in an interval of time; `buy_qty` was bought by takers."""
+    """Trades of an interval, aggregated; `buy_qty` is the quantity of taker buys."""
 
     open_time: datetime
     open: Decimal
@@ -306,7 +306,7 @@ class Order:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still trade or needs attention."""
+        """Whether the order is not final: it may still trade."""
         return self.status not in CLOSED_STATUSES
 
 
@@ -360,7 +360,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """What an account has of an asset: `total` = `reserved` for open orders + `free`."""
+    """Balance of one asset: `total` = `reserved` for open orders + `free`."""
 
     account: str
     asset: str
@@ -383,7 +383,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """What an account bought (positive `qty`) and sold of an instrument. `avg_price` is None when flat."""
+    """Position of an account in an instrument: positive `qty` is long. `avg_price` is None when flat."""
 
     account: str
     instrument: str
@@ -395,7 +395,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """What a server is."""
+    """Static facts about a server."""
 
     version: str
     start_time: datetime
@@ -411,7 +411,7 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatus:
-    """One part of the server (a service, or `feed/<venue>`) and how it is."""
+    """State of one part of the server (a service, or `feed/<venue>`)."""
 
     name: str
     state: ServiceState
@@ -421,7 +421,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockAgreement:
-    """What follows from the decision that the machine's clock is right."""
+    """Result of `accept_clock`."""
 
     difference: timedelta
     """By how much it was ahead of the server's time; negative: behind."""

@@ -1,4 +1,4 @@
-"""What one asks the server to do with orders, in plain values, and how it is written on the wire."""
+"""Order requests as plain values, and their wire form."""
 
 from __future__ import annotations
 
@@ -126,15 +126,15 @@ _LONGEST_SUFFIX = 3
 
 
 def linked_id(key: str, suffix: str) -> str:
-    """The client order id of an order that goes with the one whose id is `key`: the same for the same, and no longer
-    than an id may be. `suffix` has at most 3 characters; ids too long to take one are shortened to a digest."""
+    """The client order id of an order linked to the one with id `key`: deterministic, within the length limit. `suffix`
+    has at most 3 characters; ids too long to take one are shortened to a digest."""
     if len(key) > MAX_CLIENT_ORDER_ID - _LONGEST_SUFFIX:
         key = hashlib.sha256(key.encode()).hexdigest()[:32]
     return key + suffix
 
 
 def bracket_of(entry: OrderRequest, take_profit: Number, stop_loss: Number) -> tuple[OrderRequest, ...]:
-    """The entry, a limit order that takes the profit and a stop that ends the loss."""
+    """Returns entry, take-profit (limit) and stop-loss (stop)."""
     side = Side.SELL if Side(entry.side.upper()) is Side.BUY else Side.BUY
     key = entry.client_order_id
     profit = OrderRequest(
@@ -201,7 +201,7 @@ C = TypeVar("C", bound="OrderRequest | CancelRequest | AmendRequest")
 
 
 def for_account(command: C, account: str | None) -> C:
-    """The same command with an account, where it names none."""
+    """The command with `account` filled in if it names none."""
     return command if command.account or account is None else replace(command, account=account)
 
 

@@ -1,4 +1,4 @@
-"""What is read from a stream, without doing any reading: requests to (re)open it, and messages turned into state.
+"""Stream state without I/O: requests to open or resume a stream, and decoding of its messages.
 
 A feed takes the messages of one kind of stream in the order they arrive. It keeps the position to resume from, checks
 that nothing is missing, and turns snapshots and changes into plain values. The sync and the async client share it.
@@ -39,17 +39,17 @@ class Feed(Protocol[Request, Message, Item]):
         ...
 
     def accept(self, message: Message, /) -> Iterable[Item]:
-        """What one message means to the user. Raises MessageLost."""
+        """Decode one message into values for the user. Raises MessageLost."""
         ...
 
 
 def is_only_acks(message: Any) -> bool:
-    """Whether a message of a stream says nothing but that it was opened."""
+    """Whether a stream message contains only acknowledgements."""
     return all(event.WhichOneof("event") == "ack" for event in message.events)
 
 
 class _Place:
-    """A place in a stream: the last message before which nothing is missing."""
+    """A resume position: the last message up to which the stream is complete."""
 
     def __init__(self) -> None:
         self._position: common_pb2.StreamPosition | None = None
@@ -62,7 +62,8 @@ class _Place:
         return self._position
 
     def snapshot(self, epoch: str, sequence: int, is_last: bool) -> bool:
-        """Take a part of a snapshot; whether it is the first. There is no place to resume from until the last one."""
+        """Take a part of a snapshot. Returns whether it is the first. The stream cannot be resumed before the last
+        part."""
         is_first = not self._in_snapshot
         self._in_snapshot = not is_last
         self._position = common_pb2.StreamPosition(epoch=epoch, sequence=sequence) if is_last else None
@@ -91,7 +92,7 @@ class _BookBuilder:
         self._asks.clear()
 
     def apply(self, changes: market_data_pb2.Book) -> Book:
-        """Take in levels. The whole book as it is now."""
+        """Apply levels. Returns the whole book."""
         self._bids.apply(changes.bids)
         self._asks.apply(changes.asks)
         return convert.book(changes, self._bids.levels(), self._asks.levels())

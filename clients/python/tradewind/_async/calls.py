@@ -1,4 +1,4 @@
-"""How calls are made: the connection, its stubs, retries, errors, pages."""
+"""The transport of calls: connection, stubs, retries, errors, pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PAGE = 1000
 
 
 class AsyncCalls:
-    """A connection, and what the calls over it share."""
+    """A connection and the shared logic of its calls."""
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class AsyncClient(AsyncOrderCalls):
         return convert.server_info(await self._call(self._system.GetInfo, system_pb2.GetInfoRequest()))
 
     async def list_services(self) -> list[ServiceStatus]:
-        """Every part of the server and how it is."""
+        """State of every part of the server."""
         response = await self._call(self._system.ListServices, system_pb2.ListServicesRequest())
         return [convert.service_status(wire) for wire in response.services]
 
@@ -71,7 +71,7 @@ class AsyncClient(AsyncOrderCalls):
         return NewToken(convert.token(response.token), response.secret)
 
     async def accept_clock(self) -> ClockAgreement:
-        """Decide that the machine's clock is right, after a step that the server's time does not follow by itself."""
+        """Make the server's time follow the machine's clock after a step of it. Needs the scope ADMIN."""
         request = system_pb2.AcceptClockRequest()
         return convert.clock_agreement(await self._call(self._system.AcceptClock, request))
 
@@ -178,7 +178,7 @@ class AsyncClient(AsyncOrderCalls):
     def watch_book(self, *instruments: str, depth: int = 20, interval_ms: int | None = None) -> AsyncWatch[Book]:
         """Whole books of `depth` levels a side: now, then as they change. A slow reader gets the newest.
 
-        Also when the feed of a venue is not well: look at `state`, only LIVE is a price.
+        Books are sent in every feed state: look at `state`, only LIVE is a price.
         """
         return self._watch(self._market.SubscribeMarketData, BookFeed(instruments, depth, interval_ms))
 

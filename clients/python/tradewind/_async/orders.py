@@ -175,7 +175,7 @@ class AsyncOrderCalls(AsyncCalls):
         index_price: Number | None = None,
         valid_for_s: float,
     ) -> datetime:
-        """Tell the mark and index price that triggers may watch, None for none; until when they hold. Needs RISK_ADMIN."""
+        """Set the mark and index price for triggers; None clears one. Returns when they expire. Needs RISK_ADMIN."""
         request = orders_pb2.SetReferencePricesRequest(
             instrument=instrument,
             mark_price=None if mark_price is None else convert.decimal_text("mark_price", mark_price),

@@ -1,4 +1,4 @@
-"""Streams as iterators: they reconnect, resume and check for themselves."""
+"""Streams as iterators that reconnect, resume and check completeness by themselves."""
 
 from __future__ import annotations
 
