@@ -82,6 +82,8 @@ POLICIES: dict[str, Policy] = {
     "/tradewind.v1.AccountService/ListPositions": _READ_ACCOUNT,
     "/tradewind.v1.AccountService/ListLedgerEntries": _READ_ACCOUNT,
     "/tradewind.v1.AccountService/SubscribeAccount": _READ_ACCOUNT,
+    "/tradewind.v1.RiskService/GetExposure": _READ_ACCOUNT,
+    "/tradewind.v1.RiskService/KillSwitch": _RISK_ADMIN,
     "/grpc.health.v1.Health/Check": _OPEN,
     "/grpc.health.v1.Health/List": _OPEN,
     "/grpc.health.v1.Health/Watch": _OPEN,

@@ -55,12 +55,16 @@ from server.process.settings import is_loopback
 from server.recovery.recover import recover
 from server.recovery.replica import Replica
 from server.recovery.snapshots import NewestSnapshot, Snapshots
+from server.risk.kill_switch import KillSwitch
+from server.risk.metrics import RiskMetrics
+from server.risk.service import Risk
 from server.rpc.accounts import AccountService
 from server.rpc.boundary import Boundary
 from server.rpc.market_data import MarketDataService
 from server.rpc.metrics import OrderMetrics, RpcMetrics
 from server.rpc.orders import OrderService
-from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, GrpcServer, Services, check_address
+from server.rpc.risk import RiskService
+from server.rpc.server import ACCOUNTS, ORDERS, PUBLIC, RISK, GrpcServer, Services, check_address
 from server.rpc.system import ServerInfo, SystemService
 from server.storage.ports import Bus
 from server.storage.snapshot_files import SnapshotFiles
@@ -74,7 +78,7 @@ STOPPED_HARD = 130
 
 T = TypeVar("T")
 
-_COMMAND_TAKERS = ("store/journal", "engine", ORDERS.full_name, ACCOUNTS.full_name)
+_COMMAND_TAKERS = ("store/journal", "engine", ORDERS.full_name, ACCOUNTS.full_name, RISK.full_name)
 
 log = structlog.get_logger("app")
 
@@ -203,6 +207,9 @@ async def _start(
         ),
         OrderService(trading, history, OrderMetrics(registry), clock),
         AccountService(trading, history, clock),
+        RiskService(
+            Risk(trading, hub, clock), KillSwitch(trading, hub), RiskMetrics(registry, lambda: trading.is_halted), clock
+        ),
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))
     server = GrpcServer(config.server, boundary, services, board)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from server.base.errors import TradewindError as ServerError
-from server.cli import admin, blotter, journal, lists, market, place, trade, up
+from server.cli import admin, blotter, journal, lists, market, place, risk, trade, up
 from server.cli.command import use_command_class
 from server.cli.render import fail
 from server.cli.session import Session
@@ -72,7 +72,7 @@ def connect(
     context.obj = Session(address, token_file, data_dir, ca_file, options)
 
 
-for module in (up, market, place, lists, trade, admin, journal, blotter):
+for module in (up, market, place, lists, trade, risk, admin, journal, blotter):
     module.register(app)
 use_command_class(app)
 

@@ -117,8 +117,10 @@ class Runner:
             await self._task
         await self._journal.close()
 
-    def submit(self, commands: bytes) -> asyncio.Future[bytes]:
+    def submit(self, commands: bytes, *, urgent: bool = False) -> asyncio.Future[bytes]:
         """Commands, in order and together; the future gives their events once they are durable.
+
+        `urgent`: before all that waits, also where there is no room for more.
 
         Raises InvalidRequest (none, or too many for a group), QueueFull, ShuttingDown, or the failure that stopped the
         engine. The future may raise that failure, too: then whether the commands are in the journal is known after the
@@ -131,10 +133,11 @@ class Runner:
             raise ValueError(f"{len(commands)} bytes are no whole number of commands")
         if not 0 < count <= limits.batch_commands:
             raise InvalidRequest.of("commands", f"there must be 1 to {limits.batch_commands} of them, not {count}")
-        if self._queued + count > limits.queue_commands:
+        if self._queued + count > limits.queue_commands and not urgent:
             raise QueueFull(f"{self._queued} commands wait for the journal already; try again a little later")
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Submission(commands, count, future))
+        add = self._queue.appendleft if urgent else self._queue.append
+        add(_Submission(commands, count, future))
         self._queued += count
         self._wake.set()
         return future

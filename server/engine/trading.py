@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastpath.model.enums import RejectReason
+from fastpath.model import records
+from fastpath.model.enums import RejectReason, TradingStatus
 from server.base.errors import FailedPrecondition, InvalidRequest, NotFound
 from server.base.instruments import Account, Registry
 from server.base.paging import Page, decode_token, encode_token, page_limit
@@ -27,9 +28,12 @@ from server.records.events import (
     BALANCE_CHANGED,
     CANCEL_ON_DISCONNECT,
     EVENT_SIZE,
+    KIND_OFFSET,
     ORDER_ACCEPTED,
+    ORDER_AMENDED,
     ORDER_FILLED,
     ORDER_TRIGGERED,
+    ORDERS_CANCELED,
     POSITION_CHANGED,
     REJECTED_COMMAND,
     BalanceView,
@@ -124,6 +128,14 @@ class Trading(OrderEntry):
             raise NotFound("order", str(order_id or client_order_id))
         return view
 
+    def find_order(self, order_id: int) -> OrderView | None:
+        """An order of any account."""
+        return self._engine.order(order_id)
+
+    def open_orders(self, account: str) -> list[OrderView]:
+        """By order_id. Raises NotFound."""
+        return self._engine.blotter.open_orders(self.registry.account(account).number)
+
     # -- sessions ------------------------------------------------------------------------------------------
 
     def open_session(self) -> Session:
@@ -195,6 +207,33 @@ class Trading(OrderEntry):
             event = decode(record)
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "instrument", instrument or "")
+
+    def halt_and_cancel(self, instrument: str | None) -> asyncio.Future[bytes]:
+        """Halt one instrument, or all, and cancel its open orders of all accounts: together, before all commands that
+        wait. `canceled` reads what the future gives. Raises NotFound, Unavailable."""
+        registry = self.registry
+        status = int(TradingStatus.TRADING_STATUS_HALTED)
+        halted = registry.instrument(instrument).number if instrument is not None else 0
+        numbers = sorted(registry.numbers(instrument)) if instrument is not None else [0]
+        canceling = (commands.cancel_orders(account=0, instrument=number) for number in numbers)
+        return self._runner.submit(
+            b"".join([commands.set_trading_status(instrument=halted, status=status), *canceling]), urgent=True
+        )
+
+    @staticmethod
+    def canceled(events: bytes) -> tuple[int, int]:
+        """How many orders `halt_and_cancel` canceled, and of how many of them the cancel is on its way to a venue."""
+        told = records.select(events, 0, ORDERS_CANCELED, ORDERS_CANCELED)
+        return sum(decode(record).qty for record in told), events[KIND_OFFSET::EVENT_SIZE].count(ORDER_AMENDED)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether everything is halted."""
+        return self.trading_status(0) == TradingStatus.TRADING_STATUS_HALTED
+
+    def trading_status(self, instrument: int) -> int:
+        """TradingStatus of an instrument by number, or (0) of everything."""
+        return self._engine.blotter.trading_status(instrument)
 
     async def set_reference_prices(self, instrument: str, *, mark: int, index: int, until_ns: int) -> None:
         """Set the mark and index price of an instrument, in ticks (0: none), until a time. Raises NotFound."""

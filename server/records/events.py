@@ -15,6 +15,8 @@ from server.base.instruments import Asset, Instrument, Registry
 
 EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
 EVENT_SIZE = EVENT.size
+KIND_OFFSET = 24
+"""Of the byte that tells the kind of an event, for who counts them."""
 LIQUIDITY_OFFSET = 129
 """Of the byte that tells a maker's fill from a taker's, for who looks at every fill."""
 
@@ -26,6 +28,7 @@ POSITION_CHANGED = int(EventKind.EVENT_POSITION_CHANGED)
 ORDER_ACCEPTED = int(EventKind.EVENT_ORDER_ACCEPTED)
 ORDER_REJECTED = int(EventKind.EVENT_ORDER_REJECTED)
 ORDER_FILLED = int(EventKind.EVENT_ORDER_FILLED)
+ORDER_AMENDED = int(EventKind.EVENT_ORDER_AMENDED)
 ORDER_TRIGGERED = int(EventKind.EVENT_ORDER_TRIGGERED)
 ORDER_REPLAYED = int(EventKind.EVENT_ORDER_REPLAYED)
 CANCEL_REJECTED = int(EventKind.EVENT_CANCEL_REJECTED)

@@ -20,16 +20,18 @@ from server.rpc.health import Health
 from server.rpc.market_data import MarketDataService
 from server.rpc.operator import CHANNELZ, REFLECTION_V1ALPHA, Reflection, channelz, reflection_v1
 from server.rpc.orders import OrderService
+from server.rpc.risk import RiskService
 from server.rpc.streams import RECONNECT
 from server.rpc.system import SystemService
-from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, risk_pb2, system_pb2
 
 SYSTEM: ServiceDescriptor = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
 MARKET_DATA: ServiceDescriptor = market_data_pb2.DESCRIPTOR.services_by_name["MarketDataService"]
 ORDERS: ServiceDescriptor = orders_pb2.DESCRIPTOR.services_by_name["OrderService"]
 ACCOUNTS: ServiceDescriptor = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"]
+RISK: ServiceDescriptor = risk_pb2.DESCRIPTOR.services_by_name["RiskService"]
 HEALTH: ServiceDescriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
-PUBLIC = (SYSTEM, MARKET_DATA, ORDERS, ACCOUNTS)
+PUBLIC = (SYSTEM, MARKET_DATA, ORDERS, ACCOUNTS, RISK)
 
 # A message above the configured limit is refused with a reason by the boundary; above this multiple of it grpc itself
 # ends the call (RESOURCE_EXHAUSTED) without taking it in.
@@ -49,6 +51,7 @@ class Services:
     market_data: MarketDataService
     orders: OrderService
     accounts: AccountService
+    risk: RiskService
 
 
 class GrpcServer:
@@ -85,6 +88,7 @@ def _offered(services: Services, board: StatusBoard, *, loopback: bool) -> list[
         (MARKET_DATA, services.market_data),
         (ORDERS, services.orders),
         (ACCOUNTS, services.accounts),
+        (RISK, services.risk),
         (HEALTH, Health(board, tuple(service.full_name for service in PUBLIC))),
     ]
     if loopback:

@@ -89,7 +89,7 @@ async def test_every_part_ends_serving_and_the_order_of_the_start_is_kept(tmp_pa
             "snapshots",
             "clock",
             "store/blotter",
-            *(f"tradewind.v1.{name}Service" for name in ("System", "MarketData", "Order", "Account")),
+            *(f"tradewind.v1.{name}Service" for name in ("System", "MarketData", "Order", "Account", "Risk")),
         }
         assert running_instance(tmp_path) is not None
         assert running_instance(tmp_path).address == app.ready.address  # type: ignore[union-attr]

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import typer
-from google.protobuf import timestamp_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 
 from clients.python.tests.scripted import Call, ScriptedServer, hold
 from server.cli import render
 from server.cli.main import app
 from server.cli.render import average, text
 from tests.support.command_line import nothing_named, runner
-from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
+from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, risk_pb2, system_pb2
 
 NAME = "binance:1000000MOG/USDT"
 NOW = timestamp_pb2.Timestamp(seconds=1_700_000_000)
@@ -85,6 +85,23 @@ DETAIL = "no answer from the exchange for 15 s; books are not to be trusted, try
 STATUS = system_pb2.ServiceStatus(
     name="tradewind.v1.MarketDataService", state=system_pb2.SERVICE_STATE_NOT_SERVING, detail=DETAIL, since=NOW
 )
+EXPOSURE = risk_pb2.Exposure(
+    account="demo", valuation_asset="USDT", time=NOW, gross=MONEY, net=f"-{MONEY}", worst_case_gross=MONEY, equity=MONEY,
+    leverage=1.25, largest_share=0.75, concentration=0.5,
+    positions=[
+        risk_pb2.PositionExposure(
+            instrument=NAME, qty=QTY, open_buy_qty=QTY, open_sell_qty=QTY, price=PRICE, value=MONEY, worst_case_value=MONEY,
+            price_source=risk_pb2.PRICE_SOURCE_LAST_TRADE, price_age=duration_pb2.Duration(seconds=59),
+        )
+    ],
+    by_asset=[risk_pb2.ExposureTotal(name="1000000MOG", gross=MONEY, net=f"-{MONEY}", worst_case_gross=MONEY)],
+    by_venue=[risk_pb2.ExposureTotal(name="binance", gross=MONEY, net=f"-{MONEY}", worst_case_gross=MONEY)],
+    unpriced=[risk_pb2.Unpriced(name="okx:ETH/USDT", reason="stale price: its book is GAP, and the last trade is 61 s old")],
+)  # fmt: skip
+FLATTENED = risk_pb2.Flattened(
+    account="a-rather-long-account-name", instrument=NAME, qty=QTY, remaining_qty="7.5", order_id="1234567890",
+    problem="the market offered no more: MARKET_REMAINDER",
+)  # fmt: skip
 ANSWERS: dict[str, Callable[[Call], Any]] = {
     "GetInfo": lambda call: system_pb2.GetInfoResponse(version="0.1.0", server_time=NOW, start_time=NOW),
     "ListServices": lambda call: system_pb2.ListServicesResponse(services=[STATUS]),
@@ -106,6 +123,8 @@ ANSWERS: dict[str, Callable[[Call], Any]] = {
     "ListBalances": lambda call: accounts_pb2.ListBalancesResponse(balances=[BALANCE]),
     "AdjustBalance": lambda call: accounts_pb2.AdjustBalanceResponse(balance=BALANCE),
     "ListLedgerEntries": lambda call: accounts_pb2.ListLedgerEntriesResponse(entries=[ENTRY]),
+    "GetExposure": lambda call: risk_pb2.GetExposureResponse(exposure=EXPOSURE),
+    "KillSwitch": lambda call: risk_pb2.KillSwitchResponse(canceled_count=12, pending_count=3, flattened=[FLATTENED]),
     "ListAccounts": lambda call: accounts_pb2.ListAccountsResponse(accounts=[ACCOUNT]),
 }
 TABLES: dict[str, list[str]] = {
@@ -122,6 +141,14 @@ TABLES: dict[str, list[str]] = {
     "balances": ["1000000MOG", MONEY],
     "deposit USDT 5": ["1000000MOG", MONEY],
     "ledger": [SHOWN, "1000000MOG", f"-{MONEY}", MONEY, "1234567890123"],
+    "risk exposure": [
+        NAME, QTY, PRICE, "LAST_TRADE", "59.0 s", "732,379,136.18", "-732,379,136.18", "1000000MOG", "binance", "1.25", "75%",
+        "0.50", "okx:ETH/USDT", "####",
+    ],
+    "risk kill -r drill --flatten --yes": [
+        "HALTED", "12 orders canceled", "a-rather-long-account-name", NAME, QTY, "7.5", "1234567890", "MARKET_REMAINDER",
+        "tradewind resume",
+    ],
     "accounts": ["a-rather-long-account-name", "PAPER", SHOWN],
     "token list": ["a1ad68a63045e523", TOKEN.description, "READ, TRADE", "demo, maker", SHOWN],
     "token create --scope read": ["a1ad68a63045e523", TOKEN.description, "s" * 43],
@@ -183,6 +210,22 @@ def test_no_value_is_cut_on_a_narrow_screen(
         assert value in out, out
 
 
+@pytest.mark.parametrize("answer", ["n", ""])
+def test_the_kill_switch_asks_before_it_is_pulled(server: ScriptedServer, run: Any, answer: str) -> None:
+    ran = run("risk", "kill", "-r", "drill")
+    assert (ran.status, "give --yes" in ran.err) == (2, True)
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-P", "-m", "server.cli", "risk", "kill", "-r", "drill"]
+    process = subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    os.close(terminal)
+    os.write(screen, f"{answer}\n\x04".encode())
+    out, _ = process.communicate(timeout=60)
+    os.close(screen)
+    assert "Halt all instruments, cancel all orders of all accounts?" in out
+    assert process.returncode == 1
+    assert not server.calls["KillSwitch"]
+
+
 def test_a_long_reason_is_told_whole(
     server: ScriptedServer, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +245,7 @@ def test_an_average_is_shown_as_a_price(exact: str, shown: str) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_help_is_cut(run: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    for command in ("", "token", "journal", "blotter", *commands()):
+    for command in ("", "token", "journal", "blotter", "risk", *commands()):
         out = run(*command.split(), "--help").out
         assert not re.search(r"\w\W?\.\.\.$", out.replace("[ARGS]...", "").replace("{INSTRUMENT}...", ""), re.M), out
         assert all(len(each) <= width for each in out.splitlines()), out

@@ -8,7 +8,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from fastpath.model import codec
+from fastpath.model.enums import RejectReason
+from server.base.errors import QueueFull
 from server.engine.limits import EngineLimits
 from server.records import commands
 from server.records.events import EVENT_SIZE, decode
@@ -116,3 +120,16 @@ async def test_throughput_is_told(tmp_path: Path) -> None:
         assert it.engine.exchange.order_count == bulk + 2_000
     grouped = f"{bulk / seconds:,.0f} orders/s ({bulk / cpu_seconds:,.0f} a CPU second)"
     print(f"\ngroups of {size}: {grouped}, one by one: {unary:,.0f}/s")
+
+
+async def test_what_is_urgent_goes_first_and_always_finds_room(tmp_path: Path) -> None:
+    limits = EngineLimits(max_orders=50_000, queue_commands=10)
+    async with house(tmp_path, limits=limits) as it:
+        waiting = it.runner.submit(orders(it, "w", 10, random.Random(1)))
+        with pytest.raises(QueueFull):
+            it.runner.submit(orders(it, "x", 1, random.Random(1)))
+        halted = it.trading.halt_and_cancel(None)
+        assert it.trading.canceled(await halted) == (0, 0)
+        events = await waiting
+        refused = {decode(events[at : at + EVENT_SIZE]).reject_reason for at in range(0, len(events), EVENT_SIZE)}
+        assert refused == {RejectReason.REJECT_REASON_TRADING_HALTED}

@@ -42,6 +42,7 @@ NEEDS = {
     "/tradewind.v1.OrderService/SetTradingStatus": Scope.RISK_ADMIN,
     "/tradewind.v1.OrderService/SetReferencePrices": Scope.RISK_ADMIN,
     "/tradewind.v1.MarketDataService/DefineInstrument": Scope.ADMIN,
+    "/tradewind.v1.RiskService/KillSwitch": Scope.RISK_ADMIN,
     "/tradewind.v1.AccountService/CreateAccount": Scope.ADMIN,
     "/tradewind.v1.AccountService/AdjustBalance": Scope.ADMIN,
 }
@@ -51,6 +52,7 @@ ABOUT_ALL = {
     "/tradewind.v1.SystemService/AcceptClock",
     "/tradewind.v1.OrderService/SetTradingStatus",
     "/tradewind.v1.OrderService/SetReferencePrices",
+    "/tradewind.v1.RiskService/KillSwitch",
 }
 """They change what every account meets, so a token that is bound to some may not call them."""
 

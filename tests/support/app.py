@@ -22,6 +22,7 @@ from tradewind.v1 import (
     market_data_pb2_grpc,
     orders_pb2,
     orders_pb2_grpc,
+    risk_pb2_grpc,
     system_pb2,
     system_pb2_grpc,
 )
@@ -65,6 +66,7 @@ class Running:
         self.market: Any = market_data_pb2_grpc.MarketDataServiceStub(channel)
         self.orders: Any = orders_pb2_grpc.OrderServiceStub(channel)
         self.accounts: Any = accounts_pb2_grpc.AccountServiceStub(channel)
+        self.risk: Any = risk_pb2_grpc.RiskServiceStub(channel)
 
     async def token(self, *scopes: int, accounts: tuple[str, ...] = ()) -> Metadata:
         """Metadata of a new token."""

@@ -18,10 +18,10 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 import tradewind
-from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, system_pb2
+from tradewind.v1 import accounts_pb2, market_data_pb2, orders_pb2, risk_pb2, system_pb2
 
 TOKEN = "a-token"
-FILES = (system_pb2, market_data_pb2, orders_pb2, accounts_pb2)
+FILES = (system_pb2, market_data_pb2, orders_pb2, accounts_pb2, risk_pb2)
 
 
 class Call:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import tradewind
 from clients.python.blocking import blocking_source
-from tradewind import convert, models
-from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
+from tradewind import convert, models, risk
+from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, risk_pb2, system_pb2
 
 SDK = Path(__file__).resolve().parent.parent
 ENUMS = [
@@ -35,6 +35,7 @@ ENUMS = [
     (models.AccountMode, accounts_pb2.AccountMode),
     (models.ServiceState, system_pb2.ServiceState),
     (models.Scope, system_pb2.Scope),
+    (risk.PriceSource, risk_pb2.PriceSource),
 ]
 
 
@@ -92,7 +93,7 @@ def test_both_clients_offer_the_same() -> None:
 
 
 def test_every_rpc_of_the_contract_has_a_method() -> None:
-    files = (system_pb2, market_data_pb2, orders_pb2, accounts_pb2)
+    files = (system_pb2, market_data_pb2, orders_pb2, accounts_pb2, risk_pb2)
     rpcs = {method.name for file in files for s in file.DESCRIPTOR.services_by_name.values() for method in s.methods}
     streams = {
         "SubscribeMarketData": "watch_book",

@@ -53,6 +53,15 @@ from tradewind.models import (
     TriggerSource,
 )
 from tradewind.orders import AmendRequest, CancelRequest, OrderRequest
+from tradewind.risk import (
+    Exposure,
+    ExposureTotal,
+    Flattened,
+    KillSwitchResult,
+    PositionExposure,
+    PriceSource,
+    Unpriced,
+)
 
 __all__ = [
     "Account",
@@ -67,10 +76,14 @@ __all__ = [
     "Candle",
     "Client",
     "ClockAgreement",
+    "Exposure",
+    "ExposureTotal",
     "FeedState",
     "Fill",
+    "Flattened",
     "Instrument",
     "InstrumentKind",
+    "KillSwitchResult",
     "LedgerEntry",
     "Level",
     "Liquidity",
@@ -84,6 +97,8 @@ __all__ = [
     "OrderType",
     "OrderUpdate",
     "Position",
+    "PositionExposure",
+    "PriceSource",
     "Quote",
     "Scope",
     "SelfTradePrevention",
@@ -97,6 +112,7 @@ __all__ = [
     "TradewindError",
     "TradingStatus",
     "TriggerSource",
+    "Unpriced",
     "Watch",
     "errors",
 ]

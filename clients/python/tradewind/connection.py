@@ -36,6 +36,7 @@ _RETRIED = {
         "ListFills",
     ),
     "AccountService": ("CreateAccount", "ListAccounts", "AdjustBalance", "ListBalances", "ListPositions"),
+    "RiskService": ("GetExposure", "KillSwitch"),
 }
 SERVICE_CONFIG = {
     "methodConfig": [

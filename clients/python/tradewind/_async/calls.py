@@ -12,7 +12,7 @@ import grpc
 from tradewind._async.watch import DEFAULT_OUTAGE_S, AsyncWatch
 from tradewind.connection import Connection, new_id
 from tradewind.errors import from_rpc_error
-from tradewind.v1 import accounts_pb2_grpc, market_data_pb2_grpc, orders_pb2_grpc, system_pb2_grpc
+from tradewind.v1 import accounts_pb2_grpc, market_data_pb2_grpc, orders_pb2_grpc, risk_pb2_grpc, system_pb2_grpc
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -54,6 +54,7 @@ class AsyncCalls:
         self._market = market_data_pb2_grpc.MarketDataServiceStub(self.channel)
         self._orders = orders_pb2_grpc.OrderServiceStub(self.channel)
         self._accounts = accounts_pb2_grpc.AccountServiceStub(self.channel)
+        self._risk = risk_pb2_grpc.RiskServiceStub(self.channel)
 
     async def close(self) -> None:
         """Close the connection; open streams end."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from tradewind import convert
 from tradewind._async.calls import MAX_PAGE
 from tradewind._async.orders import AsyncOrderCalls
+from tradewind._async.risk import AsyncRiskCalls
 from tradewind._async.watch import AsyncWatch
 from tradewind.connection import new_id
 from tradewind.convert import Number, decimal_text
@@ -33,7 +34,7 @@ from tradewind.streams import AccountFeed, BookFeed, QuoteFeed, TradeFeed
 from tradewind.v1 import accounts_pb2, market_data_pb2, system_pb2
 
 
-class AsyncClient(AsyncOrderCalls):
+class AsyncClient(AsyncOrderCalls, AsyncRiskCalls):
     """A connection to a Tradewind server.
 
     Every call is bounded by `timeout_s`. Reads, and mutations that carry a key, are retried while the server is
