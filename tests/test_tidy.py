@@ -219,6 +219,21 @@ def test_every_compiled_module_has_its_types() -> None:
 
 
 @pytest.mark.once
+def test_where_an_order_goes_is_asked_in_one_place() -> None:
+    asks = re.compile(r"mirror\s*(?:==|!=|is|is not)\s*NULL|\bACCOUNT_MODE_LIVE\b(?!,)")
+    answers = "fastpath/state/route.pxd", "fastpath/book/mirror.pyx", "fastpath/model/enums.pxd"
+    builders = "fastpath/exchange/definitions.pyx", "fastpath/state/snapshot.pyx"
+    broken = [
+        f"{name}:{number}"
+        for path in [*sources("fastpath", suffix=".pyx"), *sources("fastpath", suffix=".pxd")]
+        if (name := path.relative_to(ROOT).as_posix()) not in answers
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if asks.search(line) and not (name in builders and ("mirror.resting if" in line or "account.mode" in line))
+    ]
+    assert not broken, "ask route_of() or is_mirrored() of fastpath/state/route.pxd: " + ", ".join(broken)
+
+
+@pytest.mark.once
 def test_files_stay_one_screen_of_thought() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {count} lines"

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from fastpath.containers.growing cimport grow, grow_zeroed, keys_append, keys_below, keys_t
-from fastpath.model.enums cimport ORDER_STATUS_NEW, ORDER_STATUS_PARTIALLY_FILLED
+from fastpath.model.order_sets cimport is_open_status
 from fastpath.model.structs cimport event_t
 from fastpath.containers.row_map cimport NO_ROW, row_map_free, row_map_get, row_map_init, row_map_put, row_map_remove, row_map_reserve
 
@@ -66,7 +66,7 @@ cdef class Orders:
 
     cdef int put(self, const event_t* event) except -1:
         """Take over an event of an order."""
-        cdef bint is_open = event.status == ORDER_STATUS_NEW or event.status == ORDER_STATUS_PARTIALLY_FILLED
+        cdef bint is_open = is_open_status(event.status)
         cdef uint32_t row = row_map_get(&self.rows, event.order_id)
         cdef bint was_open
         if row == NO_ROW:
@@ -98,7 +98,7 @@ cdef class Orders:
         else:
             self.free_row = self.links[row].next
         row_map_put(&self.rows, event.order_id, row)
-        self.links[row].is_open = event.status == ORDER_STATUS_NEW or event.status == ORDER_STATUS_PARTIALLY_FILLED
+        self.links[row].is_open = is_open_status(event.status)
         if self.links[row].is_open:
             self.link(&account.open, row)
         else:

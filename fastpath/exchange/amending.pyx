@@ -16,6 +16,7 @@ from fastpath.state.events cimport events_next, events_order
 from fastpath.state.guards cimport has_guards
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_reserve
+from fastpath.state.route cimport ROUTE_OWN_BOOK, route_of
 from fastpath.book.matching cimport MATCH_REJECTED, MATCH_RESTED, TAKER_PAUSES, amend_order, match_t, taker_t
 from fastpath.book.mirror cimport mirror_check, mirror_match
 from fastpath.model.enums cimport (
@@ -157,7 +158,7 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     if amended.price == order.price and amended.qty <= order.qty:
         reduce_in_place(state, instrument, number, amended)
         return 0
-    if instrument.mirror == NULL:
+    if route_of(state, order.account, instrument) == ROUTE_OWN_BOOK:
         if has_guards(instrument):
             taker.flags |= TAKER_PAUSES
         amend_order(instrument.book, &taker, &state.sink, &result)

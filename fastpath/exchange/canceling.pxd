@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.state.in_flight cimport ChangeKind
 from fastpath.model.structs cimport command_t, price_t, qty_t
-from fastpath.state.orders cimport WAIT_NONE, WAIT_TRANSIT, order_record_t
+from fastpath.state.orders cimport is_sent, order_record_t
 from fastpath.state.state cimport instrument_t, state_t, travel_ns
 
 cdef void cancel(state_t* state, const command_t* command) noexcept nogil
@@ -24,4 +24,4 @@ cdef void cancel_arrives(state_t* state, uint32_t number, uint8_t cancel_reason)
 
 cdef inline bint is_far(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Whether the order is at a venue that takes time to reach, or on its way there."""
-    return travel_ns(instrument) > 0 and (order.waiting == WAIT_NONE or order.waiting == WAIT_TRANSIT)
+    return travel_ns(instrument) > 0 and is_sent(order)

@@ -25,10 +25,9 @@ from fastpath.model.structs cimport qty_t
 from fastpath.state.orders cimport (
     WAIT_LIST,
     WAIT_MORE,
-    WAIT_NONE,
-    WAIT_TRANSIT,
     first_wait,
     is_conditional,
+    is_sent,
     order_is_open,
     order_record_t,
     total_qty,
@@ -161,7 +160,7 @@ cdef void restate(state_t* state, order_record_t* order) noexcept nogil:
 cdef void grow(state_t* state, uint32_t number, qty_t by) noexcept nogil:
     """A child has so much more to work with, wherever it is."""
     cdef order_record_t* child = &state.orders.records[number]
-    if child.waiting == WAIT_NONE or child.waiting == WAIT_TRANSIT:
+    if is_sent(child):
         grow_in_market(state, number, by)
         return
     child.qty += by

@@ -57,6 +57,7 @@ from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, o
 from fastpath.paper.fills cimport mirror_command
 from fastpath.exchange.placing_plain cimport place_plain
 from fastpath.exchange.prefetch cimport look_ahead, look_ahead_start, look_ahead_t
+from fastpath.state.route cimport is_mirrored
 from fastpath.state.settlement cimport flush_ledger
 from fastpath.state.snapshot cimport snapshot_load, snapshot_save
 from fastpath.state.state cimport bounds_t, find_instrument, instrument_t, state_free, state_hash, state_new, state_t
@@ -296,7 +297,7 @@ cdef class Exchange:
         if found == NULL:
             raise KeyError(instrument)
         levels = []
-        for side in range(2 if found.mirror != NULL else 0):
+        for side in range(2 if is_mirrored(found) else 0):
             shown = &found.mirror.shown[side]
             for i in range(shown.count):
                 if shown.levels[i].consumed > 0:

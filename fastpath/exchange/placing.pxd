@@ -9,7 +9,7 @@ from fastpath.state.state cimport instrument_t, state_t
 cdef void place(state_t* state, const command_t* command) noexcept nogil
 
 # A stored order that may come in, shaped for the book but for its slot: it waits, trades, rests, or is refused for want of room.
-cdef void enter_admitted(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil
+cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil
 
 # A waiting order's time has come: it arrives at the market, or is canceled if it may not. It is in no trigger heap any more.
 cdef void trigger(state_t* state, uint32_t number) noexcept nogil

@@ -1,13 +1,13 @@
 """Orders placed: from the command to the events.
 
 A placement is decided in this order: is the client order id new (else: replay or conflict), may the order come in
-(admission), what does the book say (matching, or the mirror), then the trades settle one by one, and what is left rests or
+(pre-trade checks), what does the book say (matching, or the mirror), then the trades settle one by one, and what is left rests or
 is canceled. A refusal is stored with its client order id like any order; nothing else of it remains.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastpath.risk.checks cimport admit, expiry_of
+from fastpath.risk.checks cimport check_new, expiry_of
 
 from fastpath.state.events cimport events_order, events_reject_command
 from fastpath.state.guards cimport guarded_fillable, has_guards
@@ -81,6 +81,7 @@ from fastpath.state.orders cimport (
 )
 from fastpath.book.pool cimport NIL, pool_give, pool_take
 from fastpath.exchange.prefetch cimport prefetch_makers, prefetch_settlement
+from fastpath.state.route cimport ROUTE_MIRRORED, ROUTE_OWN_BOOK, route_of
 from fastpath.state.settlement cimport VENUE, close_order, open_order, settle_trade, take_off_market
 from fastpath.exchange.reducing cimport cap_reducing_orders, follow_fill, shrink, yield_balance
 from fastpath.state.withdrawal cimport call_back, withdraw
@@ -146,13 +147,13 @@ cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexc
     cdef taker_t taker
     cdef uint8_t reason = links_check(&state.links, &state.orders, order, state.events.command.link_size)
     if reason == 0:
-        reason = admit(state, instrument, order, &taker)
+        reason = check_new(state, instrument, order, &taker)
     if reason == 0 and state.events.command.link_size > 0:
         reason = check_list_prices(state, instrument, order)
     if reason != 0:
         refuse(state, order, reason)
         return
-    enter_admitted(state, instrument, number, &taker)
+    enter_checked(state, instrument, number, &taker)
 
 
 cdef void refuse(state_t* state, order_record_t* order, uint8_t reason) noexcept nogil:
@@ -163,7 +164,7 @@ cdef void refuse(state_t* state, order_record_t* order, uint8_t reason) noexcept
     refuse_group(state, order.account, order.link_id)
 
 
-cdef void enter_admitted(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil:
+cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
     cdef match_t result
     cdef uint8_t reason
@@ -217,10 +218,10 @@ cdef void refuse_group(state_t* state, uint32_t account, uint64_t link_id) noexc
 cdef uint8_t hold(state_t* state, instrument_t* instrument, order_record_t* order, const taker_t* taker) noexcept nogil:
     """An order waits for the others of its list; the reason for which the market would refuse it as it is now, or 0."""
     cdef uint8_t reason = 0
-    if order.waiting == WAIT_NONE and instrument.mirror != NULL:
-        reason = mirror_check(instrument.mirror, taker)
-    elif order.waiting == WAIT_NONE:
+    if order.waiting == WAIT_NONE and route_of(state, order.account, instrument) == ROUTE_OWN_BOOK:
         reason = check_book(state, instrument, order, taker)
+    elif order.waiting == WAIT_NONE:
+        reason = mirror_check(instrument.mirror, taker)
     order.waiting = WAIT_LIST
     return reason
 
@@ -275,7 +276,7 @@ cdef void arrive(state_t* state, uint32_t number) noexcept nogil:
 
 
 cdef void send_off(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot) noexcept nogil:
-    """An order that was admitted sets out for its mirrored venue. One sized by money or position is sized there again."""
+    """An order that passed the checks sets out for its mirrored venue. One sized by money or position is sized there again."""
     cdef order_record_t* order = &state.orders.records[number]
     order.waiting = WAIT_TRANSIT
     if order.flags & UNSIZED_FLAGS:
@@ -295,13 +296,13 @@ cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number
     order.waiting = WAIT_NONE
     if order.group != NO_ROW and order.link_type != LINK_TYPE_OCO:
         cap_reducing_orders(state, order.position_row)  # its parent's fills have moved the position
-    reason = admit(state, instrument, order, &taker)
+    reason = check_new(state, instrument, order, &taker)
     if reason == REJECT_REASON_INSUFFICIENT_BALANCE and is_conditional(order) and yield_balance(state, number):
-        reason = admit(state, instrument, order, &taker)
+        reason = check_new(state, instrument, order, &taker)
     parent = parent_in_the_way(state, instrument, order, taker.price) if reason == 0 else NO_ROW
     if parent != NO_ROW:                                # no order trades with its own parent
         withdraw(state, parent, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
-        reason = admit(state, instrument, order, &taker)
+        reason = check_new(state, instrument, order, &taker)
     taker.slot = slot
     if reason == 0 and travels:
         send_off(state, instrument, number, slot)
@@ -323,15 +324,15 @@ cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, ta
     cdef uint8_t reason
     state.pool.orders[taker.slot].id = number
     state.sink.count = 0
-    if instrument.mirror != NULL:
-        mirror_match(instrument.mirror, taker, &state.sink, result)
-    else:
+    if route_of(state, state.orders.records[number].account, instrument) == ROUTE_OWN_BOOK:
         if has_guards(instrument):
             taker.flags |= TAKER_PAUSES
             reason = check_book(state, instrument, &state.orders.records[number], taker)
             if reason != 0:
                 return reason
         match_order(instrument.book, taker, &state.sink, result)
+    else:
+        mirror_match(instrument.mirror, taker, &state.sink, result)
     if result.outcome == MATCH_REJECTED:
         return result.reject_reason
     prefetch_makers(state)
@@ -400,7 +401,7 @@ cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, ui
                 order.order_type = ORDER_TYPE_LIMIT
             order.price = result.price                  # a linked order that slid as it entered
             events_order(&state.events, EVENT_ORDER_AMENDED, order)
-        if instrument.mirror != NULL:
+        if route_of(state, order.account, instrument) == ROUTE_MIRRORED:
             order.queue_ahead = mirror_displayed(instrument.mirror, order.side, order.price)
         open_order(state, instrument, number, slot)
         return

@@ -3,11 +3,11 @@
 from libc.stdint cimport uint32_t
 
 from fastpath.risk.checks cimport shape_taker
-from fastpath.model.arith cimport worth
+from fastpath.risk.gate cimport ask_t, check_account, check_limits, check_tradable, check_trading
 from fastpath.book.book cimport book_can_rest, book_rest
 from fastpath.state.events cimport events_order
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.state.ledger cimport ledger_find_position, ledger_free_amount, ledger_position, ledger_reserve
+from fastpath.state.ledger cimport ledger_find_position, ledger_position, ledger_reserve
 from fastpath.book.matching cimport match_crosses, taker_t
 from fastpath.model.enums cimport (
     EVENT_ORDER_ACCEPTED,
@@ -19,7 +19,6 @@ from fastpath.model.enums cimport (
     SIDE_BUY,
     SIDE_SELL,
     TIME_IN_FORCE_GTC,
-    TRADING_STATUS_OPEN,
 )
 from fastpath.model.structs cimport command_t, instrument_def_t, money_t
 from fastpath.state.orders cimport (
@@ -32,8 +31,9 @@ from fastpath.state.orders cimport (
 )
 from fastpath.book.pool cimport pool_take, unlikely
 from fastpath.state.settlement cimport required_for
-from fastpath.state.state cimport MAX_TICKS, find_account, find_instrument, instrument_t, touch_market, travel_ns
-from fastpath.exchange.placing cimport enter_admitted
+from fastpath.state.route cimport is_mirrored
+from fastpath.state.state cimport find_account, find_instrument, instrument_t, touch_market
+from fastpath.exchange.placing cimport enter_checked
 
 cdef enum:
     RESTING_FLAGS = ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE    # mean nothing to an order that meets nobody
@@ -49,36 +49,20 @@ cdef inline bint is_plain(const command_t* command) noexcept nogil:
                  | command.link_type | command.link_size) == 0
             and (command.trigger_price | command.display_qty | command.min_qty | command.amount | command.amount_high
                  | command.expire_ns | command.trailing_offset) == 0
-            and command.link_id == 0
+            and command.link_id == 0 and command.price > 0 and command.qty > 0
             and command.stp_mode <= SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL
             and command.client_order_id[0] != 0)
 
 
-cdef inline bint takes_plain_orders(const state_t* state, const instrument_t* instrument) noexcept nogil:
-    return (instrument.mirror == NULL and instrument.definition.tradable and instrument.definition.status == TRADING_STATUS_OPEN
-            and state.trading_status == TRADING_STATUS_OPEN and travel_ns(instrument) == 0)
-
-
-cdef inline bint numbers_fit(const instrument_t* instrument, const command_t* command) noexcept nogil:
-    """Price and quantity are within the instrument's limits, and so are the amounts they come to."""
-    cdef const instrument_def_t* rules = &instrument.definition
-    cdef money_t amount
-    return (command.price > 0 and command.qty > 0 and command.qty >= rules.min_qty
-            and (rules.max_qty == 0 or command.qty <= rules.max_qty)
-            and command.qty <= instrument.max_lots and command.price <= MAX_TICKS
-            and worth(<money_t>command.price * command.qty, rules.quote_per_tick_lot, instrument.quote_factor,
-                      instrument.max_quote, &amount)
-            and amount >= rules.min_notional)
-
-
 cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
-    cdef uint32_t client_hash, position_row, paying_row, number
-    cdef money_t needed
+    cdef uint32_t client_hash, position_row, number
+    cdef ask_t ask
     cdef taker_t taker
     cdef bint meets_others
-    if unlikely(not is_plain(command) or instrument == NULL or not takes_plain_orders(state, instrument)
-                or not numbers_fit(instrument, command)):
+    if unlikely(not is_plain(command) or instrument == NULL or is_mirrored(instrument) or check_tradable(instrument) != 0
+                or check_trading(state, instrument, command.account, False) != 0
+                or check_limits(instrument, command.price, command.qty, False) != 0):
         return False
     meets_others = match_crosses(instrument.book, command.side, command.price)
     if unlikely(meets_others and command.flags & RESTING_FLAGS):
@@ -94,10 +78,15 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
                                        instrument.definition.base_asset, instrument.definition.quote_asset)
         if position_row == NO_ROW:
             return False
-    paying_row = (state.ledger.positions[position_row].quote_row if command.side == SIDE_BUY
-                  else state.ledger.positions[position_row].base_row)
-    needed = required_for(instrument, command.side, command.price, command.qty, worst_fee_ppm(&instrument.definition), 0)
-    if unlikely(ledger_free_amount(&state.ledger, paying_row) < needed
+    ask.account = command.account
+    ask.paying_row = (state.ledger.positions[position_row].quote_row if command.side == SIDE_BUY
+                      else state.ledger.positions[position_row].base_row)
+    ask.side = command.side
+    ask.price = command.price
+    ask.qty = command.qty
+    ask.needed = required_for(instrument, command.side, command.price, command.qty, worst_fee_ppm(&instrument.definition), 0)
+    ask.held = 0
+    if unlikely(check_account(state, &ask) != 0
                 or state.pool.count >= state.pool.capacity
                 or not book_can_rest(instrument.book, command.side, False)):
         return False
@@ -109,9 +98,9 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     state.orders.records[number].taker_fee_ppm = <int>instrument.definition.taker_fee_ppm
     if meets_others:
         shape_taker(state, &state.orders.records[number], &taker)
-        enter_admitted(state, instrument, number, &taker)
+        enter_checked(state, instrument, number, &taker)
     else:
-        rest(state, instrument, number, paying_row, needed)
+        rest(state, instrument, number, ask.paying_row, ask.needed)
     return True
 
 

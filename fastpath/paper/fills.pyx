@@ -44,6 +44,7 @@ from fastpath.model.enums cimport (
 from fastpath.model.structs cimport command_t, money_t, price_t, qty_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.book.pool cimport NIL
+from fastpath.state.route cimport is_mirrored
 from fastpath.state.settlement cimport VENUE, settle_trade
 from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_instrument, instrument_t, is_wide, touch_market
@@ -52,7 +53,7 @@ from fastpath.state.state cimport find_instrument, instrument_t, is_wide, touch_
 cdef void mirror_command(state_t* state, const command_t* command) noexcept nogil:
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     cdef bint valid = True
-    if instrument == NULL or instrument.mirror == NULL:
+    if instrument == NULL or not is_mirrored(instrument):
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
     if command.kind == COMMAND_MIRROR_BEGIN:

@@ -8,7 +8,7 @@ from fastpath.state.orders cimport order_record_t
 from fastpath.state.state cimport instrument_t, state_t
 
 # The reason to refuse the order, 0 if there is none. Sets the quantity of an order that leaves it open, and fills `taker`, but for its slot, as the book is to see it.
-cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* order,
+cdef uint8_t check_new(state_t* state, instrument_t* instrument, order_record_t* order,
                    taker_t* taker) noexcept nogil
 
 # The same for an open order that is to become `amended` (price and quantity differ).

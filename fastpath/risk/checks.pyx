@@ -1,9 +1,10 @@
-"""Admission of orders. The checks run from the cheap and static to the dear and moving; the first reason found counts."""
+"""Pre-trade checks. What the order says is checked first, then what the market and the account say; the first reason counts."""
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, uint8_t, uint32_t
 
-from fastpath.model.arith cimport fee_of, worth
-from fastpath.state.ledger cimport ledger_can_move, ledger_free_amount
+from fastpath.model.arith cimport fee_of
+from fastpath.state.ledger cimport ledger_can_move
+from fastpath.risk.gate cimport ask_t, check_account, check_limits, check_tradable, check_trading, cost_fits
 from fastpath.risk.link_prices cimport meets_own_group
 from fastpath.risk.market cimport walk
 from fastpath.book.matching cimport (
@@ -15,9 +16,19 @@ from fastpath.book.matching cimport (
     match_cost,
     taker_t,
 )
+from fastpath.book.mirror cimport mirror_best
+from fastpath.model.order_sets cimport (
+    ALL_TYPES,
+    CLOSING_TYPES,
+    DISPLAY_QTY_TYPES,
+    IMMEDIATE,
+    OWN_BOOK_TYPES,
+    POSTABLE_TYPES,
+    QUOTE_QTY_TYPES,
+    WAITING_TYPES,
+    is_in,
+)
 from fastpath.model.enums cimport (
-    ACCOUNT_MODE_LIVE,
-    MIRROR_LIVE,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
     ORDER_FLAG_CLOSE_POSITION,
     ORDER_FLAG_POST_ONLY,
@@ -26,29 +37,17 @@ from fastpath.model.enums cimport (
     ORDER_FLAG_QUOTE_QTY,
     ORDER_FLAG_REDUCE_ONLY,
     ORDER_TYPE_HIDDEN,
-    ORDER_TYPE_ICEBERG,
-    ORDER_TYPE_LIMIT,
     ORDER_TYPE_MARKET,
     ORDER_TYPE_MARKET_TO_LIMIT,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
-    REJECT_REASON_ACCOUNT_MODE,
     REJECT_REASON_AMOUNT_OVERFLOW,
     REJECT_REASON_EXPIRE_TIME_IN_PAST,
-    REJECT_REASON_INSTRUMENT_NOT_TRADING,
-    REJECT_REASON_INSUFFICIENT_BALANCE,
     REJECT_REASON_INVALID_COMMAND,
     REJECT_REASON_LINKED_PRICE,
     REJECT_REASON_NOTIONAL_BELOW_MIN,
-    REJECT_REASON_NOT_TRADABLE,
     REJECT_REASON_NO_LIQUIDITY,
-    REJECT_REASON_QTY_ABOVE_MAX,
-    REJECT_REASON_QTY_BELOW_MIN,
     REJECT_REASON_REDUCE_ONLY_VIOLATION,
     REJECT_REASON_SLIPPAGE_LIMIT,
-    REJECT_REASON_STALE_MARKET_DATA,
-    REJECT_REASON_TRADING_CANCEL_ONLY,
-    REJECT_REASON_TRADING_HALTED,
-    REJECT_REASON_TRADING_REDUCE_ONLY,
     REJECT_REASON_UNSUPPORTED_ORDER_TYPE,
     REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE,
     REJECT_REASON_UNSUPPORTED_TRIGGER_SOURCE,
@@ -58,14 +57,8 @@ from fastpath.model.enums cimport (
     SIDE_BUY,
     SIDE_SELL,
     TIME_IN_FORCE_DAY,
-    TIME_IN_FORCE_FOK,
     TIME_IN_FORCE_GTC,
     TIME_IN_FORCE_GTD,
-    TIME_IN_FORCE_IOC,
-    TRADING_STATUS_CANCEL_ONLY,
-    TRADING_STATUS_HALTED,
-    TRADING_STATUS_OPEN,
-    TRADING_STATUS_REDUCE_ONLY,
     TRAILING_UNIT_BPS,
     TRAILING_UNIT_TICKS,
     TRIGGER_SOURCE_INDEX,
@@ -75,18 +68,19 @@ from fastpath.model.structs cimport asset_def_t, instrument_def_t, money_t, pric
 from fastpath.state.orders cimport (
     GROUP_OWNER,
     WAIT_NONE,
-    WAIT_TRANSIT,
     WAIT_TRIGGER,
     has_begun,
     is_conditional,
+    is_sent,
     is_trailing,
     owner_of,
     takes_any_price,
     total_qty,
 )
+from fastpath.state.route cimport ROUTE_MIRRORED, ROUTE_OWN_BOOK, route_of
 from fastpath.state.settlement cimport held_amount, required_amount, reserved_row
 from fastpath.risk.sizing cimport REDUCING_FLAGS, UNSIZED_FLAGS, reducible, size_order
-from fastpath.state.state cimport MAX_TICKS, is_wide, travel_ns
+from fastpath.state.state cimport is_wide, travel_ns
 from fastpath.state.triggers cimport WATCH_INDEX, WATCH_MARK, reference_price
 
 cdef enum:
@@ -100,7 +94,7 @@ cdef price_t MAX_TRIGGER = <price_t>1 << 60
 
 cdef inline bint takes_now(const order_record_t* order) noexcept nogil:
     """Whether it takes on arrival or not at all."""
-    return order.time_in_force == TIME_IN_FORCE_IOC or order.time_in_force == TIME_IN_FORCE_FOK
+    return is_in(order.time_in_force, IMMEDIATE)
 
 
 cdef inline bint ends_at_a_time(const order_record_t* order) noexcept nogil:
@@ -113,19 +107,15 @@ cdef ts_t expiry_of(const order_record_t* order) noexcept nogil:
     return order.expire_ns
 
 
-cdef inline uint8_t check_tradable(const instrument_t* instrument) noexcept nogil:
-    return 0 if instrument.definition.tradable else REJECT_REASON_NOT_TRADABLE
-
-
-cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
+cdef uint8_t check_kind(const state_t* state, const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Type, time in force and flags must exist and go together."""
-    if not ORDER_TYPE_LIMIT <= order.order_type <= ORDER_TYPE_HIDDEN:
+    if not is_in(order.order_type, ALL_TYPES):
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
-    if instrument.mirror != NULL and order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN):
+    if is_in(order.order_type, OWN_BOOK_TYPES) and route_of(state, order.account, instrument) != ROUTE_OWN_BOOK:
         return REJECT_REASON_UNSUPPORTED_ORDER_TYPE
     if not TIME_IN_FORCE_GTC <= order.time_in_force <= TIME_IN_FORCE_DAY:
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
-    if takes_now(order) and (order.order_type in (ORDER_TYPE_ICEBERG, ORDER_TYPE_HIDDEN) or is_conditional(order)):
+    if takes_now(order) and is_in(order.order_type, WAITING_TYPES):
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
     if order.order_type == ORDER_TYPE_MARKET and ends_at_a_time(order):
         return REJECT_REASON_UNSUPPORTED_TIME_IN_FORCE
@@ -133,7 +123,7 @@ cdef uint8_t check_kind(const instrument_t* instrument, const order_record_t* or
         return REJECT_REASON_INVALID_COMMAND
     if (order.side != SIDE_BUY and order.side != SIDE_SELL) or order.flags & ~<uint32_t>SUPPORTED_FLAGS:
         return REJECT_REASON_INVALID_COMMAND
-    if order.flags & POST_ONLY_FLAGS and (takes_any_price(order) or takes_now(order) or order.min_qty != 0):
+    if order.flags & POST_ONLY_FLAGS and (not is_in(order.order_type, POSTABLE_TYPES) or takes_now(order) or order.min_qty != 0):
         return REJECT_REASON_INVALID_COMMAND
     if order.flags & ORDER_FLAG_PROTECTED and not takes_any_price(order):
         return REJECT_REASON_INVALID_COMMAND
@@ -151,28 +141,20 @@ cdef bint sizes_make_sense(const instrument_t* instrument, const order_record_t*
         return False
     if sizing == 0:
         return True
-    if order.min_qty != 0 or order.order_type == ORDER_TYPE_ICEBERG:
+    if order.min_qty != 0 or is_in(order.order_type, DISPLAY_QTY_TYPES):
         return False
     if sizing == ORDER_FLAG_QUOTE_QTY:
-        return (order.order_type == ORDER_TYPE_MARKET
+        return (is_in(order.order_type, QUOTE_QTY_TYPES)
                 and 0 < order.amount <= instrument.max_quote // instrument.quote_factor)
     if sizing == ORDER_FLAG_CLOSE_POSITION:
-        return takes_any_price(order) and order.order_type != ORDER_TYPE_MARKET_TO_LIMIT
+        return is_in(order.order_type, CLOSING_TYPES)
     return sizing == ORDER_FLAG_REDUCE_ONLY
-
-
-cdef inline bint cost_fits(const instrument_t* instrument, money_t cost, money_t* notional) noexcept nogil:
-    """Whether so many ticks times lots are an amount of quote money that an order may have; then which."""
-    return worth(cost, instrument.definition.quote_per_tick_lot, instrument.quote_factor, instrument.max_quote, notional)
 
 
 cdef uint8_t check_numbers(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Price and quantities are in their domains and within the instrument's limits."""
-    cdef const instrument_def_t* rules = &instrument.definition
     cdef bint priced = not takes_any_price(order) or order.flags & ORDER_FLAG_PROTECTED
     cdef qty_t qty = total_qty(order)
-    cdef bint is_part = order.parent_qty != 0              # of a child, which was measured as a whole
-    cdef money_t amount
     if order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and not has_begun(order):
         priced = False                                  # its price is a distance from the trigger yet to come
     elif order.price <= 0 if priced else order.price != 0:
@@ -181,47 +163,10 @@ cdef uint8_t check_numbers(const instrument_t* instrument, const order_record_t*
         return 0 if qty == 0 else REJECT_REASON_INVALID_COMMAND
     if (qty <= 0
             or not 0 <= order.min_qty <= qty
-            or (not 0 < order.display_qty <= qty if order.order_type == ORDER_TYPE_ICEBERG
+            or (not 0 < order.display_qty <= qty if is_in(order.order_type, DISPLAY_QTY_TYPES)
                 else order.display_qty != 0)):
         return REJECT_REASON_INVALID_COMMAND
-    if qty < rules.min_qty and not is_part:
-        return REJECT_REASON_QTY_BELOW_MIN
-    if rules.max_qty != 0 and qty > rules.max_qty:
-        return REJECT_REASON_QTY_ABOVE_MAX
-    if qty > instrument.max_lots:
-        return REJECT_REASON_AMOUNT_OVERFLOW
-    if priced:
-        if order.price > MAX_TICKS or not cost_fits(instrument, <money_t>order.price * qty, &amount):
-            return REJECT_REASON_AMOUNT_OVERFLOW
-        if amount < rules.min_notional and not is_part:
-            return REJECT_REASON_NOTIONAL_BELOW_MIN
-    return 0
-
-
-cdef uint8_t status_reason(uint8_t status, bint reduces) noexcept nogil:
-    if status == TRADING_STATUS_OPEN:
-        return 0
-    if status == TRADING_STATUS_HALTED:
-        return REJECT_REASON_TRADING_HALTED
-    if status == TRADING_STATUS_CANCEL_ONLY:
-        return REJECT_REASON_TRADING_CANCEL_ONLY
-    if status == TRADING_STATUS_REDUCE_ONLY:
-        return 0 if reduces else REJECT_REASON_TRADING_REDUCE_ONLY
-    return REJECT_REASON_INSTRUMENT_NOT_TRADING
-
-
-cdef uint8_t check_market_state(const state_t* state, const instrument_t* instrument,
-                                const order_record_t* order) noexcept nogil:
-    cdef bint reduces = order.flags & REDUCING_FLAGS != 0
-    cdef uint8_t reason = status_reason(state.trading_status, reduces)
-    if reason == 0:
-        reason = status_reason(instrument.definition.status, reduces)
-    if reason == 0 and instrument.mirror != NULL:
-        if state.accounts[order.account].mode == ACCOUNT_MODE_LIVE:
-            return REJECT_REASON_ACCOUNT_MODE
-        if instrument.mirror.state != MIRROR_LIVE:
-            return REJECT_REASON_STALE_MARKET_DATA
-    return reason
+    return check_limits(instrument, order.price if priced else 0, qty, order.parent_qty != 0)   # a child was measured as a whole
 
 
 cdef uint8_t price_market_order(const state_t* state, const instrument_t* instrument, const order_record_t* order,
@@ -281,16 +226,16 @@ cdef uint8_t check_proceeds(state_t* state, const instrument_t* instrument, cons
     return 0
 
 
-cdef bint slides_to_nothing(const instrument_t* instrument, const order_record_t* order) noexcept nogil:
+cdef bint slides_to_nothing(const state_t* state, const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """A buyer that would slide below the lowest price there is."""
     cdef qty_t found = 0
     cdef money_t cost = 0
     cdef price_t best = 0
     if not order.flags & ORDER_FLAG_POST_ONLY_SLIDE or order.side != SIDE_BUY:
         return False
-    if instrument.mirror != NULL:
-        return instrument.mirror.shown[1].count > 0 and instrument.mirror.shown[1].levels[0].price == 1
-    match_cost(instrument.book, SIDE_BUY, order.price, 1, &found, &cost, &best)
+    if route_of(state, order.account, instrument) != ROUTE_OWN_BOOK:
+        return mirror_best(instrument.mirror, SIDE_SELL, &best) and best == 1
+    match_cost(instrument.book, SIDE_BUY, order.price, 1, &found, &cost, &best)    # hidden orders count
     return found > 0 and best == 1
 
 
@@ -345,20 +290,20 @@ cdef inline bint has_trigger_price(
     const state_t* state, const instrument_t* instrument, const order_record_t* order
 ) noexcept nogil:
     """A mark or index price must be known when an order begins to wait for it; later it may come and go."""
-    if order.waiting == WAIT_NONE or order.waiting == WAIT_TRANSIT:
+    if is_sent(order):
         return True
     if order.trigger_source == TRIGGER_SOURCE_MARK:
         return reference_price(state, instrument, WATCH_MARK) != 0
     return order.trigger_source != TRIGGER_SOURCE_INDEX or reference_price(state, instrument, WATCH_INDEX) != 0
 
 
-cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* order,
+cdef uint8_t check_new(state_t* state, instrument_t* instrument, order_record_t* order,
                    taker_t* taker) noexcept nogil:
     cdef money_t needed = 0
     cdef bint triggered = is_conditional(order) and order.waiting == WAIT_NONE
     cdef uint8_t reason = check_tradable(instrument)
     if reason == 0:
-        reason = check_kind(instrument, order)
+        reason = check_kind(state, instrument, order)
     if reason == 0 and not triggered:
         reason = check_trigger(order)
     if reason == 0 and not has_trigger_price(state, instrument, order):
@@ -372,7 +317,7 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
     if reason == 0 and ends_at_a_time(order) and order.expire_ns <= order.placed_ns:
         reason = REJECT_REASON_EXPIRE_TIME_IN_PAST
     if reason == 0:
-        reason = check_market_state(state, instrument, order)
+        reason = check_trading(state, instrument, order.account, order.flags & REDUCING_FLAGS != 0)
     if reason != 0 or order.waiting != WAIT_NONE:
         return reason
     shape_taker(state, order, taker)
@@ -383,37 +328,48 @@ cdef uint8_t admit(state_t* state, instrument_t* instrument, order_record_t* ord
             needed = max(needed, required_amount(instrument, order, order.price, order.qty - order.cum_qty))
     else:
         needed = required_amount(instrument, order, order.price, order.qty - order.cum_qty)
-        if slides_to_nothing(instrument, order):
+        if slides_to_nothing(state, instrument, order):
             reason = REJECT_REASON_WOULD_TAKE_LIQUIDITY
-    if reason == 0 and ledger_free_amount(&state.ledger, reserved_row(state, order)) < needed:
-        reason = REJECT_REASON_INSUFFICIENT_BALANCE
-    if reason == 0 and instrument.mirror != NULL:
-        reason = check_proceeds(state, instrument, order, taker.price)
+    if reason == 0:
+        reason = check_funds(state, instrument, order, taker.price, needed, 0)
+    return reason
+
+
+cdef uint8_t check_funds(state_t* state, const instrument_t* instrument, const order_record_t* order, price_t limit,
+                         money_t needed, money_t held) noexcept nogil:
+    """What the order needs must be there, and what it brings must fit."""
+    cdef ask_t ask
+    cdef uint8_t reason
+    ask.account = order.account
+    ask.paying_row = reserved_row(state, order)
+    ask.side = order.side
+    ask.price = limit
+    ask.qty = order.qty - order.cum_qty
+    ask.needed = needed
+    ask.held = held
+    reason = check_account(state, &ask)
+    if reason == 0 and route_of(state, order.account, instrument) == ROUTE_MIRRORED:
+        reason = check_proceeds(state, instrument, order, limit)
     return reason
 
 
 cdef uint8_t check_amended(state_t* state, instrument_t* instrument, const order_record_t* order,
                            const order_record_t* amended) noexcept nogil:
-    cdef money_t needed, available
+    cdef money_t needed
     cdef uint8_t reason = check_tradable(instrument)
     if reason == 0:
         reason = check_numbers(instrument, amended)
     if reason == 0 and not has_begun(order):
         reason = check_trigger(amended)
     if reason == 0:
-        reason = check_market_state(state, instrument, amended)
+        reason = check_trading(state, instrument, amended.account, amended.flags & REDUCING_FLAGS != 0)
     if reason == 0 and amended.price != order.price and meets_own_group(state, order, amended.price):
         reason = REJECT_REASON_LINKED_PRICE
-    if reason != 0 or (order.waiting != WAIT_NONE and order.waiting != WAIT_TRANSIT):
+    if reason != 0 or not is_sent(order):
         return reason
     if amended.flags & REDUCING_FLAGS and amended.qty - amended.cum_qty > reducible(state, amended):
         return REJECT_REASON_REDUCE_ONLY_VIOLATION
-    if slides_to_nothing(instrument, amended):
+    if slides_to_nothing(state, instrument, amended):
         return REJECT_REASON_WOULD_TAKE_LIQUIDITY
     needed = required_amount(instrument, amended, amended.price, amended.qty - amended.cum_qty)
-    available = ledger_free_amount(&state.ledger, reserved_row(state, order)) + held_amount(instrument, order)
-    if available < needed:
-        return REJECT_REASON_INSUFFICIENT_BALANCE
-    if instrument.mirror != NULL:
-        return check_proceeds(state, instrument, amended, amended.price)
-    return 0
+    return check_funds(state, instrument, amended, amended.price, needed, held_amount(instrument, order))

@@ -2,10 +2,8 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.book.book cimport book_best
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.contingent_groups cimport find_group, group_t
-from fastpath.book.mirror cimport mirror_best
 from fastpath.model.enums cimport (
     LINK_TYPE_OCO,
     LINK_TYPE_OTO,
@@ -19,6 +17,7 @@ from fastpath.model.enums cimport (
     TRIGGER_SOURCE_LAST,
 )
 from fastpath.state.orders cimport WAIT_NONE, has_begun, is_conditional, is_trailing, order_is_open, takes_any_price
+from fastpath.state.route cimport ROUTE_OWN_BOOK, best_displayed, route_of
 from fastpath.state.triggers cimport is_due
 
 cdef enum:
@@ -49,10 +48,7 @@ cdef inline bint is_beyond(const order_record_t* order, price_t price) noexcept 
 cdef price_t best_price(const instrument_t* instrument, uint8_t side) noexcept nogil:
     """Of a side of the book, as it shows; 0: there is none."""
     cdef price_t price = 0
-    if instrument.mirror != NULL:
-        mirror_best(instrument.mirror, side, &price)
-    else:
-        book_best(instrument.book, side, &price)
+    best_displayed(instrument, side, &price)
     return price
 
 
@@ -72,7 +68,7 @@ cdef price_t price_of_entry(const state_t* state, const instrument_t* instrument
 cdef bint comes_at_once(const state_t* state, const instrument_t* instrument, const order_record_t* order) noexcept nogil:
     """Whether the trigger price of an order has come. In an own book the last trade will be the parent's."""
     return (is_conditional(order) and not is_trailing(order)
-            and (instrument.mirror != NULL or order.trigger_source > TRIGGER_SOURCE_LAST)
+            and (route_of(state, order.account, instrument) != ROUTE_OWN_BOOK or order.trigger_source > TRIGGER_SOURCE_LAST)
             and is_due(state, instrument, order))
 
 
@@ -116,7 +112,8 @@ cdef uint32_t parent_in_the_way(const state_t* state, const instrument_t* instru
                                 price_t limit) noexcept nogil:
     cdef const order_record_t* parent
     cdef uint32_t number
-    if child.group == NO_ROW or child.link_type == LINK_TYPE_OCO or instrument.mirror != NULL:
+    if (child.group == NO_ROW or child.link_type == LINK_TYPE_OCO
+            or route_of(state, child.account, instrument) != ROUTE_OWN_BOOK):
         return NO_ROW
     number = state.links.groups[child.group].members[0]
     parent = &state.orders.records[number]

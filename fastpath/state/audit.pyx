@@ -20,6 +20,7 @@ from fastpath.state.orders cimport (
     waits_for_price,
 )
 from fastpath.book.pool cimport NIL, order_leaves
+from fastpath.state.route cimport is_mirrored
 from fastpath.state.settlement cimport held_amount, reserved_row
 from fastpath.state.state cimport instrument_t
 
@@ -138,7 +139,7 @@ cdef const char* audit_books(const state_t* state) noexcept nogil:
         broken = book_validate(instrument.book)
         if broken != NULL:
             return broken
-        if instrument.mirror == NULL and book_crossed(instrument.book):
+        if not is_mirrored(instrument) and book_crossed(instrument.book):
             return b"a book is crossed"
     return NULL
 

@@ -19,8 +19,8 @@ cdef inline bint is_guarded(const order_record_t* order) noexcept nogil:
 
 
 cdef inline bint has_guards(const instrument_t* instrument) noexcept nogil:
-    """Whether a taker may meet such orders in this book."""
-    return instrument.guarded_orders > 0 and instrument.mirror == NULL
+    """Whether a taker may meet such orders in this instrument's own book."""
+    return instrument.guarded_orders > 0
 
 cdef inline bint has_siblings(const state_t* state, const order_record_t* order) noexcept nogil:
     """All of an OCO, and the exits of a bracket."""

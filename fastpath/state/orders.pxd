@@ -9,16 +9,7 @@ from libc.string cimport memcpy
 
 from fastpath.model.arith cimport mix, mix_pair
 from fastpath.containers.hash_index cimport NO_ROW, index_t
-from fastpath.model.enums cimport (
-    ORDER_STATUS_NEW,
-    ORDER_STATUS_PARTIALLY_FILLED,
-    ORDER_TYPE_MARKET,
-    ORDER_TYPE_MARKET_TO_LIMIT,
-    ORDER_TYPE_STOP,
-    ORDER_TYPE_TAKE_PROFIT,
-    ORDER_TYPE_TRAILING_STOP,
-    ORDER_TYPE_TRAILING_STOP_LIMIT,
-)
+from fastpath.model.order_sets cimport CONDITIONAL_TYPES, PROTECTED_TYPES, TRAILING_TYPES, is_in, is_open_status
 from fastpath.model.structs cimport command_t, money_t, price_t, qty_t, ts_t
 from fastpath.containers.order_ids cimport order_ids_find, order_ids_t
 
@@ -147,11 +138,11 @@ cdef inline uint32_t owner_of(const order_store_t* orders, const order_record_t*
 
 
 cdef inline bint is_conditional(const order_record_t* order) noexcept nogil:
-    return ORDER_TYPE_STOP <= order.order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT
+    return is_in(order.order_type, CONDITIONAL_TYPES)
 
 
 cdef inline bint is_trailing(const order_record_t* order) noexcept nogil:
-    return order.order_type == ORDER_TYPE_TRAILING_STOP or order.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT
+    return is_in(order.order_type, TRAILING_TYPES)
 
 
 cdef inline uint8_t first_wait(const order_record_t* order) noexcept nogil:
@@ -165,26 +156,28 @@ cdef inline bint waits_for_price(const order_record_t* order) noexcept nogil:
     return order.waiting == WAIT_TRIGGER or order.waiting == WAIT_ACTIVATION
 
 
+cdef inline bint is_sent(const order_record_t* order) noexcept nogil:
+    """Whether it is in the market or on its way there: it waits for nothing here."""
+    return order.waiting == WAIT_NONE or order.waiting == WAIT_TRANSIT
+
+
 cdef inline bint has_begun(const order_record_t* order) noexcept nogil:
     """Whether it is, has been or soon will be in the market: its trigger, if it had one, has fired."""
-    return order.waiting == WAIT_NONE or order.waiting == WAIT_MORE or order.waiting == WAIT_TRANSIT
+    return is_sent(order) or order.waiting == WAIT_MORE
 
 
 cdef inline bint is_funded(const order_record_t* order) noexcept nogil:
     """Whether the order, open, has what it needs reserved: in the market, or about to be."""
-    return (order.waiting == WAIT_NONE or order.waiting == WAIT_TRANSIT
-            or (order.waiting == WAIT_LIST and not is_conditional(order)))
+    return is_sent(order) or (order.waiting == WAIT_LIST and not is_conditional(order))
 
 
 cdef inline bint takes_any_price(const order_record_t* order) noexcept nogil:
     """Whether in the market it is a market order, bounded by nothing but its protection."""
-    return (order.order_type == ORDER_TYPE_MARKET or order.order_type == ORDER_TYPE_MARKET_TO_LIMIT
-            or order.order_type == ORDER_TYPE_STOP or order.order_type == ORDER_TYPE_TAKE_PROFIT
-            or order.order_type == ORDER_TYPE_TRAILING_STOP)
+    return is_in(order.order_type, PROTECTED_TYPES)
 
 
 cdef inline bint order_is_open(const order_record_t* order) noexcept nogil:
-    return order.status == ORDER_STATUS_NEW or order.status == ORDER_STATUS_PARTIALLY_FILLED
+    return is_open_status(order.status)
 
 
 cdef inline qty_t total_qty(const order_record_t* order) noexcept nogil:

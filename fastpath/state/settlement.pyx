@@ -24,6 +24,7 @@ from fastpath.model.enums cimport (
 from fastpath.model.structs cimport event_t, money_t, price_t, qty_t
 from fastpath.state.orders cimport WAIT_MORE, WAIT_NONE, orders_leave, orders_open
 from fastpath.book.pool cimport NIL, pool_give, unlikely
+from fastpath.state.route cimport is_mirrored
 
 
 cdef struct party_t:              # one side of a trade: the ledger rows it settles through
@@ -122,7 +123,7 @@ cdef void settle_trade(state_t* state, instrument_t* instrument, uint32_t maker,
         ledger_move(&state.ledger, maker_party.quote_row, instrument.fee_row, maker_party.fee * instrument.quote_factor)
     if taker_party.fee != 0:
         ledger_move(&state.ledger, taker_party.quote_row, instrument.fee_row, taker_party.fee * instrument.quote_factor)
-    if instrument.mirror == NULL:
+    if not is_mirrored(instrument):
         instrument.last_price = price
     state.last_trade_id += 1
     write_fill(state, maker, taker, LIQUIDITY_MAKER, price, qty, maker_party.fee)

@@ -23,6 +23,7 @@ from fastpath.book.mirror cimport mirror_new, mirror_t
 from fastpath.model.structs cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
 from fastpath.state.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price
 from fastpath.book.pool cimport NIL, order_leaves, pool_take
+from fastpath.state.route cimport is_mirrored
 from fastpath.state.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, measure_instrument, note_scales, state_free, state_new
 
 cdef enum:
@@ -136,7 +137,7 @@ cdef bytes save_instruments(const state_t* state):
         saved.outside_quote_row = instrument.outside_quote_row
         saved.fee_row = instrument.fee_row
         instruments.append(PyBytes_FromStringAndSize(<const char*>&saved, sizeof(saved)))
-        if instrument.mirror != NULL:
+        if is_mirrored(instrument):
             picture.instrument = number
             picture.mirror = instrument.mirror[0]
             picture.mirror.resting = NULL
@@ -331,7 +332,7 @@ cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
     pictures = <const saved_mirror_t*>take(cursor, MIRRORS, sizeof(saved_mirror_t), state.bounds.max_instruments, &count)
     for at in range(count):
         number = <uint32_t>pictures[at].instrument
-        if not 0 < number <= state.bounds.max_instruments or state.instruments[number].mirror == NULL:
+        if not 0 < number <= state.bounds.max_instruments or not is_mirrored(&state.instruments[number]):
             raise ValueError(f"a picture of instrument {number}, which is not mirrored")
         resting = state.instruments[number].mirror.resting
         memcpy(state.instruments[number].mirror, &pictures[at].mirror, sizeof(mirror_t))

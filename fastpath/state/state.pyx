@@ -17,6 +17,7 @@ from fastpath.model.enums cimport TRADING_STATUS_OPEN
 from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, ts_t
 from fastpath.state.orders cimport orders_close, orders_hash, orders_init
 from fastpath.book.pool cimport pool_free, pool_new
+from fastpath.state.route cimport is_mirrored
 
 cdef enum:
     SINK_CAPACITY = 4096          # at least mirror.MIRROR_LEVELS
@@ -65,7 +66,7 @@ cdef void state_free(state_t* state) noexcept nogil:
         for number in range(1, state.bounds.max_instruments + 1):
             for heap in range(TRIGGER_HEAPS):
                 heap_close(&state.instruments[number].waiting[heap])
-            if state.instruments[number].mirror != NULL:
+            if is_mirrored(&state.instruments[number]):
                 mirror_free(state.instruments[number].mirror)
             elif state.instruments[number].book != NULL:
                 book_free(state.instruments[number].book)
@@ -102,7 +103,7 @@ cdef uint64_t instrument_hash(const instrument_t* instrument) noexcept nogil:
     cdef uint64_t h = mix(record_hash(5, &instrument.definition), <uint64_t>instrument.last_price)
     h = mix(mix(h, <uint64_t>instrument.mark_price), <uint64_t>instrument.index_price)
     h = mix(h, <uint64_t>instrument.reference_until_ns)
-    if instrument.mirror != NULL:
+    if is_mirrored(instrument):
         return mirror_hash(instrument.mirror, h)
     return book_hash(instrument.book, h)
 

@@ -2,11 +2,9 @@
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 
-from fastpath.book.book cimport book_best
 from fastpath.state.events cimport events_order
 from fastpath.containers.heap cimport heap_push, heap_rebuild, heap_remove, heap_reserve, heap_t
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.book.mirror cimport mirror_best
 from fastpath.model.enums cimport (
     EVENT_ORDER_AMENDED,
     MIRROR_LIVE,
@@ -23,6 +21,7 @@ from fastpath.model.enums cimport (
 )
 from fastpath.model.structs cimport price_t
 from fastpath.state.orders cimport WAIT_ACTIVATION, WAIT_TRIGGER, is_trailing
+from fastpath.state.route cimport best_displayed, is_mirrored
 from fastpath.state.state cimport TRIGGER_HEAPS, touch_market, untouch_first
 
 cdef enum:
@@ -41,7 +40,7 @@ cdef bint watched_price(
     cdef price_t bid = 0
     cdef price_t ask = 0
     cdef bint has_bid, has_ask
-    if instrument.mirror != NULL and instrument.mirror.state != MIRROR_LIVE:
+    if is_mirrored(instrument) and instrument.mirror.state != MIRROR_LIVE:
         return False
     if watch == WATCH_LAST:
         price[0] = instrument.last_price
@@ -49,12 +48,8 @@ cdef bint watched_price(
     if watch == WATCH_MARK or watch == WATCH_INDEX:
         price[0] = reference_price(state, instrument, watch)
         return price[0] != 0
-    if instrument.mirror != NULL:
-        has_bid = mirror_best(instrument.mirror, SIDE_BUY, &bid)
-        has_ask = mirror_best(instrument.mirror, SIDE_SELL, &ask)
-    else:
-        has_bid = book_best(instrument.book, SIDE_BUY, &bid)
-        has_ask = book_best(instrument.book, SIDE_SELL, &ask)
+    has_bid = best_displayed(instrument, SIDE_BUY, &bid)
+    has_ask = best_displayed(instrument, SIDE_SELL, &ask)
     if watch == WATCH_BID:
         price[0] = bid
         return has_bid

@@ -13,14 +13,13 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.model.decimals cimport grid_t, read_units
 from fastpath.wire.directory cimport Directory, Terms
+from fastpath.model.order_sets cimport TRAILING_TYPES, default_time_in_force, is_in
 from fastpath.model.enums cimport (
     COMMAND_AMEND,
     COMMAND_CANCEL,
     COMMAND_PLACE,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
     ORDER_FLAG_WAITING,
-    ORDER_TYPE_TRAILING_STOP,
-    ORDER_TYPE_TRAILING_STOP_LIMIT,
 )
 from fastpath.model.structs cimport command_t, event_t
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE
@@ -41,7 +40,6 @@ from fastpath.wire.place_fields cimport (
     TRIGGER_PRICE,
     TRIGGER_SOURCE,
     TYPE,
-    default_time_in_force,
     fields_go_together,
     flags_of,
     has,
@@ -246,7 +244,7 @@ cdef class RequestReader:
         order = <const event_t*>PyBytes_AS_STRING(record)
         terms = self.directory.instrument(order.instrument)
         if (terms is None or order.account != command.account
-                or ORDER_TYPE_TRAILING_STOP <= order.order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT
+                or is_in(order.order_type, TRAILING_TYPES)
                 or (seen & 0b10000 and not order.flags & ORDER_FLAG_WAITING)
                 or (seen & 0b00100 and not take_units(texts[2], &terms.lot, &command.qty))
                 or (seen & 0b01000 and not take_units(texts[3], &terms.tick, &command.price))

@@ -45,6 +45,5 @@ cdef bint read_place(span_t source, place_t* order) noexcept nogil
 # a stream, and may end with it.
 cdef bint fields_go_together(const place_t* order, bint in_session) noexcept nogil
 
-cdef uint8_t default_time_in_force(uint8_t order_type) noexcept nogil
 cdef uint32_t flags_of(const place_t* order) noexcept nogil           # OrderFlag set
 cdef bint read_time(span_t source, int64_t* ns) noexcept nogil        # a google.protobuf.Timestamp from 1970 to 2262

@@ -1,8 +1,19 @@
 """The fields of a PlaceOrderRequest. Described in place_fields.pxd."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fastpath.model.order_sets cimport (
+    ALL_TYPES,
+    CONDITIONAL_TYPES,
+    DISPLAY_QTY_TYPES,
+    IMMEDIATE,
+    POSTABLE_TYPES,
+    PRICED_TYPES,
+    PROTECTED_TYPES,
+    TRAILING_TYPES,
+    TRIGGERED_TYPES,
+)
 from fastpath.model.enums cimport (
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
     ORDER_FLAG_POST_ONLY,
@@ -10,21 +21,10 @@ from fastpath.model.enums cimport (
     ORDER_FLAG_PROTECTED,
     ORDER_FLAG_REDUCE_ONLY,
     ORDER_TYPE_HIDDEN,
-    ORDER_TYPE_ICEBERG,
-    ORDER_TYPE_LIMIT,
-    ORDER_TYPE_MARKET,
-    ORDER_TYPE_MARKET_TO_LIMIT,
-    ORDER_TYPE_STOP,
-    ORDER_TYPE_STOP_LIMIT,
-    ORDER_TYPE_TAKE_PROFIT,
-    ORDER_TYPE_TAKE_PROFIT_LIMIT,
     SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL,
     SIDE_SELL,
     TIME_IN_FORCE_DAY,
-    TIME_IN_FORCE_FOK,
-    TIME_IN_FORCE_GTC,
     TIME_IN_FORCE_GTD,
-    TIME_IN_FORCE_IOC,
     TRIGGER_SOURCE_INDEX,
 )
 from fastpath.wire.protobuf cimport LEN, VARINT, read_bytes, read_number, read_tag, span_t
@@ -37,14 +37,7 @@ cdef enum:
     NUMBERS = (1 << SIDE | 1 << TYPE | 1 << TIME_IN_FORCE | 1 << POST_ONLY | 1 << POST_ONLY_SLIDE | 1 << REDUCE_ONLY
                | 1 << TRIGGER_SOURCE | 1 << SELF_TRADE_PREVENTION | 1 << SELF_TRADE_GROUP | 1 << CANCEL_ON_DISCONNECT)
     REQUIRED = 1 << ACCOUNT | 1 << INSTRUMENT | 1 << SIDE | 1 << TYPE | 1 << QTY
-
-    # Sets of order types.
-    POSTABLE = 1 << ORDER_TYPE_LIMIT | 1 << ORDER_TYPE_ICEBERG | 1 << ORDER_TYPE_HIDDEN
-    PRICED = POSTABLE | 1 << ORDER_TYPE_STOP_LIMIT | 1 << ORDER_TYPE_TAKE_PROFIT_LIMIT
-    PROTECTED = 1 << ORDER_TYPE_MARKET | 1 << ORDER_TYPE_MARKET_TO_LIMIT | 1 << ORDER_TYPE_STOP | 1 << ORDER_TYPE_TAKE_PROFIT
-    TRIGGERED = (1 << ORDER_TYPE_STOP | 1 << ORDER_TYPE_STOP_LIMIT | 1 << ORDER_TYPE_TAKE_PROFIT
-                 | 1 << ORDER_TYPE_TAKE_PROFIT_LIMIT)
-    PLAIN = PRICED | PROTECTED | TRIGGERED
+    PLAIN = ALL_TYPES & ~TRAILING_TYPES    # what is read here
 
 
 cdef bint read_place(span_t source, place_t* order) noexcept nogil:
@@ -77,31 +70,26 @@ cdef bint fields_go_together(const place_t* order, bint in_session) noexcept nog
         return False
     type_bit = <uint32_t>1 << order_type
     if (not type_bit & PLAIN
-            or has(order, PRICE) != (type_bit & PRICED != 0)
-            or has(order, TRIGGER_PRICE) != (type_bit & TRIGGERED != 0)
-            or has(order, DISPLAY_QTY) != (order_type == ORDER_TYPE_ICEBERG)
+            or has(order, PRICE) != (type_bit & PRICED_TYPES != 0)
+            or has(order, TRIGGER_PRICE) != (type_bit & TRIGGERED_TYPES != 0)
+            or has(order, DISPLAY_QTY) != (type_bit & DISPLAY_QTY_TYPES != 0)
             or has(order, EXPIRE_TIME) != (time_in_force == TIME_IN_FORCE_GTD)):
         return False
-    if has(order, PROTECTION_PRICE) and not type_bit & PROTECTED:
+    if has(order, PROTECTION_PRICE) and not type_bit & PROTECTED_TYPES:
         return False
-    if order.numbers[TRIGGER_SOURCE] > (TRIGGER_SOURCE_INDEX if type_bit & TRIGGERED else 0):
+    if order.numbers[TRIGGER_SOURCE] > (TRIGGER_SOURCE_INDEX if type_bit & CONDITIONAL_TYPES else 0):
         return False
-    if order.numbers[POST_ONLY] and (not type_bit & POSTABLE or time_in_force == TIME_IN_FORCE_IOC
-                                     or time_in_force == TIME_IN_FORCE_FOK):
+    if order.numbers[POST_ONLY] and (not type_bit & POSTABLE_TYPES or 1 << time_in_force & IMMEDIATE):
         return False
-    if order.numbers[REDUCE_ONLY] and order_type == ORDER_TYPE_ICEBERG:
+    if order.numbers[REDUCE_ONLY] and type_bit & DISPLAY_QTY_TYPES:
         return False
-    if has(order, MIN_QTY) and (type_bit & TRIGGERED or order.numbers[POST_ONLY] or order.numbers[REDUCE_ONLY]):
+    if has(order, MIN_QTY) and (type_bit & CONDITIONAL_TYPES or order.numbers[POST_ONLY] or order.numbers[REDUCE_ONLY]):
         return False
     if (order.numbers[POST_ONLY] > 1 or order.numbers[POST_ONLY_SLIDE] > order.numbers[POST_ONLY]
             or order.numbers[REDUCE_ONLY] > 1 or order.numbers[CANCEL_ON_DISCONNECT] > <uint64_t>in_session):
         return False
     return (order.numbers[SELF_TRADE_PREVENTION] <= SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL
             and order.numbers[SELF_TRADE_GROUP] < <uint64_t>GROUPS)
-
-
-cdef uint8_t default_time_in_force(uint8_t order_type) noexcept nogil:
-    return TIME_IN_FORCE_IOC if order_type == ORDER_TYPE_MARKET else TIME_IN_FORCE_GTC
 
 
 cdef uint32_t flags_of(const place_t* order) noexcept nogil:

@@ -16,12 +16,12 @@ from typing import TypeVar
 from fastpath.blotter.fills import Fills
 from fastpath.blotter.orders import Orders
 from fastpath.model import records
+from fastpath.model.order_sets import OPEN_STATUSES
 from server.base.errors import Unavailable
 from server.base.paging import Page, decode_number_token, encode_token, page_limit
 from server.engine.engine import Engine
 from server.records.events import (
     BALANCE_CHANGED,
-    OPEN_STATUSES,
     FillView,
     LedgerEntryView,
     OrderView,

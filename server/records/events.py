@@ -10,7 +10,8 @@ import struct
 from decimal import Context, Decimal
 from typing import NamedTuple
 
-from fastpath.model.enums import EventKind, OrderFlag, OrderStatus, OrderType, TradingStatus, TriggerSource
+from fastpath.model.enums import EventKind, OrderFlag, OrderType, TradingStatus, TriggerSource
+from fastpath.model.order_sets import OPEN_STATUSES
 from server.base.instruments import Asset, Instrument, Registry
 
 EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
@@ -36,10 +37,7 @@ AMEND_REJECTED = int(EventKind.EVENT_AMEND_REJECTED)
 ORDERS_CANCELED = int(EventKind.EVENT_ORDERS_CANCELED)
 TRADING_STATUS_CHANGED = int(EventKind.EVENT_TRADING_STATUS_CHANGED)
 TRADING_STATUS_OPEN = int(TradingStatus.TRADING_STATUS_OPEN)
-STATUS_NEW = int(OrderStatus.ORDER_STATUS_NEW)
-STATUS_PARTIALLY_FILLED = int(OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)
 
-OPEN_STATUSES = frozenset({STATUS_NEW, STATUS_PARTIALLY_FILLED})
 CANCEL_ON_DISCONNECT = int(OrderFlag.ORDER_FLAG_CANCEL_ON_DISCONNECT)
 _POST_ONLY = int(OrderFlag.ORDER_FLAG_POST_ONLY) | int(OrderFlag.ORDER_FLAG_POST_ONLY_SLIDE)
 _REDUCE_ONLY = int(OrderFlag.ORDER_FLAG_REDUCE_ONLY) | int(OrderFlag.ORDER_FLAG_CLOSE_POSITION)

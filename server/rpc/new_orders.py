@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from fastpath.model.enums import OrderFlag, TrailingUnit
+from fastpath.model.order_sets import (
+    CLOSING,
+    CONDITIONAL,
+    DISPLAY_QTY,
+    IMMEDIATE_TIMES,
+    ORDER_TYPES,
+    POSTABLE,
+    PRICED,
+    PROTECTED,
+    QUOTE_QTY,
+    TRAILING,
+    TRIGGERED,
+    default_time_in_force_of,
+)
 from server.base.instruments import Instrument, Registry
 from server.engine.orders import NewOrder
 from server.rpc.fields import Fields
 from tradewind.v1 import common_pb2
 from tradewind.v1 import orders_pb2 as pb
-
-TRAILING = frozenset({pb.ORDER_TYPE_TRAILING_STOP, pb.ORDER_TYPE_TRAILING_STOP_LIMIT})
-TRIGGERED = frozenset(
-    {
-        pb.ORDER_TYPE_STOP,
-        pb.ORDER_TYPE_STOP_LIMIT,
-        pb.ORDER_TYPE_TAKE_PROFIT,
-        pb.ORDER_TYPE_TAKE_PROFIT_LIMIT,
-    }
-)
-CONDITIONAL = TRAILING | TRIGGERED
-ORDER_TYPES = frozenset(pb.OrderType.values()) - {pb.ORDER_TYPE_UNSPECIFIED}
-POSTABLE = frozenset({pb.ORDER_TYPE_LIMIT, pb.ORDER_TYPE_ICEBERG, pb.ORDER_TYPE_HIDDEN})
-PRICED = POSTABLE | {pb.ORDER_TYPE_STOP_LIMIT, pb.ORDER_TYPE_TAKE_PROFIT_LIMIT}
-CLOSING = frozenset({pb.ORDER_TYPE_MARKET, pb.ORDER_TYPE_STOP, pb.ORDER_TYPE_TAKE_PROFIT, pb.ORDER_TYPE_TRAILING_STOP})
-PROTECTED = CLOSING | {pb.ORDER_TYPE_MARKET_TO_LIMIT}
-IMMEDIATE = frozenset({pb.TIME_IN_FORCE_IOC, pb.TIME_IN_FORCE_FOK})
 
 _MAX_GROUP = 2**31 - 1
 _MAX_BPS = 9_999
@@ -70,7 +67,6 @@ class _Form:
         side = fields.choice("side", request.side, common_pb2.Side)
         self._typed = fields.choice("type", request.type, pb.OrderType) in ORDER_TYPES
         fields.choice("time_in_force", request.time_in_force, pb.TimeInForce, required=False)
-        default = pb.TIME_IN_FORCE_IOC if request.type == pb.ORDER_TYPE_MARKET else pb.TIME_IN_FORCE_GTC
         client_order_id = None
         if request.HasField("client_order_id"):
             client_order_id = fields.name("client_order_id", request.client_order_id)
@@ -89,7 +85,7 @@ class _Form:
             instrument=self._registry.instrument(request.instrument),
             side=side,
             order_type=request.type,
-            time_in_force=request.time_in_force or default,
+            time_in_force=request.time_in_force or default_time_in_force_of(request.type),
             qty=qty,
             price=price,
             client_order_id=client_order_id,
@@ -119,7 +115,7 @@ class _Form:
         by_quote = request.HasField("quote_qty")
         if request.reduce_only:
             self._flags |= _REDUCE_ONLY
-            if request.type == pb.ORDER_TYPE_ICEBERG:
+            if request.type in DISPLAY_QTY:
                 self._refuse("reduce_only", "an iceberg cannot be reduce-only")
         if request.close_position:
             self._flags |= _CLOSE_POSITION
@@ -127,7 +123,7 @@ class _Form:
                 self._refuse("close_position", "goes with MARKET, STOP, TAKE_PROFIT and TRAILING_STOP")
         if by_quote:
             self._flags |= _QUOTE_QTY
-            if request.type != pb.ORDER_TYPE_MARKET:
+            if request.type not in QUOTE_QTY:
                 self._refuse("quote_qty", "goes with MARKET only")
         sized = [name for name, given in (("quote_qty", by_quote), ("close_position", request.close_position)) if given]
         if not sized:
@@ -196,7 +192,7 @@ class _Form:
             self._flags |= _POST_ONLY
             if request.type not in POSTABLE:
                 self._refuse("post_only", f"{_name(request.type)} cannot be post-only")
-            elif request.time_in_force in IMMEDIATE:
+            elif request.time_in_force in IMMEDIATE_TIMES:
                 self._refuse("post_only", "an order that only takes cannot be post-only")
         if request.post_only_slide:
             self._flags |= _SLIDE
@@ -210,7 +206,7 @@ class _Form:
                 self._refuse("cancel_on_disconnect", "goes with orders on StreamOrders only")
 
     def _display_qty(self, instrument: Instrument | None) -> int:
-        if self._request.type == pb.ORDER_TYPE_ICEBERG:
+        if self._request.type in DISPLAY_QTY:
             return self._fields.qty("display_qty", self._request.display_qty, instrument)
         if self._request.HasField("display_qty"):
             self._refuse("display_qty", "goes with ICEBERG only")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from fastpath.model.order_sets import TRAILING
 from server.base.instruments import Registry
 from server.engine.orders import AmendOrder, CancelOrder
 from server.engine.trading import Trading
 from server.rpc.fields import Fields
-from server.rpc.new_orders import TRAILING
 from tradewind.v1 import orders_pb2 as pb
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from fastpath.model.enums import OrderFlag
+from fastpath.model.order_sets import IMMEDIATE_TIMES
 from server.base.errors import FieldViolation, InvalidRequest
 from server.base.instruments import Registry
 from server.engine.orders import NewOrder
 from server.rpc.fields import Fields
-from server.rpc.new_orders import IMMEDIATE, new_order
+from server.rpc.new_orders import new_order
 from tradewind.v1 import orders_pb2 as pb
 
 MAX_MEMBERS = 8
@@ -71,7 +72,7 @@ def _check_member(fields: Fields, request: pb.PlaceOrderListRequest, at: int) ->
         if given:
             fields.wrong(f"{path}.{name}", "does not go with a list", "NOT_ALLOWED")
     is_parent = at == 0 and request.type != pb.ORDER_LIST_TYPE_OCO
-    if not is_parent and order.time_in_force in IMMEDIATE:
+    if not is_parent and order.time_in_force in IMMEDIATE_TIMES:
         fields.wrong(f"{path}.time_in_force", "only a parent may take at once or not at all", "NOT_ALLOWED")
     if at and request.type == pb.ORDER_LIST_TYPE_BRACKET and order.side == first.side:
         fields.wrong(f"{path}.side", "must be the other side than that of the entry", "NOT_ALLOWED")

@@ -17,6 +17,8 @@ NEW, PARTLY, FILLED, CANCELED, REJECTED = (
     OrderStatus.ORDER_STATUS_NEW, OrderStatus.ORDER_STATUS_PARTIALLY_FILLED, OrderStatus.ORDER_STATUS_FILLED,
     OrderStatus.ORDER_STATUS_CANCELED, OrderStatus.ORDER_STATUS_REJECTED,
 )  # fmt: skip
+PENDING = [each for each in OrderStatus if each.name.startswith("ORDER_STATUS_PENDING_")]
+"""Sent to a venue that has not answered: open."""
 
 
 class Market:
@@ -39,15 +41,15 @@ class Market:
         if what < 0.3:
             return self._record(EventKind.EVENT_POSITION_CHANGED, account, instrument=self._rng.randrange(1, 6))
         if what < 0.6 or not self._orders:
-            status = self._rng.choice((NEW, NEW, NEW, REJECTED))
-            if status is NEW:
+            status = self._rng.choice((NEW, NEW, *PENDING[:1], REJECTED))
+            if status is not REJECTED:
                 self._orders[self._seq] = account
-            kind = EventKind.EVENT_ORDER_ACCEPTED if status is NEW else EventKind.EVENT_ORDER_REJECTED
+            kind = EventKind.EVENT_ORDER_ACCEPTED if status is not REJECTED else EventKind.EVENT_ORDER_REJECTED
             return self._record(kind, account, self._seq, status)
         order_id = self._rng.choice(list(self._orders))
         account = self._orders[order_id]
-        status = self._rng.choice((PARTLY, PARTLY, FILLED, CANCELED))
-        if status is not PARTLY:
+        status = self._rng.choice((PARTLY, *PENDING, *[FILLED, CANCELED] * 2))
+        if status in (FILLED, CANCELED):
             del self._orders[order_id]
         kind = EventKind.EVENT_ORDER_CANCELED if status is CANCELED else EventKind.EVENT_ORDER_FILLED
         return self._record(kind, account, order_id, status)

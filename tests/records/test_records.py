@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from fastpath.model import records
-from fastpath.model.enums import CommandKind, EventKind
+from fastpath.model.enums import CommandKind, EventKind, OrderStatus
+from fastpath.model.order_sets import OPEN_STATUSES
 from server.base.instruments import Account, Asset, Instrument, InstrumentKind, Registry
 from server.records import commands, definitions, events
 
@@ -23,6 +24,11 @@ def test_each_event_field_is_read_where_the_compiled_code_reads_it() -> None:
     assert isinstance(text, bytes)
     assert text.startswith(decoded.pop("client_order_id").split(b"\0")[0])
     assert decoded == compiled
+
+
+def test_an_order_that_waits_for_its_venue_is_open() -> None:
+    ended = {f"ORDER_STATUS_{name}" for name in ("UNSPECIFIED", "FILLED", "CANCELED", "REJECTED", "EXPIRED")}
+    assert {each.name for each in OrderStatus if each not in OPEN_STATUSES} == ended
 
 
 def test_place_and_cancel_fill_the_fields_they_mean() -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from fastpath.model.enums import EventKind, OrderStatus
 from tests.reference.records import Event, decode_events
 
-_OPEN = (OrderStatus.ORDER_STATUS_NEW, OrderStatus.ORDER_STATUS_PARTIALLY_FILLED)
+_OPEN = {each for each in OrderStatus if each.name.startswith("ORDER_STATUS_PENDING_")} | {
+    OrderStatus.ORDER_STATUS_NEW, OrderStatus.ORDER_STATUS_PARTIALLY_FILLED,
+}  # fmt: skip
 _ORDER_EVENTS = range(EventKind.EVENT_ORDER_ACCEPTED, EventKind.EVENT_ORDER_TRIGGERED + 1)
 
 

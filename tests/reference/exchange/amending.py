@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastpath.model.enums import CancelReason, EventKind
-from tests.reference.exchange.admission import (
+from tests.reference.exchange.checks import (
     check_against_market,
     check_numbers,
     check_proceeds,
@@ -18,8 +18,7 @@ from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (
     BUY,
     CLOSE_POSITION,
-    NEW,
-    PARTIAL,
+    OPEN,
     POST_ONLY,
     REDUCE_ONLY,
     SLIDE,
@@ -41,7 +40,7 @@ def amend(state: State, command: Command) -> None:
     try:
         if order is None:
             raise Refused("ORDER_NOT_FOUND")
-        if order.status not in (NEW, PARTIAL):
+        if order.status not in OPEN:
             raise Refused("ORDER_NOT_OPEN")
         if (command.price, command.qty, command.trigger_price) == (0, 0, 0) or command.qty < 0 or order.waiting == 6:
             raise Refused("INVALID_COMMAND")
@@ -81,12 +80,12 @@ def amendment_arrives(state: State, sent: Change) -> None:
     order = sent.order
     order.amend_pending = False
     try:
-        if order.status not in (NEW, PARTIAL):
+        if order.status not in OPEN:
             raise Refused("ORDER_NOT_OPEN")
         change(state, order, sent.price, sent.qty, 0)
     except Refused as refused:
         state.emit_order(EventKind.EVENT_AMEND_REJECTED, order, reject_reason=refused.reason)
-        if order.status in (NEW, PARTIAL):
+        if order.status in OPEN:
             state.emit_order(EventKind.EVENT_ORDER_AMENDED, order)
 
 

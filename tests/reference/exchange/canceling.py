@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastpath.model.enums import CancelReason, EventKind, RejectReason
-from tests.reference.exchange.orders import DISCONNECT, EXPIRED, NEW, PARTIAL, Change, Order, Refused
+from tests.reference.exchange.orders import DISCONNECT, EXPIRED, OPEN, Change, Order, Refused
 from tests.reference.exchange.paper import is_far, travel_ns
 from tests.reference.exchange.shrinking import close
 from tests.reference.exchange.state import State
@@ -20,7 +20,7 @@ def cancel(state: State, command: Command) -> None:
             client_order_id=command.client_order_id.ljust(36, b"\0"),
             reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_FOUND),
         )
-    elif order.status not in (NEW, PARTIAL):
+    elif order.status not in OPEN:
         state.emit_order(
             EventKind.EVENT_CANCEL_REJECTED, order, reject_reason=int(RejectReason.REJECT_REASON_ORDER_NOT_OPEN)
         )
@@ -46,7 +46,7 @@ def request_cancel(state: State, order: Order, reason: int) -> bool:
 def cancel_arrives(state: State, change: Change) -> None:
     order = change.order
     order.cancel_pending = False
-    if order.status in (NEW, PARTIAL):
+    if order.status in OPEN:
         close(state, order, change.cancel_reason)
     else:
         state.emit_order(

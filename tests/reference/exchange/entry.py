@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastpath.model.enums import CancelReason, EventKind
-from tests.reference.exchange.admission import admit, check_against_market
+from tests.reference.exchange.checks import check_against_market, check_new
 from tests.reference.exchange.market import best_opposite, take
 from tests.reference.exchange.orders import (
     BUY,
@@ -32,10 +32,10 @@ def go_to_market(state: State, order: Order, *, travels: bool) -> None:
     if order.group and order.body.link_type != OCO:
         cap_reducing_orders(state, order.account, order.instrument)
     try:
-        limit = admit_or_make_way(state, order)
+        limit = check_or_make_way(state, order)
         if meets_parent(state, order, limit):
             close(state, (order.group or [])[0], CancelReason.CANCEL_REASON_LINKED_ORDER)
-            limit = admit(state, order)
+            limit = check_new(state, order)
         if travels:
             send_off(state, order)
             return
@@ -70,16 +70,16 @@ def meets_parent(state: State, order: Order, limit: int) -> bool:
     return crosses(order.side, limit, parent.price)
 
 
-def admit_or_make_way(state: State, order: Order) -> int:
+def check_or_make_way(state: State, order: Order) -> int:
     try:
-        return admit(state, order)
+        return check_new(state, order)
     except Refused as refused:
         if (
             str(refused) == "INSUFFICIENT_BALANCE"
             and order.command.order_type in CONDITIONAL
             and yield_balance(state, order)
         ):
-            return admit(state, order)
+            return check_new(state, order)
         raise
 
 

@@ -6,10 +6,9 @@ from tests.reference.exchange.orders import (
     BUY,
     CONDITIONAL,
     MARKETS,
-    NEW,
     OCO,
+    OPEN,
     OTO,
-    PARTIAL,
     POST_ONLY,
     SELL,
     SLIDE,
@@ -102,6 +101,6 @@ def has_limit(order: Order) -> bool:
 def check_own_group(order: Order, price: int) -> None:
     """An amended order must not trade with another of its group; raises Refused."""
     for other in order.group or []:
-        at_work = other.status in (NEW, PARTIAL) and has_limit(order) and has_limit(other)
+        at_work = other.status in OPEN and has_limit(order) and has_limit(other)
         if at_work and other.side != order.side and crosses(order.side, price, other.price):
             raise Refused("LINKED_PRICE")

@@ -14,10 +14,9 @@ from tests.reference.exchange.orders import (
     CONDITIONAL,
     FOK,
     IOC,
-    NEW,
     OCO,
+    OPEN,
     OTO,
-    PARTIAL,
     QUOTE_QTY,
     REDUCE_ONLY,
     Order,
@@ -68,7 +67,7 @@ def refuse_group(state: State, account: int, link_id: int) -> None:
     if link_id and not complete:
         state.refused_groups.add((account, link_id))
         for order in group:
-            if order.status in (NEW, PARTIAL):
+            if order.status in OPEN:
                 close(state, order, CancelReason.CANCEL_REASON_LINKED_ORDER)
 
 
@@ -116,11 +115,11 @@ def begin_next(state: State, group: list[Order]) -> None:
 
 def release(state: State, child: Order, parent: Order) -> None:
     """A child gets as many lots as its parent was filled."""
-    if child.status not in (NEW, PARTIAL) or not child.awaited:
+    if child.status not in OPEN or not child.awaited:
         return
     released = min(parent.cum_qty - child.followed, child.awaited)
     child.followed = parent.cum_qty
-    over = parent.status not in (NEW, PARTIAL)
+    over = parent.status not in OPEN
     if over and not released and not child.leaves:
         close(state, child, CancelReason.CANCEL_REASON_LINKED_ORDER)
         return
@@ -138,7 +137,7 @@ def release(state: State, child: Order, parent: Order) -> None:
 def end_parent(state: State, child: Order) -> None:
     """A child on the other side of its parent has been triggered: what is left of the parent ends first."""
     parent = child.group[0] if child.group and child.body.link_type != OCO else child
-    if parent.status in (NEW, PARTIAL) and parent.side != child.side:
+    if parent.status in OPEN and parent.side != child.side:
         close(state, parent, CancelReason.CANCEL_REASON_LINKED_ORDER)
         follow_member(state, parent)
 

@@ -43,6 +43,7 @@ NEW, PARTIAL, FILLED, CANCELED, REJECTED, EXPIRED = (
     int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_CANCELED),
     int(OrderStatus.ORDER_STATUS_REJECTED), int(OrderStatus.ORDER_STATUS_EXPIRED),
 )  # fmt: skip
+OPEN = frozenset({NEW, PARTIAL}) | {int(each) for each in OrderStatus if each.name.startswith("ORDER_STATUS_PENDING_")}
 
 BODY = (
     "side", "order_type", "time_in_force", "flags", "instrument", "price", "qty", "trigger_price", "display_qty",

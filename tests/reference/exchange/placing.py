@@ -1,9 +1,9 @@
-"""Placing an order: known or new, admitted or rejected, waiting, on its way, or in the market."""
+"""Placing an order: known or new, passed or refused, waiting, on its way, or in the market."""
 
 from __future__ import annotations
 
 from fastpath.model.enums import EventKind
-from tests.reference.exchange.admission import admit, check_against_market
+from tests.reference.exchange.checks import check_against_market, check_new
 from tests.reference.exchange.entry import conclude
 from tests.reference.exchange.link_prices import check_list_prices
 from tests.reference.exchange.links import check_link, refuse_group
@@ -47,7 +47,7 @@ def place(state: State, command: Command) -> None:
     order = new_order(state, command)
     try:
         check_link(state, order)
-        limit = admit(state, order)
+        limit = check_new(state, order)
         if command.link_size:
             check_list_prices(state, order)
         if sum(o.is_open for o in state.live if o is not order) >= state.max_open_orders:
@@ -101,7 +101,7 @@ def new_order(state: State, command: Command) -> Order:
 
 
 def begin(state: State, order: Order, limit: int) -> None:
-    """It was admitted: it waits, sets off, or enters the market."""
+    """It passed the checks: it waits, sets off, or enters the market."""
     if order.waiting == 3:
         order.awaited, order.qty = order.qty, 0
     if not order.waiting and travel_ns(state, order):

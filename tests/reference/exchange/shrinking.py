@@ -8,9 +8,8 @@ from tests.reference.exchange.orders import (
     BRACKET,
     CANCELED,
     CONDITIONAL,
-    NEW,
     OCO,
-    PARTIAL,
+    OPEN,
     REDUCE_ONLY,
     TRAILING,
     Order,
@@ -45,13 +44,13 @@ def follow_siblings(state: State, order: Order) -> None:
     if gave_way:
         return
     for sibling in siblings(order):
-        if sibling.status in (NEW, PARTIAL):
-            if order.status in (NEW, PARTIAL):
+        if sibling.status in OPEN:
+            if order.status in OPEN:
                 reduce_open(state, sibling, filled, CancelReason.CANCEL_REASON_LINKED_ORDER)
             else:
                 close(state, sibling, CancelReason.CANCEL_REASON_LINKED_ORDER)
-        if is_new and order.status in (NEW, PARTIAL):
-            if sibling.status not in (NEW, PARTIAL):
+        if is_new and order.status in OPEN:
+            if sibling.status not in OPEN:
                 close(state, order, CancelReason.CANCEL_REASON_LINKED_ORDER)
             else:
                 reduce_open(state, order, sibling.linked_qty, CancelReason.CANCEL_REASON_LINKED_ORDER)
@@ -100,7 +99,7 @@ def may_fill(state: State, order: Order) -> int:
     """What is left of a resting order, while its siblings have not followed each other yet."""
     lots = order.leaves
     for sibling in siblings(order):
-        if sibling.status not in (NEW, PARTIAL):
+        if sibling.status not in OPEN:
             return 0
         lots -= sibling.cum_qty - max(sibling.linked_qty, 0)
     if order.has(REDUCE_ONLY):

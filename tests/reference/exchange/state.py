@@ -10,12 +10,12 @@ import copy
 from typing import Any
 
 from fastpath.model.enums import TradingStatus
-from tests.reference.exchange.orders import BUY, NEW, PARTIAL, SELL, Change, Mirror, Order, Position
+from tests.reference.exchange.orders import BUY, OPEN, SELL, Change, Mirror, Order, Position
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef
 
 
 def is_changing(order: Order) -> bool:
-    return (order.cancel_pending or order.amend_pending) and order.status in (NEW, PARTIAL)
+    return (order.cancel_pending or order.amend_pending) and order.status in OPEN
 
 
 def show(order: Order) -> Event:
@@ -27,7 +27,7 @@ def show(order: Order) -> Event:
         account=order.account, instrument=order.instrument,
         order_id=order.order_id, price=order.price,
         qty=order.qty + order.awaited, cum_qty=order.cum_qty,
-        leaves_qty=order.leaves + order.awaited if order.status in (NEW, PARTIAL) else 0,
+        leaves_qty=order.leaves + order.awaited if order.status in OPEN else 0,
         cum_notional=order.cum_notional, status=order.status, reject_reason=order.reject_reason,
         cancel_reason=order.cancel_reason, total=order.fees, delta=order.placed_ns,
         trigger_price=order.trigger_price, display_qty=command.display_qty, expire_ns=order.expire_ns,

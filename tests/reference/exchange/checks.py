@@ -56,7 +56,7 @@ from tests.reference.exchange.sizing import size
 from tests.reference.exchange.state import State, units_per_lot
 
 
-def admit(state: State, order: Order) -> int:
+def check_new(state: State, order: Order) -> int:
     """The worst price the order may trade at; raises Refused."""
     check_tradable(state, order)
     check_kind(state, order)
