@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from server.base.clock import Clock, SystemClock
+from server.base.clock import Clock, ManualClock, SystemClock
 from server.base.instruments import Instrument, InstrumentKind
 from server.engine.orders import NewOrder
 from server.engine.setup import Setup, internal_spot
@@ -16,8 +16,8 @@ from server.market.hub import MarketData
 from server.market.model import BookUpdate, FeedState, Level, Trade
 from server.venues.internal import InternalVenue
 from server.venues.late_market import LateMarket
-from server.venues.paper import PaperVenue
-from tests.support.engine import GTC, LIMIT, MARKET, SETUP, House, house
+from server.venues.paper import MARK_INTERVAL_NS, PaperVenue
+from tests.support.engine import GTC, LIMIT, MARKET, SETUP, House, house, pass_time
 
 MIRRORED = Instrument(
     0,
@@ -43,6 +43,7 @@ class Market:
     late: LateMarket
     """The hub as the paper venue hears of it."""
     instrument: Instrument
+    clock: Clock
     sequence: int = 0
 
     def book(self, bids: list[Level], asks: list[Level], state: FeedState = FeedState.LIVE) -> None:
@@ -63,6 +64,15 @@ class Market:
         self.hub.publish(
             Trade(self.instrument, str(self.sequence), price * 100, scaled, aggressor_side, None, self.sequence)
         )
+
+    async def pass_time(self, delta_ns: int) -> None:
+        """Move the clock, which is a manual one, and have everybody do what is due."""
+        assert isinstance(self.clock, ManualClock)
+        await pass_time(self.clock, self.house, delta_ns)
+
+    async def settle(self) -> None:
+        """So much time passes that the engine was told all of the market that it is ever told."""
+        await self.pass_time(5 * MARK_INTERVAL_NS)
 
     def order(self, side: int, price: int, qty: int, tif: int = GTC) -> NewOrder:
         return NewOrder("alice", self.instrument, side, LIMIT if price else MARKET, tif, qty, price * 100)
@@ -86,7 +96,7 @@ async def market(
         paper = PaperVenue(it.engine, late, it.runner.wake, clock)
         it.runner.sources.add(paper)
         paper.start()
-        yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"))
+        yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"), clock)
         paper.stop()
         late.stop()
         internal.stop()

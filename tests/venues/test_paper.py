@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from fastpath.model.enums import OrderStatus, OrderType, RejectReason, TrailingUnit, TriggerSource
+from server.base.clock import ManualClock
 from server.engine.orders import AmendOrder, NewOrder
 from server.market.model import FeedState, Level, Quote, Trade
 from server.market.subscription import Channel, Delivery, Subscription, Update
@@ -18,6 +18,7 @@ FILLED, NEW = int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS
 STOP, TRAILING = int(OrderType.ORDER_TYPE_STOP), int(OrderType.ORDER_TYPE_TRAILING_STOP)
 BID_ASK, MID = int(TriggerSource.TRIGGER_SOURCE_BID_ASK), int(TriggerSource.TRIGGER_SOURCE_MID)
 TICKS = int(TrailingUnit.TRAILING_UNIT_TICKS)
+NOON_NS = 1_700_000_000_000_000_000
 
 
 async def test_a_taker_walks_the_displayed_book_and_uses_nothing_twice(tmp_path: Path) -> None:
@@ -66,13 +67,13 @@ async def test_resting_orders_fill_when_the_market_comes_to_them(tmp_path: Path)
 
 
 async def test_what_cannot_change_an_order_is_not_journaled(tmp_path: Path) -> None:
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(NOON_NS)) as it:
         trading = it.house.trading
         it.book([(99, 50_000)], [(101, 50_000)])
         for n in range(50):
             it.book([(99, 50_000 + n)], [(101, 50_000)])
             it.trade(100, 10, BUY)
-        await asyncio.sleep(0.1)
+        await it.settle()
         idle = trading.command_sequence
         order = (await trading.place(it.order(BUY, 90, 10_000))).order
         after = trading.command_sequence
@@ -81,11 +82,11 @@ async def test_what_cannot_change_an_order_is_not_journaled(tmp_path: Path) -> N
             it.book([(99, 60_000 + n)], [(101, 50_000)])
             it.trade(100, 10, BUY)
             it.hub.publish(Quote(it.instrument, 99_00, 1, 101_00, 1, None, n))
-        await asyncio.sleep(0.1)
+        await it.settle()
         assert trading.command_sequence == after
         await trading.cancel("alice", order_id=order.order_id)
         it.trade(80, 10, SELL)
-        await asyncio.sleep(0.1)
+        await it.settle()
         assert trading.command_sequence == after + 1, "nobody has an order any more"
 
 
@@ -158,7 +159,7 @@ def stop_order(it: Market, trigger: int, **fields: int) -> NewOrder:
 
 
 async def test_a_print_at_the_trigger_fires_a_stop_into_the_book_of_that_moment(tmp_path: Path) -> None:
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(NOON_NS)) as it:
         trading = it.house.trading
         it.book([(99, 50_000)], [(101, 50_000)])
         it.trade(100, 1, BUY)
@@ -168,11 +169,12 @@ async def test_a_print_at_the_trigger_fires_a_stop_into_the_book_of_that_moment(
         for price in (99, 98, 97, 96):
             it.book([(price - 1, 50_000)], [(price + 1, 50_000)])
             it.trade(price, 1, SELL)
-        await asyncio.sleep(0.12)
+        await it.settle()
         assert trading.command_sequence == idle, "nothing of that can fire it"
         it.book([(93, 4_000), (92, 50_000)], [(95, 50_000)])
         it.trade(94, 1, SELL)
-        await until(lambda: trading.get_order("alice", order_id=order.order_id).status == FILLED)
+        await it.settle()
+        assert trading.get_order("alice", order_id=order.order_id).status == FILLED
         fills = [(fill.price, fill.qty) for fill in (await it.house.history.list_fills("alice")).items]
         assert fills == [(92_00, 6_000), (93_00, 4_000)]
 
@@ -186,7 +188,7 @@ async def test_a_stop_behind_the_market_knows_the_last_price_when_it_comes(tmp_p
 
 
 async def test_tops_of_the_book_fire_what_watches_them(tmp_path: Path) -> None:
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(NOON_NS)) as it:
         trading = it.house.trading
         it.book([(99, 50_000)], [(101, 50_000)])
         by_bid = (await trading.place(stop_order(it, 95, trigger_source=BID_ASK))).order
@@ -194,17 +196,19 @@ async def test_tops_of_the_book_fire_what_watches_them(tmp_path: Path) -> None:
         idle = trading.command_sequence
         it.book([(97, 50_000)], [(101, 50_000)])
         it.trade(80, 1, SELL)
-        await asyncio.sleep(0.12)
+        await it.settle()
         assert trading.command_sequence == idle, "neither the bid nor the middle is there, and prints do not count"
         it.book([(95, 50_000)], [(101, 50_000)])
-        await until(lambda: trading.get_order("alice", order_id=by_bid.order_id).status == FILLED)
+        await it.settle()
+        assert trading.get_order("alice", order_id=by_bid.order_id).status == FILLED
         assert trading.get_order("alice", order_id=by_middle.order_id).waiting
         it.book([(88, 50_000)], [(92, 50_000)])
-        await until(lambda: trading.get_order("alice", order_id=by_middle.order_id).status == FILLED)
+        await it.settle()
+        assert trading.get_order("alice", order_id=by_middle.order_id).status == FILLED
 
 
 async def test_a_trailing_stop_is_told_every_price_once_it_follows(tmp_path: Path) -> None:
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(NOON_NS)) as it:
         trading = it.house.trading
         it.book([(99, 50_000)], [(101, 50_000)])
         it.trade(100, 1, BUY)
@@ -215,34 +219,37 @@ async def test_a_trailing_stop_is_told_every_price_once_it_follows(tmp_path: Pat
         order = (await trading.place(trailing)).order
         idle = trading.command_sequence
         it.trade(95, 1, SELL)
-        await asyncio.sleep(0.12)
+        await it.settle()
         assert trading.command_sequence == idle, "it does not follow yet"
 
         def now() -> OrderView:
             return trading.get_order("alice", order_id=order.order_id)
 
         it.trade(105, 1, BUY)
-        await until(lambda: now().trigger_price == 102_00)
+        await it.settle()
+        assert now().trigger_price == 102_00
         it.trade(110, 1, BUY)
         it.trade(108, 1, SELL)
         it.book([(106, 50_000)], [(108, 50_000)])
         it.trade(107, 1, SELL)
-        await until(lambda: now().status == FILLED)
+        await it.settle()
+        assert now().status == FILLED
         assert (await it.house.history.list_fills("alice")).items[0].price == 106_00
 
 
 async def test_waiting_orders_are_followed_again_after_a_restart(tmp_path: Path) -> None:
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(NOON_NS)) as it:
         it.book([(99, 50_000)], [(101, 50_000)])
         it.trade(100, 1, BUY)
         order = (await it.house.trading.place(stop_order(it, 95))).order
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(NOON_NS)) as it:
         trading = it.house.trading
         it.trade(94, 1, SELL)  # while the book is not known again
-        await asyncio.sleep(0.12)
+        await it.settle()
         assert trading.get_order("alice", order_id=order.order_id).waiting
         it.book([(93, 50_000)], [(95, 50_000)])
-        await until(lambda: trading.get_order("alice", order_id=order.order_id).status == FILLED)
+        await it.settle()
+        assert trading.get_order("alice", order_id=order.order_id).status == FILLED
 
 
 async def test_an_amended_order_meets_the_book_of_that_moment(tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from pathlib import Path
 
 import pytest
 
 from fastpath.model.enums import OrderStatus, PaperModel
-from server.base.clock import ManualClock, SystemClock
+from server.base.clock import ManualClock
 from server.base.errors import FailedPrecondition
 from server.engine.orders import AmendOrder
 from server.market.hub import MarketData
@@ -17,9 +16,8 @@ from server.market.model import BookUpdate, FeedState, MarketUpdate, Trade
 from server.records.events import OrderView
 from server.venues.late_market import LateMarket
 from server.venues.queue_watch import Cancellation, QueueWatch
-from tests.support.engine import BUY, IOC, SELL, pass_time
+from tests.support.engine import BUY, IOC, SELL
 from tests.support.paper import MIRRORED, Market, market
-from tests.waiting import until
 
 FILLED, NEW, CANCELED = (
     int(OrderStatus.ORDER_STATUS_FILLED), int(OrderStatus.ORDER_STATUS_NEW), int(OrderStatus.ORDER_STATUS_CANCELED),
@@ -29,7 +27,7 @@ OPTIMISTIC, QUEUE, PESSIMISTIC = (
 )  # fmt: skip
 MS = 1_000_000
 LATENCY_NS = 800 * MS
-"""Long enough that what a test does meanwhile is done in time on a busy machine."""
+START_NS = 1_700_000_000_000_000_000
 
 
 def now(it: Market, order: OrderView) -> OrderView:
@@ -38,9 +36,9 @@ def now(it: Market, order: OrderView) -> OrderView:
 
 async def filled_by(it: Market, order: OrderView, price: int, qty: int) -> int:
     """Lots of the order that a sell print fills."""
-    before, done = now(it, order).cum_qty, it.house.trading.command_sequence
+    before = now(it, order).cum_qty
     it.trade(price, qty, SELL)
-    await until(lambda: it.house.trading.command_sequence > done)
+    await it.settle()
     return now(it, order).cum_qty - before
 
 
@@ -48,7 +46,7 @@ async def test_the_models_differ_by_the_place_in_the_queue(tmp_path: Path) -> No
     filled = {}
     for model in (OPTIMISTIC, QUEUE, PESSIMISTIC):
         (tmp_path / str(model)).mkdir()
-        async with market(tmp_path / str(model), paper_model=model) as it:
+        async with market(tmp_path / str(model), paper_model=model, clock=ManualClock(START_NS)) as it:
             it.book([(99, 5_000)], [(101, 5_000)])
             order = (await it.house.trading.place(it.order(BUY, 99, 10_000))).order
             filled[model] = [await filled_by(it, order, price, 4_000) for price in (99, 99, 98)]
@@ -56,23 +54,24 @@ async def test_the_models_differ_by_the_place_in_the_queue(tmp_path: Path) -> No
 
 
 async def test_cancellations_at_the_venue_move_an_order_up(tmp_path: Path) -> None:
-    async with market(tmp_path, paper_model=QUEUE) as it:
+    async with market(tmp_path, paper_model=QUEUE, clock=ManualClock(START_NS)) as it:
         it.book([(99, 8_000)], [(101, 5_000)])
         order = (await it.house.trading.place(it.order(BUY, 99, 10_000))).order
         idle = it.house.trading.command_sequence
         it.book([(99, 16_000)], [(101, 5_000)])
         it.book([(99, 8_000)], [(101, 5_000)])  # half of them gone, and nothing traded
-        await until(lambda: it.house.trading.command_sequence == idle + 1)
+        await it.settle()
+        assert it.house.trading.command_sequence == idle + 1
         assert await filled_by(it, order, 99, 5_000) == 1_000, "4,000 were ahead"
 
 
 async def test_a_fall_that_a_trade_explains_is_no_cancellation(tmp_path: Path) -> None:
-    async with market(tmp_path, paper_model=QUEUE) as it:
+    async with market(tmp_path, paper_model=QUEUE, clock=ManualClock(START_NS)) as it:
         it.book([(99, 8_000)], [(101, 5_000)])
         order = (await it.house.trading.place(it.order(BUY, 99, 10_000))).order
         it.book([(99, 5_000)], [(101, 5_000)])  # the book is told first, the trade after it
         assert await filled_by(it, order, 99, 3_000) == 0
-        await asyncio.sleep(0.15)
+        await it.settle()
         assert await filled_by(it, order, 99, 5_000) == 0
         assert await filled_by(it, order, 99, 1_000) == 1_000
 
@@ -135,46 +134,52 @@ def test_a_level_out_of_sight_is_not_canceled() -> None:
 
 async def test_what_was_taken_stays_taken_over_a_restart_and_a_gap(tmp_path: Path) -> None:
     asks = [(100 + n, 1_000) for n in range(80)]
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(START_NS)) as it:
         it.book([(99, 5_000)], asks)
         assert (await it.house.trading.place(it.order(BUY, 0, 45_000, IOC))).order.status == FILLED
-    async with market(tmp_path) as it:
+    async with market(tmp_path, clock=ManualClock(START_NS)) as it:
         it.book([(60, 5_000)], [(70 + n, 1_000) for n in range(30)] + asks)  # what was taken is out of sight
         assert (await it.house.trading.place(it.order(BUY, 70, 1_000, IOC))).order.status == FILLED
         it.book([], [], FeedState.STALE)
-        await asyncio.sleep(0.1)
+        await it.settle()
         it.book([(99, 5_000)], asks)
         bought = (await it.house.trading.place(it.order(BUY, 145, 50_000, IOC))).order
         assert bought.cum_qty == 1_000, "45 of the 46 levels were bought empty before"
 
 
 async def test_an_order_takes_its_time_and_meets_the_market_of_then(tmp_path: Path) -> None:
-    async with market(tmp_path, latency_in_ns=LATENCY_NS) as it:
+    async with market(tmp_path, latency_in_ns=LATENCY_NS, clock=ManualClock(START_NS)) as it:
         it.book([(99, 5_000)], [(101, 5_000)])
         order = (await it.house.trading.place(it.order(BUY, 102, 2_000))).order
         assert (order.status, order.waiting) == (NEW, True)
+        await it.pass_time(LATENCY_NS // 2)
         it.book([(99, 5_000)], [(102, 5_000)])
-        await until(lambda: now(it, order).status == FILLED)
+        await it.pass_time(LATENCY_NS // 2 - 1)
+        assert now(it, order).waiting
+        await it.settle()
+        assert now(it, order).status == FILLED
         fill = (await it.house.history.list_fills("alice")).items[0]
         assert fill.price == 102_00
         assert now(it, order).update_ns - order.create_ns >= LATENCY_NS
 
 
 async def test_a_cancel_takes_its_time_and_may_come_too_late(tmp_path: Path) -> None:
-    async with market(tmp_path, latency_in_ns=LATENCY_NS) as it:
+    async with market(tmp_path, latency_in_ns=LATENCY_NS, clock=ManualClock(START_NS)) as it:
         it.book([(99, 5_000)], [(101, 5_000)])
         trading = it.house.trading
         rests, takes = [(await trading.place(it.order(BUY, price, 2_000))).order for price in (98, 101)]
         for order in (rests, takes):
             sent = await trading.cancel("alice", order_id=order.order_id)
             assert (sent.status, sent.change_pending) == (NEW, True)
-        await until(lambda: not now(it, rests).is_open and not now(it, takes).is_open)
+        await it.pass_time(LATENCY_NS - 1)
+        assert now(it, rests).is_open
+        await it.settle()
         assert (now(it, rests).status, now(it, takes).status) == (CANCELED, FILLED)
         assert now(it, rests).update_ns - rests.create_ns >= LATENCY_NS
 
 
 async def test_an_amendment_on_its_way_is_the_only_one(tmp_path: Path) -> None:
-    async with market(tmp_path, latency_in_ns=LATENCY_NS) as it:
+    async with market(tmp_path, latency_in_ns=LATENCY_NS, clock=ManualClock(START_NS)) as it:
         it.book([(99, 5_000)], [(101, 5_000)])
         trading = it.house.trading
         order = (await trading.place(it.order(BUY, 98, 2_000))).order
@@ -182,36 +187,40 @@ async def test_an_amendment_on_its_way_is_the_only_one(tmp_path: Path) -> None:
         assert (await trading.amend(change)).change_pending
         with pytest.raises(FailedPrecondition, match="another change"):
             await trading.amend(change)
-        await until(lambda: now(it, order).price == 97_00)
+        await it.pass_time(LATENCY_NS - 1)
+        assert (now(it, order).price, now(it, order).change_pending) == (98_00, True)
+        await it.settle()
+        assert now(it, order).price == 97_00
         assert not now(it, order).change_pending
 
 
 async def test_what_happens_at_the_venue_is_known_later(tmp_path: Path) -> None:
-    clock = ManualClock(1_700_000_000_000_000_000)
-    async with market(tmp_path, latency_out_ns=LATENCY_NS, clock=clock) as it:
+    async with market(tmp_path, latency_out_ns=LATENCY_NS, clock=ManualClock(START_NS)) as it:
         it.book([(99, 5_000)], [(101, 5_000)])
-        await pass_time(clock, it.house, LATENCY_NS)
+        await it.pass_time(LATENCY_NS)
         order = (await it.house.trading.place(it.order(BUY, 101, 2_000))).order
-        await pass_time(clock, it.house, 2 * MS)
+        await it.pass_time(2 * MS)
         it.book([(99, 5_000)], [(103, 5_000)])  # gone by the time we hear of the fill; but the order came before
-        await pass_time(clock, it.house, LATENCY_NS)
+        await it.pass_time(LATENCY_NS)
         assert now(it, order).status == FILLED
         assert (await it.house.history.list_fills("alice")).items[0].price == 101_00
 
 
 async def test_a_late_market_is_the_market_in_the_same_order(tmp_path: Path) -> None:
-    async with market(tmp_path, latency_out_ns=20 * MS) as it:
-        hub = MarketData("one", SystemClock())
+    clock = ManualClock(START_NS)
+    async with market(tmp_path, latency_out_ns=LATENCY_NS, clock=clock) as it:
+        hub = MarketData("one", clock)
         seen: list[MarketUpdate] = []
         sent: list[Trade] = []
-        late = LateMarket(hub, SystemClock())
+        late = LateMarket(hub, clock)
         late.start()
         late.add_listener(seen.append)
         for n in range(200):
             sent.append(Trade(it.instrument, str(n), 100 + n, 1, BUY, None, n))
             hub.publish(sent[-1])
+        clock.advance(LATENCY_NS - 1)
         assert not seen
-        await until(lambda: len(seen) == 200)
+        clock.advance(1)
         assert seen == sent
         assert late.trades(it.instrument.name, 1) == sent[-1:]
         late.stop()
