@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 STAMPS := $(VENV)/stamps
-# Tests wait more than they compute: one process more than there are cores. A file stays in one process.
+# Tests wait more than they compute: one process more than there are cores. A file stays in one process; long ones begin first
+# (tests/conftest.py).
 WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SOURCES := setup.py pyproject.toml $(wildcard fastpath/*/*.pyx fastpath/*/*.pxd)
 CONTRACT := $(wildcard proto/tradewind/v1/*.proto) $(wildcard clients/python/*.py clients/python/tradewind/_async/*.py) clients/python/pyproject.toml
 

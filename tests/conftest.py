@@ -23,12 +23,20 @@ SHARED = ROOT.parent / "shared"
 """Recorded data that may not be shipped with the project; absent in an ordinary clone."""
 
 KINDS = {
-    "unit": ("base", "records", "process", "access", "fastpath", "market", "feeds", "engine", "risk"),
-    "integration": ("storage", "recovery", "venues", "rpc"),
+    "unit": ("base", "records", "process", "access", "fastpath", "market", "engine", "venues", "risk", "test_tidy.py"),
+    "integration": ("feeds", "storage", "recovery", "rpc", "clients"),
     "e2e": ("app", "cli", "simulation"),
 }
-"""The marker of a test by its folder: unit tests start nothing, integration tests start stores or a server within their
-own process, end-to-end tests start the server as its users do."""
+"""The marker of a test by its folder, unless it or its file says another: unit tests start no server and no
+database, integration tests do within their own process or beside it, end-to-end tests start the server as its users do."""
+
+LONG = (
+    "cli/test_cli_end_to_end.py", "app/test_stores.py", "simulation/test_whole_server.py", "recovery/test_kill_storm.py",
+    "app/test_app.py", "storage/test_journal_contract.py", "feeds/test_feeds_replay.py", "fastpath/test_matching_debug.py",
+    "app/test_failures.py", "simulation/test_replay_ccxt.py", "fastpath/test_matching_twin.py", "storage/test_blotter.py",
+    "test_readme.py", "fastpath/test_exchange_long.py", "recovery/test_replay.py", "fastpath/test_lobster.py",
+)  # fmt: skip
+"""The files that take longest, which begin first: so a parallel run does not end with one process at work on one of them."""
 
 SOAK_FACTOR = int(os.environ.get("TRADEWIND_SOAK", "1"))
 """How many times longer the randomized tests run than in an ordinary run."""
@@ -98,15 +106,17 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "once: says the same however often it runs; left out of soak runs")
     for kind, folders in KINDS.items():
-        config.addinivalue_line("markers", f"{kind}: tests of {', '.join(folders)} (set by folder)")
+        config.addinivalue_line("markers", f"{kind}: tests of {', '.join(folders)}, and those that say so")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     kind_of = {folder: kind for kind, folders in KINDS.items() for folder in folders}
     for item in items:
-        parts = item.path.relative_to(ROOT).parts
-        kind = kind_of.get(parts[1], "unit" if parts[1] == "test_tidy.py" else "e2e")
-        item.add_marker(getattr(pytest.mark, kind))
+        if not any(item.get_closest_marker(kind) for kind in KINDS):
+            top, second, *_ = item.path.relative_to(ROOT).parts
+            item.add_marker(getattr(pytest.mark, kind_of.get(second if top == "tests" else top, "e2e")))
+    turn = {ROOT / "tests" / name: at for at, name in enumerate(LONG)}
+    items.sort(key=lambda item: turn.get(item.path, len(LONG)))
 
 
 TALLY = pytest.StashKey[Counter[str]]()

@@ -154,6 +154,7 @@ async def alarmed(app: Running) -> None:
     assert "accept-clock" in (await clock_part(app))[1]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("steps", [(-60 * SECOND,), (2 * DAY, 0)], ids=["a minute back", "two days forward and back"])
 async def test_timers_are_right_when_the_clock_was_set(tmp_path: Path, steps: tuple[int, ...]) -> None:
     machine = Machine()
@@ -178,6 +179,7 @@ async def test_timers_are_right_when_the_clock_was_set(tmp_path: Path, steps: tu
         await goes(app, plain, "the dead-man timer")
 
 
+@pytest.mark.integration
 async def test_a_start_with_a_clock_behind_the_journal(tmp_path: Path) -> None:
     machine = Machine()
     async with running(settings(tmp_path), machine.clock()) as app:
@@ -196,6 +198,7 @@ async def test_a_start_with_a_clock_behind_the_journal(tmp_path: Path) -> None:
         assert await is_open(app, late)
 
 
+@pytest.mark.integration
 async def test_an_administrator_accepts_the_machines_clock(tmp_path: Path) -> None:
     machine = Machine()
     async with running(settings(tmp_path), machine.clock()) as app:

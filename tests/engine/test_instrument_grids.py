@@ -198,6 +198,7 @@ def record(store: TickStore, instrument: Instrument, row: int, time_ns: int, pri
     store.write(tick_batch("trades", tick_key(instrument), row, columns))
 
 
+@pytest.mark.integration
 async def test_an_instrument_of_the_settings_trades_and_takes_another_tick_at_the_next_start(tmp_path: Path) -> None:
     own = {"symbol": "DOGE/USDT", "tick_size": "0.001", "lot_size": "1"}
     name = "internal:DOGE/USDT"
@@ -233,6 +234,7 @@ def replace_instruments(config: Config, *own: dict[str, str]) -> Config:
     return config.model_copy(update={"instruments": tuple(OwnInstrument.model_validate(each) for each in own)})
 
 
+@pytest.mark.integration
 async def test_an_administrator_defines_an_instrument_while_the_server_runs(tmp_path: Path) -> None:
     wanted = {"symbol": "DOGE/USDT", "tick_size": "0.001", "lot_size": "1", "maker_fee_bps": "-0.5"}
     async with running(settings(tmp_path)) as app:

@@ -14,6 +14,8 @@ from tests.support.app import BUY, MARKET, SELL, Running, order, place, running,
 from tests.support.rpc import refused
 from tradewind.v1 import orders_pb2 as pb
 
+pytestmark = pytest.mark.integration
+
 STATUS = pb.OrderStatus
 STOP = pb.ORDER_TYPE_STOP
 

@@ -15,11 +15,11 @@ import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.support.app import BUY, LIMIT, MARKET, SELL, Running, order, place, running, settings
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from tradewind.v1 import market_data_pb2
 from tradewind.v1 import orders_pb2 as pb
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 OWN, PAPER = "internal:BTC/USDT", "binance:BTC/USDT"
 LATER = Timestamp(seconds=4_000_000_000)
@@ -46,7 +46,7 @@ class Prices:
 async def prices(app: Running, instrument: str) -> Prices:
     """The quote, once both sides of it are there: market data follows an order a moment later."""
     request = market_data_pb2.GetQuoteRequest(instrument=instrument)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(grpc.RpcError):
                 quote = (await app.market.GetQuote(request, metadata=app.admin)).quote

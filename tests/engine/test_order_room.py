@@ -8,11 +8,14 @@ import urllib.request
 from pathlib import Path
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.app import INSTRUMENT, LIMIT, Running, order, place, refused_order, running, settings
 from tradewind.v1 import orders_pb2 as pb
 from tradewind.v1 import system_pb2
+
+pytestmark = pytest.mark.integration
 
 BOUND = 1_000
 SERVING, DEGRADED, NOT_SERVING = (

@@ -17,7 +17,7 @@ from tests.waiting import until
 from tradewind.v1 import common_pb2, system_pb2
 from tradewind.v1 import orders_pb2 as pb
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 STATUS = pb.OrderStatus
 REASON = pb.RejectReason

@@ -59,6 +59,7 @@ def run(root: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.integration
 @pytest.mark.once
 @pytest.mark.timeout(600)
 def test_the_debug_build_gives_the_same_hashes(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def test_the_python_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.count("REPORT_") == 3
 
 
+@pytest.mark.integration
 @pytest.mark.once
 def test_the_cython_of_the_documentation_drives_a_book_without_python(tmp_path: Path) -> None:
     (tmp_path / "example.pyx").write_text(block("cython"))

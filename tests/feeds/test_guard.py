@@ -17,6 +17,8 @@ from tests.support import feeds_recorded as recorded
 from tests.support.feeds import NaiveBook
 from tests.support.feeds_recorded import DEPTH, BookSnapshot, Recording, TrueBook, exact
 
+pytestmark = pytest.mark.unit
+
 RECORDINGS: dict[str, Callable[[], Recording]] = {
     "binance spot": lambda: recorded.binance("spot", 400),
     "binance linear": lambda: recorded.binance("linear", 400),

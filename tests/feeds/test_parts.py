@@ -20,6 +20,8 @@ from server.feeds.okx import Okx
 from server.feeds.specs import Rules, describe
 from server.market.book import MAX_LEVELS, Book, BookSide
 
+pytestmark = pytest.mark.unit
+
 STEPS = ("0.01", "0.1", "1", "5", "0.00000001", "0.025", "10", "1E-11")
 
 

@@ -29,6 +29,7 @@ from server.storage.snapshot_files import SnapshotFiles
 from server.storage.sqlite_journal import SqliteJournal
 from tests.conftest import SOAK_FACTOR
 from tests.support.server_process import ServerEnded, ServerProcess
+from tests.waiting import PATIENCE_S
 from tradewind import AsyncClient, Order, OrderStatus, ServerInfo
 from tradewind.errors import FailedPrecondition, Unavailable
 
@@ -115,12 +116,12 @@ async def kill(server: ServerProcess, way: str, rng: random.Random, acked: Calla
         assert await asyncio.wait_for(server.ended(), 60) == -signal.SIGKILL
         return
     if way in SNAPSHOT_POINTS:  # there the process that writes the snapshot ends, the server right after it
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while server.states["snapshots"][0] != "DEGRADED":  # noqa: ASYNC110 it has no event
                 await asyncio.sleep(0.02)
     elif rng.random() < 0.8:  # under load; else while clients find their way back
         before = acked()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while acked() == before:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await asyncio.sleep(rng.uniform(0.0, 0.5))
@@ -222,7 +223,7 @@ async def check_orders(client: AsyncClient, diaries: list[Diary], followed: list
                 if told_last.get(key) != final.get(key)}  # fmt: skip
 
     try:
-        async with asyncio.timeout(30):  # the stream has to catch up with the last kill
+        async with asyncio.timeout(PATIENCE_S):  # the stream has to catch up with the last kill
             while told_otherwise():  # noqa: ASYNC110 it has no event
                 await asyncio.sleep(0.05)
     except TimeoutError:
@@ -244,7 +245,7 @@ async def check_blotter(data_dir: Path, orders: dict[str, Order]) -> None:
         def stored() -> list[tuple[int, str, bool]]:
             return blotter.execute("SELECT order_id, client_order_id, cum_qty = qty FROM orders").fetchall()
 
-        async with asyncio.timeout(30):  # it is a moment behind
+        async with asyncio.timeout(PATIENCE_S):  # it is a moment behind
             while set(stored()) != expected:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert len(stored()) == len(expected)

@@ -16,6 +16,7 @@ from server.app.main import Ready, run
 from server.base.clock import SystemClock
 from server.process.lifecycle import ServiceStatus
 from tests.support.rpc import Metadata, Refusal, bearer, refused
+from tests.waiting import PATIENCE_S
 from tradewind.v1 import (
     accounts_pb2_grpc,
     common_pb2,
@@ -83,7 +84,7 @@ async def running(config: Config, clock: SystemClock | None = None) -> AsyncIter
     states: list[ServiceStatus] = []
     stop = asyncio.Event()
     task = asyncio.create_task(run(config, on_state=states.append, on_ready=ready.set_result, stop=stop, clock=clock))
-    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
     if task.done():
         task.result()
     known = ready.result()
@@ -93,7 +94,7 @@ async def running(config: Config, clock: SystemClock | None = None) -> AsyncIter
             yield Running(known, channel, bearer(secret), states, stop, task)
     finally:
         stop.set()
-        assert await asyncio.wait_for(task, 30) == 0
+        assert await asyncio.wait_for(task, PATIENCE_S) == 0
 
 
 def order(**fields: Any) -> orders_pb2.PlaceOrderRequest:

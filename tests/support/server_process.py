@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.waiting import PATIENCE_S
 from tradewind import AsyncClient
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 60
 
 
 class ServerEnded(AssertionError):
@@ -47,7 +47,7 @@ class ServerProcess:
         ready = asyncio.Event()
         # All the time, so that it never waits for us.
         self._listening = asyncio.create_task(self._listen(self._process.stdout, ready))
-        async with asyncio.timeout(START_TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await ready.wait()
         if self._process.stdout.at_eof():
             raise ServerEnded(f"the server ended with {await self._process.wait()} before it served")
