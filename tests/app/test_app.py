@@ -371,11 +371,21 @@ async def test_sigint_stops_gracefully_and_a_second_one_at_once(tmp_path: Path) 
             # Nobody reads the answers: before long the server takes no more questions of the call, which then is stuck.
             await until(lambda: asked and time.monotonic() - asked[-1] > 1.0, "the call is stuck")
             server.process.send_signal(signal.SIGINT)
-            await asyncio.sleep(2)
+            await until(lambda: _takes_no_connections(address), "it stops")
             assert server.process.returncode is None, "the graceful stop waits for the call in progress"
             server.process.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(server.process.wait(), PATIENCE_S) == 130
             asking.cancel()
+
+
+async def _takes_no_connections(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return True
+    writer.close()
+    return False
 
 
 async def _ask_and_never_read(call: Any, message: bytes, asked: list[float]) -> None:

@@ -29,6 +29,8 @@ ROUNDS = 4
 STREAMS = 90
 RUDE = 60
 SPEED = 8.0
+UNREAD_FRAMES = 600
+"""So far the market goes on while nobody reads."""
 GROWTH_MB = 40.0
 """More than the hub's rings and the allocator's habits still take after the first round."""
 
@@ -48,7 +50,7 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
                 for _ in range(ROUNDS * SOAK_FACTOR):
                     at_first = server.open_files
                     before = len(served)
-                    await one_round(server, client, rng)
+                    await one_round(server, replay, client, rng)
                     assert len(served) > before, "nobody else was served"
                     await until(lambda limit=at_first + 2: server.open_files <= limit, "connections are given back")
                     sizes.append(server.rss_mb)
@@ -59,10 +61,10 @@ async def test_rude_clients_are_survived(tmp_path: Path) -> None:
         await replay.stop()
 
 
-async def one_round(server: WholeServer, client: AsyncClient, rng: random.Random) -> None:
+async def one_round(server: WholeServer, replay: ReplayExchange, client: AsyncClient, rng: random.Random) -> None:
     """All of it at once."""
     rude = [asyncio.to_thread(send_rubbish, server.address, rng.randbytes(8)) for _ in range(RUDE)]
-    slow = read_nothing(server, client)
+    slow = read_nothing(server, replay, client)
     await asyncio.gather(slow, too_much(server, client), *rude)
 
 
@@ -85,7 +87,7 @@ async def serving_others(client: AsyncClient) -> AsyncIterator[list[str]]:
     going_on.cancel()
 
 
-async def read_nothing(server: WholeServer, client: AsyncClient) -> None:
+async def read_nothing(server: WholeServer, replay: ReplayExchange, client: AsyncClient) -> None:
     """As many streams as a token may have, for all there is, of which nothing is read; then the connection is gone."""
     request = pb.SubscribeMarketDataRequest(
         subscriptions=[
@@ -102,7 +104,8 @@ async def read_nothing(server: WholeServer, client: AsyncClient) -> None:
         calls = [stub.SubscribeMarketData(request, metadata=client.metadata()) for _ in range(STREAMS)]
         first = await asyncio.gather(*(call.read() for call in calls))
         assert {message.events[0].WhichOneof("event") for message in first} == {"ack"}
-        await asyncio.sleep(2.0)
+        goal = replay.frames_played("bybit") + UNREAD_FRAMES
+        await until(lambda: replay.frames_played("bybit") > goal, "the market goes on")
 
 
 async def too_much(server: WholeServer, client: AsyncClient) -> None:
