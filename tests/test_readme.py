@@ -14,8 +14,6 @@ import pytest
 from loadtest.servers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.timeout(300)
-"""`make run` builds first if anything changed since the last build."""
 
 BLOCK = re.compile(r"^```sh(?P<kind>[ a-z]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -25,7 +25,7 @@ from server.replay.session import Session
 from tests.conftest import SOAK_FACTOR
 from tests.simulation import replay_truth as truth
 from tests.simulation.whole_server import until_listed, whole_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from tradewind import AsyncClient, Book, Side, Trade
 
 VENUES = {
@@ -143,7 +143,7 @@ async def until_book_is(client: AsyncClient, name: str, truth_of: truth.Truth) -
     """The book is LIVE and equals the independent one: after a moment, as what is on its way still arrives."""
     depth = DEPTH[name.partition(":")[0]]
     bids, asks = (exact_side(side) for side in truth_of.top(depth))
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + PATIENCE_S
     while True:
         book: Book = await client.get_book(name, depth)
         served = [(level.price, level.qty) for level in book.bids], [(level.price, level.qty) for level in book.asks]

@@ -16,10 +16,8 @@ import psutil
 
 from server.process.lifecycle import running_instance
 from server.replay import ReplayExchange
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from tradewind import AsyncClient
-
-STOP_LIMIT_S = 60.0
 
 
 @dataclass
@@ -66,17 +64,17 @@ async def whole_server(
             sys.executable, "-m", "server.cli", "up", "--json", env=environment, stdout=output, stderr=output
         )
     try:
-        await until(lambda: _address(data_dir) or process.returncode is not None, "the server listens", 60)
+        await until(lambda: _address(data_dir) or process.returncode is not None, "the server listens")
         assert process.returncode is None, log.read_text()
         yield WholeServer(data_dir, _address(data_dir), process)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            code = await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+            code = await asyncio.wait_for(process.wait(), PATIENCE_S)
             assert code == 0, log.read_text()
 
 
-async def until_listed(client: AsyncClient, names: Sequence[str], timeout_s: float = 60.0) -> None:
+async def until_listed(client: AsyncClient, names: Sequence[str], timeout_s: float = PATIENCE_S) -> None:
     """Wait until the server knows these instruments."""
     async with asyncio.timeout(timeout_s):
         while True:
