@@ -10,25 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from server.base.background import FailureListener, keep_running
-from server.base.errors import TradewindError, Unavailable
+from server.base.errors import TradewindError
 from server.base.instruments import Registry
-from server.engine.event_log import EventLog
-from server.records.events import EVENT_SIZE
+from server.engine.event_log import EventLog, EventSource, durable_events, last_sequence_of
 from server.storage.blotter_rows import blotter_batch, defines_names, directory_rows
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
 
 R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
-
-EventSource = Callable[[int], AsyncGenerator[bytes, None]]
-"""Durable events after a sequence, in order, made again from the journal."""
 
 WriteEvents = Callable[[int, bytes, dict[str, list[BlotterRow]]], None]
 """Stores durable events in a blotter: (sequence before the first, whole commands, names that are new). Blocks; raises as
@@ -138,7 +134,7 @@ class BlotterWriter:
             await self._wake.wait()
 
     async def _step(self) -> None:
-        """Store the next batch, or wait for one."""
+        """Store the next batch, or all that the log does not hold any more; or wait for one."""
         log = self._event_log
         if self._cursor is None:
             self._cursor = await self._in_thread(self._store.cursor)
@@ -149,28 +145,19 @@ class BlotterWriter:
                     " make it again with `tradewind blotter rebuild`"
                 )
         if self._cursor < log.floor:
-            await self._write_older_events()
-        elif self._cursor < log.last_sequence:
-            await self._write(log.events_after(self._cursor, self._limits.batch_events))
+            self._tell_behind()
+        events = durable_events(log, self._past, self._cursor, self._limits.batch_events)
+        async with contextlib.aclosing(events) as batches:
+            async for batch in batches:
+                await self._write(batch)
+                if self._cursor >= log.floor or self._stopping:
+                    break
+                self._tell_behind()
         self._tell(None)
         if self._cursor == log.last_sequence and not self._stopping:
             self._wake.clear()
             await self._wake.wait()
             await asyncio.sleep(self._limits.pause_s)
-
-    async def _write_older_events(self) -> None:
-        """Store what the log does not hold any more."""
-        assert self._cursor is not None
-        floor = self._event_log.floor
-        self._tell_behind()
-        async with contextlib.aclosing(self._past(self._cursor)) as past:
-            async for events in past:
-                await self._write(events)
-                self._tell_behind()
-                if self._cursor >= self._event_log.floor or self._stopping:
-                    return
-        if self._cursor < floor:
-            raise Unavailable(f"the journal holds no events between {self._cursor} and {floor}")
 
     async def _write(self, events: bytes) -> None:
         assert self._cursor is not None
@@ -179,7 +166,7 @@ class BlotterWriter:
             directory = directory_rows(self._registry)
         after = self._cursor
         await self._in_thread(lambda: self._write_events(after, events, directory))
-        self._cursor = int.from_bytes(events[-EVENT_SIZE:][:8], "little")
+        self._cursor = last_sequence_of(events)
         self._names_stored = True
 
     async def _in_thread(self, call: Callable[[], R]) -> R:

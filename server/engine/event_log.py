@@ -7,10 +7,11 @@ takes from each batch the events of its account.
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from fastpath.model.records import select
@@ -25,6 +26,9 @@ E = TypeVar("E")
 History = Callable[[int, tuple[int, int], int, int], Awaitable[list[bytes]]]
 """Makes events anew that are not held any more: (account, kinds, after, to) -> records with sequences in (after, to].
 Raises Unavailable."""
+
+EventSource = Callable[[int], AsyncGenerator[bytes, None]]
+"""Durable events after a sequence, whole commands, in order, made again from the journal. Raises Unavailable."""
 
 
 class EventLog:
@@ -77,7 +81,7 @@ class EventLog:
         at = 0
         for size in sizes:
             batch = events[at : at + size]
-            self.append(int.from_bytes(batch[-EVENT_SIZE:][:8], "little"), batch, ())
+            self.append(last_sequence_of(batch), batch, ())
             at += size
 
     def batch(self, number: int) -> tuple[int, bytes]:
@@ -118,6 +122,33 @@ class EventLog:
         """End every stream, after what it still has to deliver, with a notice."""
         for stream in list(self.streams):
             stream.end(Notice(message))
+
+
+def last_sequence_of(events: bytes) -> int:
+    """Of a batch that is not empty."""
+    return int.from_bytes(events[-EVENT_SIZE:][:8], "little")
+
+
+async def durable_events(log: EventLog, past: EventSource, after: int, limit: int) -> AsyncGenerator[bytes, None]:
+    """All events after a sequence, in order, until there are no newer ones: whole commands, about `limit` at a time.
+
+    What the log does not hold any more comes from `past`. Raises Unavailable if that cannot be had.
+    """
+    while after < log.last_sequence:
+        if after >= log.floor:
+            events = log.events_after(after, limit)
+            after = last_sequence_of(events)
+            yield events
+            continue
+        floor = log.floor
+        async with contextlib.aclosing(past(after)) as made:
+            async for events in made:
+                after = last_sequence_of(events)
+                yield events
+                if after >= log.floor:
+                    break
+        if after < floor:
+            raise Unavailable(f"the journal holds no events between {after} and {floor}")
 
 
 class EventStream(Stream[StreamItem[E]]):
