@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fastpath.risk import portfolio
 from server.base.errors import FailedPrecondition
 from server.risk.covariance import MIN_OBSERVATIONS, age_weights
 from server.risk.losses import Measured
@@ -44,6 +45,10 @@ class HistoricalLosses:
             "" if self.stretch == 1.0 else "one period times the square root of the horizon",
         )
 
+    def with_less(self, column: int, value: float) -> HistoricalLosses:
+        """The same outcomes with so much less held of one asset."""
+        return replace(self, losses=self.losses + value * self.rows[:, column])
+
 
 def losses_of(returns: Returns, values: Floats, horizon: int = 1, overlapping: bool = False,
               age_decay: float | None = None, filter_decay: float | None = None) -> HistoricalLosses:  # fmt: skip
@@ -66,7 +71,9 @@ def losses_of(returns: Returns, values: Floats, horizon: int = 1, overlapping: b
             )
         rows = compounded(rows, horizon)
     stretch = 1.0 if overlapping else math.sqrt(horizon)
-    return HistoricalLosses(rows, -(rows @ values), horizon, stretch, overlapping, age_decay)
+    losses = np.empty(len(rows))
+    portfolio.scenario_losses(rows, values, losses)
+    return HistoricalLosses(rows, losses, horizon, stretch, overlapping, age_decay)
 
 
 def _check_weights(weights: Floats, confidence: float, decay: float) -> None:
@@ -96,15 +103,11 @@ def filtered(rows: Floats, decay: float) -> Floats:
             f"{len(rows)} observations are too few to filter by volatility: it needs {2 * MIN_OBSERVATIONS}",
             reason="INSUFFICIENT_HISTORY",
         )
-    variance = np.mean(rows[:MIN_OBSERVATIONS] ** 2, axis=0)
-    kept = rows[MIN_OBSERVATIONS:]
-    forecasts = np.empty((len(kept) + 1, rows.shape[1]))
-    forecasts[0] = variance
-    for at, row in enumerate(kept):
-        forecasts[at + 1] = decay * forecasts[at] + (1 - decay) * row * row
-    if not (forecasts > 0).all():
+    rescaled = np.empty((len(rows) - MIN_OBSERVATIONS, rows.shape[1]))
+    portfolio.volatility_filter(rows, decay, MIN_OBSERVATIONS, rescaled, np.empty(rows.shape[1]))
+    if not np.isfinite(rescaled).all():
         raise FailedPrecondition(
             "an asset does not move in its first periods: its volatility is 0 and nothing can be scaled by it",
             reason="SINGULAR_COVARIANCE",
         )
-    return np.asarray(np.maximum(kept * np.sqrt(forecasts[-1] / forecasts[:-1]), -1.0))
+    return rescaled

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.risk import portfolio
 from server.base.errors import FailedPrecondition, InvalidRequest
 from server.risk.portfolio import Floats
 
@@ -73,19 +74,23 @@ def check_tail_history(observations: int, confidence: float) -> None:
 
 def tail_of(losses: Floats, confidence: float, weights: Floats | None = None) -> Tail:
     """The tail of losses, equally likely or with weights that sum to 1."""
-    order = np.argsort(-losses, kind="stable")
-    share = np.full(len(losses), 1 / len(losses)) if weights is None else weights[order]
-    beyond = np.cumsum(share)  # probability of the losses down to this one
-    # The boundary is the first, from the worst, at which P(loss <= it) >= c no longer holds for the next one down.
-    count = min(int(np.searchsorted(beyond, (1 - confidence) + _ROUNDING, side="right")) + 1, len(losses))
-    inside = share[:count].copy()
-    inside[-1] = max((1 - confidence) - (beyond[count - 2] if count > 1 else 0.0), 0.0)
-    inside /= inside.sum()
-    worst = order[:count]
+    beyond = 1 - confidence
+    if weights is None:
+        inside = beyond * len(losses) + _ROUNDING * len(losses)
+        worst = np.empty(min(int(inside) + 1, len(losses)), dtype=np.int64)
+        portfolio.worst(losses, worst)
+        share = np.full(len(worst), 1 / len(losses))
+    else:
+        order = np.argsort(-losses, kind="stable")
+        passed = np.cumsum(weights[order])  # probability of the losses down to this one
+        worst = order[: min(int(np.searchsorted(passed, beyond + _ROUNDING, side="right")) + 1, len(losses))]
+        share = weights[worst]
+    share[-1] = max(beyond - float(share[:-1].sum()), 0.0)  # the boundary fills what the losses beyond it leave
+    share /= share.sum()
     return Tail(
         value_at_risk=float(losses[worst[-1]]),
-        expected_shortfall=float(inside @ losses[worst]),
+        expected_shortfall=float(share @ losses[worst]),
         boundary=int(worst[-1]),
-        scenarios=worst.astype(np.int64),
-        weights=inside,
+        scenarios=worst,
+        weights=share,
     )

@@ -15,11 +15,14 @@ from server.base.errors import FailedPrecondition, InvalidRequest
 from server.risk import covariance as covariances
 from server.risk import historical, parametric, simulated
 from server.risk.covariance import EWMA_DECAY, Covariance, CovarianceScore
+from server.risk.historical import HistoricalLosses
 from server.risk.losses import Losses, Measured
 from server.risk.portfolio import Floats, Portfolio, Position, Returns
 from server.risk.tail import check_confidences, check_horizons
 
 MAX_SCENARIOS = 1_000_000
+MAX_INCREMENTAL_WORK = 1_000_000_000
+"""Draws of one incremental estimate by Monte-Carlo: ten seconds or so."""
 MAX_GRID = 64
 """Confidences times horizons of one request."""
 
@@ -162,11 +165,12 @@ def value_at_risk(portfolio: Portfolio, returns: Returns, request: ValueAtRiskRe
     """
     used = moving_returns(portfolio, returns)
     values = portfolio.values_of(used.assets)
+    matrix = _covariance_of(used, request)
     answers = [
         answer
         for method in request.methods
         for horizon in request.horizons
-        for answer in _at_all_confidences(portfolio, used, values, request, method, horizon)
+        for answer in _at_all_confidences(portfolio, used, values, request, method, horizon, matrix)
     ]
     estimates = tuple(answer for answer in answers if isinstance(answer, Estimate))
     refusals = tuple(answer for answer in answers if isinstance(answer, Refusal))
@@ -179,17 +183,19 @@ def value_at_risk(portfolio: Portfolio, returns: Returns, request: ValueAtRiskRe
 
 
 def _at_all_confidences(portfolio: Portfolio, returns: Returns, values: Floats, request: ValueAtRiskRequest,
-                        method: Method, horizon: int) -> Iterator[Estimate | Refusal]:  # fmt: skip
+                        method: Method, horizon: int, matrix: Floats | None) -> Iterator[Estimate | Refusal]:  # fmt: skip
     """What one method says over one horizon."""
     losses: Losses | None = None
-    without: list[Losses | None] = []
     for confidence in request.confidences:
         try:
             if losses is None:
-                losses = losses_of(returns, values, request, method, horizon)
-                without = _without_each(portfolio, returns, request, method, horizon) if request.incremental else []
+                losses = losses_of(returns, values, request, method, horizon, matrix)
             measured = losses.at(confidence)
-            added = [measured.value_at_risk - (rest.at(confidence).value_at_risk if rest else 0.0) for rest in without]
+            rests = _without_each(portfolio, returns, losses, request, method, horizon, matrix)
+            added = [
+                measured.value_at_risk - (rest.at(confidence).value_at_risk if rest else 0.0)
+                for rest in (rests if request.incremental else ())
+            ]
         except FailedPrecondition as error:
             reason = error.specific_reason or error.reason
             yield Refusal(method, confidence, horizon, reason, error.message)
@@ -220,11 +226,35 @@ def contributions(portfolio: Portfolio, assets: Sequence[str], measured: Measure
     return tuple(parts)
 
 
-def _without_each(portfolio: Portfolio, returns: Returns, request: ValueAtRiskRequest, method: Method, horizon: int
-                  ) -> list[Losses | None]:  # fmt: skip
+def _covariance_of(returns: Returns, request: ValueAtRiskRequest) -> Floats | None:
+    """The covariance of the request, once for all its answers; None if there is none or no method asks for it."""
+    if HISTORICAL.issuperset(request.methods) or len(returns) < covariances.MIN_OBSERVATIONS:
+        return None
+    return covariances.estimate(returns.values, request.covariance, request.decay)
+
+
+def _without_each(portfolio: Portfolio, returns: Returns, losses: Losses, request: ValueAtRiskRequest, method: Method,
+                  horizon: int, matrix: Floats | None) -> Iterator[Losses | None]:  # fmt: skip
     """The losses of the portfolio without each of its positions; None if nothing else moves."""
-    rests = [portfolio.without(at).values_of(returns.assets) for at in range(len(portfolio.positions))]
-    return [losses_of(returns, rest, request, method, horizon) if rest.any() else None for rest in rests]
+    if method in (Method.MONTE_CARLO_NORMAL, Method.MONTE_CARLO_STUDENT_T, Method.CORNISH_FISHER):
+        rows = len(returns) if method is Method.CORNISH_FISHER else request.scenarios
+        if (work := len(portfolio.positions) * rows * len(returns.assets)) > MAX_INCREMENTAL_WORK:
+            raise FailedPrecondition(
+                f"positions x scenarios x assets are {work:.3g}; at most {MAX_INCREMENTAL_WORK:.3g} for the incremental "
+                f"value at risk of {method}. Take fewer scenarios, a historical method or NORMAL, or leave `incremental` out",
+                reason="TOO_MUCH_WORK",
+            )
+    column = {asset: at for at, asset in enumerate(returns.assets)}
+    for at, position in enumerate(portfolio.positions):
+        rest = portfolio.without(at).values_of(returns.assets)
+        if not rest.any():
+            yield None
+        elif position.asset not in column:
+            yield losses
+        elif isinstance(losses, HistoricalLosses):
+            yield losses.with_less(column[position.asset], position.value)
+        else:
+            yield losses_of(returns, rest, request, method, horizon, matrix)
 
 
 def scores_of(returns: Returns, values: Floats, decay: float = EWMA_DECAY) -> tuple[CovarianceScore, ...]:
@@ -266,15 +296,20 @@ def moving_returns(portfolio: Portfolio, returns: Returns) -> Returns:
     return returns.of(assets)
 
 
-def losses_of(returns: Returns, values: Floats, request: ValueAtRiskRequest, method: Method, horizon: int) -> Losses:
-    """The distribution of losses by one method. Raises FailedPrecondition if it has none."""
+def losses_of(returns: Returns, values: Floats, request: ValueAtRiskRequest, method: Method, horizon: int,
+              matrix: Floats | None = None) -> Losses:  # fmt: skip
+    """The distribution of losses by one method; `matrix` is the covariance, if it is known already.
+
+    Raises FailedPrecondition if the method has none.
+    """
     if method in HISTORICAL:
         return historical.losses_of(
             returns, values, horizon, request.scaling is Scaling.OVERLAPPING,
             request.age_decay if method is Method.HISTORICAL_AGE_WEIGHTED else None,
             request.decay if method is Method.HISTORICAL_FILTERED else None,
         )  # fmt: skip
-    matrix = covariances.estimate(returns.values, request.covariance, request.decay)
+    if matrix is None:
+        matrix = covariances.estimate(returns.values, request.covariance, request.decay)
     if method is Method.NORMAL:
         return parametric.normal(returns, values, matrix, horizon)
     if method is Method.CORNISH_FISHER:
