@@ -20,8 +20,12 @@ MIN_OBSERVATIONS = 30
 """Below this no covariance is estimated."""
 EWMA_DECAY = 0.94
 """RiskMetrics for daily returns."""
-SCORE_FORECASTS = 25
-"""How often an estimate is renewed while it is scored."""
+MAX_SCORED = 250
+"""Periods an estimate is scored on: the newest, at most half of all."""
+_SCORE_WORK = 2_000_000_000
+"""Multiplications of one score; with many assets forecasts are renewed less often than each period."""
+_NEGLIGIBLE = 1e-18
+"""Rows of less weight than this, of the newest row's, are left out of an EWMA."""
 _PIVOT = 1e-10
 """A variable of which less than this share of the variance is its own is a combination of those before it."""
 
@@ -45,6 +49,9 @@ class CovarianceScore:
     forecasts: int
     """Periods scored, all after the window of their forecast."""
     window: int
+    """Periods each forecast was made of."""
+    renewed_every: int
+    """Periods that a forecast stood for."""
     log_score: float
     """Mean of (log det S + r' S^-1 r) / assets: the log score of a normal forecast without its constant."""
     qlike: float
@@ -63,6 +70,7 @@ def ewma_covariance(values: Floats, decay: float = EWMA_DECAY) -> Floats:
 
     J.P. Morgan/Reuters (1996): RiskMetrics technical document, 4th ed., section 5.2.
     """
+    values = values[-max(1, math.ceil(math.log(_NEGLIGIBLE) / math.log(decay))) :] if 0 < decay < 1 else values
     weights = age_weights(len(values), decay)
     return np.asarray((values * weights[:, None]).T @ values)
 
@@ -138,15 +146,16 @@ def root_of(covariance: Floats, assets: Sequence[str]) -> Floats:
 
 
 def score(returns: Returns, values: Floats, estimator: Covariance, decay: float = EWMA_DECAY) -> CovarianceScore:
-    """Score of the estimator on the second half of the returns, each forecast made of as many rows before it.
+    """Score of the estimator on the newest periods, each forecast made of the rows before it.
 
     Patton, A. (2011): Volatility forecast comparison using imperfect volatility proxies. Journal of Econometrics 160,
     246-256. `values` are what the portfolio holds of each asset. Raises FailedPrecondition: fewer than 60 rows, or an
     estimate that is singular.
     """
     rows, columns = returns.values.shape
-    window = rows // 2
-    if window < MIN_OBSERVATIONS:
+    count = min(rows // 2, MAX_SCORED)
+    window = rows - count
+    if rows < 2 * MIN_OBSERVATIONS:
         raise FailedPrecondition(
             f"{rows} observations are too few to score a covariance: it needs {2 * MIN_OBSERVATIONS}",
             reason="INSUFFICIENT_HISTORY",
@@ -155,18 +164,19 @@ def score(returns: Returns, values: Floats, estimator: Covariance, decay: float 
     if not gross > 0:
         raise FailedPrecondition("nothing is held, so there is no variance to score", reason="NO_EXPOSURE")
     shares = values / gross
-    step = max(1, math.ceil((rows - window) / SCORE_FORECASTS))
+    # A hundredth of new rows changes little where all weigh the same; what forgets is renewed each period.
+    lasts = 1 if estimator is Covariance.EWMA else max(1, window // 100)
+    step = min(count, max(lasts, math.ceil(count * (columns + window) * columns**2 / _SCORE_WORK)))
     logs = likes = ratios = 0.0
     for start in range(window, rows, step):
         covariance = estimate(returns.values[start - window : start], estimator, decay)
         root = root_of(covariance, returns.assets)
         seen = returns.values[start : start + step]
         whitened = np.linalg.solve(root, seen.T)
-        logs += 2 * len(seen) * float(np.log(np.diag(root)).sum()) + float((whitened * whitened).sum())
+        logs += 2 * len(seen) * float(np.log(np.diag(root)).sum()) + float(np.vdot(whitened, whitened))
         variance = float(shares @ covariance @ shares)
         squares = (seen @ shares) ** 2
         ratio = float(squares.sum()) / variance
         likes += len(seen) * math.log(variance) + ratio
         ratios += ratio
-    count = rows - window
-    return CovarianceScore(estimator, count, window, logs / count / columns, likes / count, ratios / count)
+    return CovarianceScore(estimator, count, window, step, logs / count / columns, likes / count, ratios / count)

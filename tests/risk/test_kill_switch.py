@@ -87,7 +87,9 @@ async def drill(app: Running) -> None:
         killed = await kill(app)
         after = [each.refused for each in traders]
         last = int((await place(app, price="100", qty="0.1")).order_id)
-        await until(lambda: all(each.refused > count + 1 for each, count in zip(traders, after, strict=True)), "all meet it")
+        await until(
+            lambda: all(each.refused > count + 1 for each, count in zip(traders, after, strict=True)), "all meet it"
+        )
         over.set()
     # Ids are sequences of commands: the halt came before that of an order placed after the acknowledgement.
     accepted = [order_id for each in traders for order_id in each.accepted]
@@ -146,7 +148,9 @@ async def test_positions_are_closed_with_the_orders_of_others_before_the_halt(ap
     assert await open_orders(app) == []
     assert (await place(app, price="100")).reject_reason == orders_pb2.REJECT_REASON_TRADING_HALTED
     again = await kill(app, flatten=True)
-    assert {each.problem for each in again.flattened} == {"the order was refused: TRADING_HALTED"}, "a halt is not loosened"
+    assert {each.problem for each in again.flattened} == {"the order was refused: TRADING_HALTED"}, (
+        "a halt is not loosened"
+    )
     await resume(app)
 
 
