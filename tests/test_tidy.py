@@ -157,6 +157,20 @@ def test_a_process_of_the_server_imports_nothing_of_the_current_folder() -> None
     assert makers == ["server/base/workers.py"], "run a module by server.base.workers.module_command"
 
 
+# Who makes the engine's parts, or is one of them. All others take the protocols of server/engine/order_entry.py.
+KNOW_TRADING = ("server/engine/", "server/app/main.py")
+
+
+@pytest.mark.once
+def test_services_depend_on_the_protocols_of_the_engine() -> None:
+    broken = [
+        f"{where}: {module}"
+        for where, module, imported in imported_packages()
+        if within(imported, "server.engine.trading") and module.startswith("server.") and not where.startswith(KNOW_TRADING)
+    ]
+    assert not broken, "take a protocol of server/engine/order_entry.py instead of Trading:\n" + "\n".join(broken)
+
+
 # Engine and market wait by the clock they are given, so that a manual clock drives them. The bus is a connection: how long
 # it may be silent is counted in real time, as at the venues' connections.
 BY_THE_CLOCK = ("server/engine/", "server/venues/", "server/market/", "server/base/streams.py")

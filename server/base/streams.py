@@ -61,6 +61,9 @@ class Stream(ABC, Generic[T]):
     gives everything back; a reader that waits then gets the end of the stream.
     """
 
+    epoch: str
+    """Part of every position in this stream."""
+
     def __init__(self, heartbeat_s: float, clock: Clock) -> None:
         self._clock = clock
         self._heartbeat_ns = round(heartbeat_s * 1e9)

@@ -107,7 +107,7 @@ class Outcome(NamedTuple):
 Submit = Callable[[bytes], "asyncio.Future[bytes]"]
 
 
-class OrderEntry:
+class EngineOrders:
     """Places, amends and cancels orders. Malformed or impossible requests raise; an order rejected by a pre-trade check
     is an Outcome."""
 

@@ -19,7 +19,8 @@ from server.base.streams import StreamPosition
 from server.engine.catalogue import Catalogue
 from server.engine.engine import Engine
 from server.engine.event_log import EventStream
-from server.engine.orders import OrderEntry
+from server.engine.order_entry import AccountEvent, AccountSnapshot, OrderEvent, OrdersSnapshot, OrderUpdate
+from server.engine.orders import EngineOrders
 from server.engine.refusals import refusal
 from server.engine.runner import Runner
 from server.engine.sessions import Session, Sessions
@@ -37,7 +38,6 @@ from server.records.events import (
     POSITION_CHANGED,
     REJECTED_COMMAND,
     BalanceView,
-    FillView,
     OrderView,
     PositionView,
     balance_view,
@@ -53,41 +53,16 @@ SNAPSHOT_CHUNK = 500
 """Orders, balances or positions in one message of a snapshot."""
 
 
-class OrderUpdate(NamedTuple):
-    """One change of one order."""
-
-    order: OrderView
-    fill: FillView | None
-    """If the change is one."""
-
-
-class OrdersSnapshot(NamedTuple):
-    """Open orders by order_id."""
-
-    orders: tuple[OrderView, ...]
-    is_last: bool
-
-
-class AccountSnapshot(NamedTuple):
-    balances: tuple[BalanceView, ...]
-    positions: tuple[PositionView, ...]
-    is_last: bool
-
-
 class EngineState(NamedTuple):
     command_sequence: int
     event_sequence: int
     state_hash: int
 
 
-OrderEvent = OrdersSnapshot | OrderUpdate
-AccountEvent = AccountSnapshot | BalanceView | PositionView
-
-
-class Trading(OrderEntry):
+class Trading(EngineOrders):
     """The engine's API. Errors are those of server.base.errors; an order that was refused on its merits is returned.
 
-    gRPC carries orders from bytes to bytes (`carry_out`); `place`, `amend` and `cancel` are for callers that have objects.
+    It implements the protocols of `order_entry`, on which services depend.
     """
 
     def __init__(self, engine: Engine, runner: Runner, new_id: Callable[[], str]) -> None:
@@ -98,12 +73,12 @@ class Trading(OrderEntry):
         self.catalogue = Catalogue(engine.registry, engine.blotter.trading_status, runner.submit)
         """Accounts and instruments, as they are defined."""
         # Orders as packed records: the way past the objects, for compiled code between the wire and the engine.
-        self.carry_out = runner.submit
+        self.submit_packed = runner.submit
         self.new_id = new_id
-        self.held_orders = engine.blotter.tables.orders
+        self.newest_order_events = engine.blotter.tables.orders
         self.find_order_event = engine.find_order_event
         self.order_event = engine.order_event
-        self.order_of = engine.blotter.view
+        self.order_view = engine.blotter.view
 
     @property
     def registry(self) -> Registry:
@@ -148,6 +123,10 @@ class Trading(OrderEntry):
             await self._submit(commands.session_closed())
 
     # -- accounts ------------------------------------------------------------------------------------------
+
+    async def create_account(self, name: str, mode: int) -> Account:
+        """The account of that name, made now if it does not exist. Raises AlreadyExists if it has another mode."""
+        return await self.catalogue.create_account(name, mode)
 
     def list_accounts(
         self, *, page_size: int = 0, page_token: str = "", visible: Callable[[str], bool] | None = None

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from fastpath.model.enums import OrderFlag, Side
 from server.base.instruments import Instrument
-from server.engine.trading import Trading
+from server.engine.order_entry import AccountTrading
 from server.records.events import OrderView
 from server.risk.valuation import EXACT, Price, Valuation
 
@@ -85,7 +85,7 @@ class Exposure:
         return [float(size / whole) for size in sizes] if whole else []
 
 
-def holdings(trading: Trading, account: str, added: Iterable[Held] = ()) -> list[Held]:
+def holdings(trading: AccountTrading, account: str, added: Iterable[Held] = ()) -> list[Held]:
     """Positions and open orders of an account by instrument, with those that are supposed. Raises NotFound."""
     found: dict[str, Held] = {}
 
@@ -158,7 +158,7 @@ def _equity(balances: Mapping[str, Decimal], valuation: Valuation, unpriced: dic
     return equity
 
 
-def balances_of(trading: Trading, account: str) -> dict[str, Decimal]:
+def balances_of(trading: AccountTrading, account: str) -> dict[str, Decimal]:
     """What an account has, by asset. Raises NotFound."""
     return {
         view.asset.name: EXACT.multiply(Decimal(view.total), view.asset.unit) for view in trading.list_balances(account)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 import structlog
 
@@ -26,8 +27,8 @@ from fastpath.model.enums import (
 )
 from server.base.errors import TradewindError
 from server.base.instruments import Instrument
+from server.engine.order_entry import AccountTrading, TradingControl
 from server.engine.orders import NewOrder
-from server.engine.trading import Trading
 from server.market.hub import MarketData
 from server.market.model import FeedState
 from server.records.events import PositionView
@@ -69,8 +70,12 @@ class Killed:
     flattened: list[Flattened]
 
 
+class KillSwitchEngine(AccountTrading, TradingControl, Protocol):
+    """What the kill switch needs of the engine."""
+
+
 class KillSwitch:
-    def __init__(self, trading: Trading, market: MarketData) -> None:
+    def __init__(self, trading: KillSwitchEngine, market: MarketData) -> None:
         self._trading = trading
         self._market = market
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.base.clock import Clock
-from server.engine.trading import Trading
+from server.engine.order_entry import AccountTrading
 from server.market.hub import MarketData
 from server.risk.exposures import Exposure, balances_of, exposure_of, holdings
 from server.risk.valuation import DEFAULT_MAX_AGE_NS, Valuation
@@ -12,7 +12,7 @@ from server.risk.valuation import DEFAULT_MAX_AGE_NS, Valuation
 class Risk:
     """Measures of accounts. On the event loop; what takes long is for a worker."""
 
-    def __init__(self, trading: Trading, market: MarketData, clock: Clock) -> None:
+    def __init__(self, trading: AccountTrading, market: MarketData, clock: Clock) -> None:
         self._trading = trading
         self._market = market
         self._clock = clock

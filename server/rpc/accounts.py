@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from server.base.clock import Clock
 from server.base.streams import StreamItem
 from server.blotter.history import History
-from server.engine.trading import AccountEvent, AccountSnapshot, Trading
+from server.engine.order_entry import AccountEntry, AccountEvent, AccountSnapshot
 from server.records.events import BalanceView, PositionView
 from server.rpc import convert
 from server.rpc.boundary import Call
@@ -18,8 +18,8 @@ from tradewind.v1 import accounts_pb2 as pb
 
 
 class AccountService:
-    def __init__(self, trading: Trading, history: History, clock: Clock) -> None:
-        self._trading = trading
+    def __init__(self, accounts: AccountEntry, history: History, clock: Clock) -> None:
+        self._accounts = accounts
         self._history = history
         self._clock = clock
 
@@ -30,7 +30,7 @@ class AccountService:
         if mode == pb.ACCOUNT_MODE_LIVE:
             fields.wrong("mode", "must be PAPER or SIMULATION: orders are not sent to exchanges yet", "NOT_ALLOWED")
         fields.check()
-        account = await self._trading.catalogue.create_account(name, mode)
+        account = await self._accounts.create_account(name, mode)
         return pb.CreateAccountResponse(account=convert.account(account))
 
     async def ListAccounts(self, request: pb.ListAccountsRequest, call: Call) -> pb.ListAccountsResponse:
@@ -38,12 +38,12 @@ class AccountService:
         page_size = fields.page_size(request.page_size)
         page_token = fields.page_token(request.page_token)
         fields.check()
-        page = self._trading.list_accounts(page_size=page_size, page_token=page_token, visible=call.caller.may_use)
+        page = self._accounts.list_accounts(page_size=page_size, page_token=page_token, visible=call.caller.may_use)
         return pb.ListAccountsResponse(accounts=map(convert.account, page.items), next_page_token=page.next_page_token)
 
     async def AdjustBalance(self, request: pb.AdjustBalanceRequest, call: Call) -> pb.AdjustBalanceResponse:
         fields = Fields()
-        registry = self._trading.registry
+        registry = self._accounts.registry
         account = fields.name("account", request.account)
         asset = fields.asset("asset", request.asset, registry)
         amount = fields.amount("amount", request.amount, asset)
@@ -51,20 +51,20 @@ class AccountService:
         fields.check()
         registry.account(account)
         known = found("asset", request.asset, asset)
-        balance, replayed = await self._trading.adjust_balance(account, known.name, amount, request_id)
+        balance, replayed = await self._accounts.adjust_balance(account, known.name, amount, request_id)
         return pb.AdjustBalanceResponse(balance=convert.balance(balance), replayed=replayed)
 
     async def ListBalances(self, request: pb.ListBalancesRequest, call: Call) -> pb.ListBalancesResponse:
-        balances = self._trading.list_balances(_account(request.account))
+        balances = self._accounts.list_balances(_account(request.account))
         return pb.ListBalancesResponse(balances=map(convert.balance, balances))
 
     async def ListPositions(self, request: pb.ListPositionsRequest, call: Call) -> pb.ListPositionsResponse:
-        positions = self._trading.list_positions(_account(request.account))
+        positions = self._accounts.list_positions(_account(request.account))
         return pb.ListPositionsResponse(positions=map(convert.position, positions))
 
     async def ListLedgerEntries(self, request: pb.ListLedgerEntriesRequest, call: Call) -> pb.ListLedgerEntriesResponse:
         fields = Fields()
-        registry = self._trading.registry
+        registry = self._accounts.registry
         account = fields.name("account", request.account)
         asset = fields.asset("asset", request.asset, registry) if request.asset else None
         start_ns = fields.optional_time_ns(request, "start_time")
@@ -85,7 +85,7 @@ class AccountService:
         account = fields.name("account", request.account)
         resume_from = engine_position(fields, request)
         fields.check()
-        with contextlib.closing(self._trading.subscribe_account(account, resume_from)) as stream:
+        with contextlib.closing(self._accounts.subscribe_account(account, resume_from)) as stream:
             async for message in messages(stream, self._event):
                 yield message
 

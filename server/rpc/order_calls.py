@@ -30,20 +30,20 @@ class OrderCall:
         """The response message, when all is durable. `group_owner` says whose self-trade group the order names. Raises
         what the order, or the change, is refused with."""
         lane, command = self._lane, self._command(group_owner)
-        events = await lane.trading.carry_out(command)
+        events = await lane.entry.submit_packed(command)
         answer = lane.writer.one(events)
         if answer is None:
-            raise lane.trading.refusal(command, events[:EVENT_SIZE])
+            raise lane.entry.refusal(command, events[:EVENT_SIZE])
         response, decided = answer
         lane.metrics.count(decided)
         return response
 
     def _command(self, group_owner: int) -> bytes:
-        trading, read = self._lane.trading, self._read
+        entry, read = self._lane.entry, self._read
         if not isinstance(read, Requests):
-            return trading.command(read(group_owner))
+            return entry.command(read(group_owner))
         for at in read.unnamed:
-            set_client_order_id(read.commands, at, trading.new_id())
+            set_client_order_id(read.commands, at, entry.new_id())
         set_group_owner(read.commands, group_owner)
         return bytes(read.commands)
 
@@ -59,7 +59,7 @@ class OrderCalls:
         if read is not None:
             return OrderCall(self._lane, read.accounts, read)
         message = pb.PlaceOrderRequest.FromString(raw)
-        registry = self._lane.trading.registry
+        registry = self._lane.entry.registry
         return OrderCall(self._lane, {message.account}, lambda owner: new_order(message, registry, owner))
 
     def amend(self, raw: bytes) -> OrderCall:
@@ -67,7 +67,7 @@ class OrderCalls:
         if read is not None:
             return OrderCall(self._lane, read.accounts, read)
         message = pb.AmendOrderRequest.FromString(raw)
-        return OrderCall(self._lane, {message.order.account}, lambda _: amend_order(message, self._lane.trading))
+        return OrderCall(self._lane, {message.order.account}, lambda _: amend_order(message, self._lane.entry))
 
     def cancel(self, raw: bytes) -> OrderCall:
         read = self._lane.reader.cancel(raw)
@@ -75,5 +75,5 @@ class OrderCalls:
             return OrderCall(self._lane, read.accounts, read)
         message = pb.CancelOrderRequest.FromString(raw)
         return OrderCall(
-            self._lane, {message.order.account}, lambda _: cancel_order(message, self._lane.trading.registry)
+            self._lane, {message.order.account}, lambda _: cancel_order(message, self._lane.entry.registry)
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastpath.model.order_sets import TRAILING
 from server.base.instruments import Registry
+from server.engine.order_entry import PackedOrderEntry
 from server.engine.orders import AmendOrder, CancelOrder
-from server.engine.trading import Trading
 from server.rpc.fields import Fields
 from tradewind.v1 import orders_pb2 as pb
 
@@ -25,14 +25,14 @@ def cancel_order(request: pb.CancelOrderRequest, registry: Registry) -> CancelOr
     return CancelOrder(account, order_id, client_order_id)
 
 
-def amend_order(request: pb.AmendOrderRequest, trading: Trading) -> AmendOrder:
+def amend_order(request: pb.AmendOrderRequest, entry: PackedOrderEntry) -> AmendOrder:
     """Raises InvalidRequest with everything that is wrong, NotFound for an unknown order."""
     fields = Fields()
     account, order_id, client_order_id = _order_ref(fields, request.order)
     if not any(request.HasField(name) for name in ("qty", "price", "trigger_price")):
         fields.wrong("qty", "give a new qty, price or trigger_price", "REQUIRED")
     fields.check()
-    order = trading.get_order(account, order_id=order_id, client_order_id=client_order_id)
+    order = entry.get_order(account, order_id=order_id, client_order_id=client_order_id)
     qty = fields.qty("qty", request.qty, order.instrument) if request.HasField("qty") else 0
     price = fields.price("price", request.price, order.instrument) if request.HasField("price") else 0
     trigger_price = 0

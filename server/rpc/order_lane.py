@@ -15,9 +15,9 @@ from fastpath.wire.directory import Directory
 from fastpath.wire.order_answers import AnswerWriter
 from fastpath.wire.order_requests import RequestReader, Requests, set_client_order_id, set_group_owner, set_session
 from server.base.errors import InvalidRequest, TradewindError
+from server.engine.order_entry import PackedOrderEntry
 from server.engine.orders import NewOrder, OrderRequest
 from server.engine.sessions import Session
-from server.engine.trading import Trading
 from server.records.commands import COMMAND_SIZE
 from server.rpc import convert
 from server.rpc.metrics import OrderMetrics
@@ -56,8 +56,8 @@ class Writer(Protocol):
 class OrderLane:
     """Makes batches of messages. One for a server."""
 
-    def __init__(self, trading: Trading, metrics: OrderMetrics, reader: Reader, writer: Writer) -> None:
-        self.trading = trading
+    def __init__(self, entry: PackedOrderEntry, metrics: OrderMetrics, reader: Reader, writer: Writer) -> None:
+        self.entry = entry
         self.metrics = metrics
         self.writer = writer
         self.reader = reader
@@ -82,14 +82,14 @@ class OrderLane:
         )
 
 
-def compiled_lane(trading: Trading, metrics: OrderMetrics) -> OrderLane:
-    directory = Directory(trading.registry)
+def compiled_lane(entry: PackedOrderEntry, metrics: OrderMetrics) -> OrderLane:
+    directory = Directory(entry.registry)
 
     def encode(record: bytes) -> bytes:
-        return convert.order(trading.order_of(record)).SerializeToString()
+        return convert.order(entry.order_view(record)).SerializeToString()
 
-    writer = AnswerWriter(directory, convert.REJECT_MESSAGES, trading.held_orders, trading.order_event, encode)
-    return OrderLane(trading, metrics, RequestReader(directory, trading.find_order_event), writer)
+    writer = AnswerWriter(directory, convert.REJECT_MESSAGES, entry.newest_order_events, entry.order_event, encode)
+    return OrderLane(entry, metrics, RequestReader(directory, entry.find_order_event), writer)
 
 
 class OrderBatch:
@@ -132,15 +132,15 @@ class OrderBatch:
                 session.covers(account)
         for at in sorted((*self._others, *self._unnamed)):
             if at not in self._others:
-                set_client_order_id(self._commands, at, self._lane.trading.new_id())
+                set_client_order_id(self._commands, at, self._lane.entry.new_id())
                 continue
             try:
-                command = self._lane.trading.command(self._check(self._others[at], session))
+                command = self._lane.entry.command(self._check(self._others[at], session))
                 self._commands[at * COMMAND_SIZE : (at + 1) * COMMAND_SIZE] = command
             except TradewindError as error:
                 self._errors[at] = self._status(error)
         if len(self._errors) < self._count:
-            self._events = self._lane.trading.carry_out(self._carried_out())
+            self._events = self._lane.entry.submit_packed(self._carried_out())
 
     @property
     def is_durable(self) -> bool:
@@ -168,7 +168,7 @@ class OrderBatch:
         return account
 
     def _check(self, item: Any, session: Session | None) -> OrderRequest:
-        return new_order(item, self._lane.trading.registry, self._group_owner)
+        return new_order(item, self._lane.entry.registry, self._group_owner)
 
     def _write(self, events: bytes, errors: dict[int, bytes], refused: Refused) -> tuple[bytes, Decided]:
         return self._lane.writer.batch(self._count, events, errors, refused)
@@ -185,7 +185,7 @@ class OrderBatch:
         return bytes(self._commands[at * COMMAND_SIZE : (at + 1) * COMMAND_SIZE])
 
     def _refused(self, at: int, event: bytes) -> bytes:
-        return self._status(self._lane.trading.refusal(self._command(at), event))
+        return self._status(self._lane.entry.refusal(self._command(at), event))
 
     def _status(self, error: TradewindError) -> bytes:
         status: bytes = to_status(error, self._request_id).SerializeToString()
@@ -214,20 +214,20 @@ class StreamBatch(OrderBatch):
         return ""
 
     def _check(self, item: pb.OrderCommand, session: Session | None) -> OrderRequest:
-        trading = self._lane.trading
+        entry = self._lane.entry
         match item.WhichOneof("command"):
             case "place":
-                order = new_order(item.place, trading.registry, self._group_owner, session.number if session else 0)
+                order = new_order(item.place, entry.registry, self._group_owner, session.number if session else 0)
                 return self._covered(order, session)
             case "cancel":
-                return cancel_order(item.cancel, trading.registry)
+                return cancel_order(item.cancel, entry.registry)
             case "amend":
-                return amend_order(item.amend, trading)
+                return amend_order(item.amend, entry)
         raise InvalidRequest.of("command", "is required: place, cancel or amend", reason="REQUIRED")
 
     def _covered(self, order: NewOrder, session: Session | None) -> NewOrder:
         if order.session and session is not None:
-            session.covers(self._lane.trading.registry.account(order.account).number)
+            session.covers(self._lane.entry.registry.account(order.account).number)
         return order
 
     def _write(self, events: bytes, errors: dict[int, bytes], refused: Refused) -> tuple[bytes, Decided]:

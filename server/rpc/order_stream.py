@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from server.base.errors import ResourceExhausted, ShuttingDown, TradewindError
+from server.engine.order_entry import OrderEntry
 from server.engine.sessions import Session
-from server.engine.trading import Trading
 from server.rpc.order_lane import StreamBatch
 from server.rpc.streams import MESSAGE_BYTES, RECONNECT
 from tradewind.v1 import common_pb2
@@ -42,11 +42,11 @@ class OrderStream:
     """One StreamOrders call. It reads ahead, so that several batches share one sync of the journal."""
 
     def __init__(
-        self, trading: Trading, requests: AsyncIterator[StreamBatch], request_id: str, group_owner: int
+        self, orders: OrderEntry, requests: AsyncIterator[StreamBatch], request_id: str, group_owner: int
     ) -> None:
         self._requests = requests
         self._request_id, self._group_owner = request_id, group_owner
-        self._session = trading.open_session()
+        self._session = orders.open_session()
         self._room = asyncio.Semaphore(MAX_WAITING_BATCHES)
         self._answers: deque[_Answer] = deque()
         self._changed = asyncio.Event()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from server.base.clock import Clock
 from server.base.streams import StreamItem
 from server.blotter.history import History
-from server.engine.trading import OrderEvent, OrdersSnapshot, OrderUpdate, Trading
+from server.engine.order_entry import (
+    OrderEntry,
+    OrderEvent,
+    OrdersSnapshot,
+    OrderUpdate,
+    PackedOrderEntry,
+    TradingControl,
+)
 from server.rpc import convert
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields
@@ -26,13 +34,17 @@ MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS = 1_000, 86_400_000
 MAX_REFERENCE_MS = 86_400_000
 
 
+class OrderEngine(OrderEntry, PackedOrderEntry, TradingControl, Protocol):
+    """What the service needs of the engine."""
+
+
 class OrderService:
-    def __init__(self, trading: Trading, history: History, metrics: OrderMetrics, clock: Clock) -> None:
-        self._trading = trading
+    def __init__(self, engine: OrderEngine, history: History, metrics: OrderMetrics, clock: Clock) -> None:
+        self._engine = engine
         self._history = history
         self._metrics = metrics
         self._clock = clock
-        lane = compiled_lane(trading, metrics)
+        lane = compiled_lane(engine, metrics)
         calls = OrderCalls(lane)
         self.decoders = {
             "StreamOrders": lane.read_stream,
@@ -51,8 +63,8 @@ class OrderService:
         return await batch.answer()
 
     async def PlaceOrderList(self, request: pb.PlaceOrderListRequest, call: Call) -> pb.PlaceOrderListResponse:
-        orders = order_list(request, self._trading.registry, call.caller.group_owner)
-        placed = await self._trading.place_list(request.type, orders)
+        orders = order_list(request, self._engine.registry, call.caller.group_owner)
+        placed = await self._engine.place_list(request.type, orders)
         for each in placed:
             self._metrics.decided(each)
         return pb.PlaceOrderListResponse(
@@ -72,7 +84,7 @@ class OrderService:
         account = fields.name("account", request.account)
         side = fields.choice("side", request.side, common_pb2.Side, required=False)
         self._check_filter(fields, request.instrument)
-        count = await self._trading.cancel_orders(account, instrument=request.instrument, side=side)
+        count = await self._engine.cancel_orders(account, instrument=request.instrument, side=side)
         return pb.CancelOrdersResponse(canceled_count=count)
 
     async def SetCancelTimer(self, request: pb.SetCancelTimerRequest, call: Call) -> pb.SetCancelTimerResponse:
@@ -82,11 +94,11 @@ class OrderService:
             fields.between("timeout_ms", request.timeout_ms, MIN_CANCEL_TIMER_MS, MAX_CANCEL_TIMER_MS)
         fields.check()
         expire_ns = self._clock.now_ns() + request.timeout_ms * 1_000_000 if request.timeout_ms else 0
-        await self._trading.set_cancel_timer(account, expire_ns)
+        await self._engine.set_cancel_timer(account, expire_ns)
         return pb.SetCancelTimerResponse(expire_time=convert.timestamp(expire_ns) if expire_ns else None)
 
     async def StreamOrders(self, batches: AsyncIterator[StreamBatch], call: Call) -> AsyncIterator[bytes]:
-        with contextlib.closing(OrderStream(self._trading, batches, call.request_id, call.caller.group_owner)) as stream:
+        with contextlib.closing(OrderStream(self._engine, batches, call.request_id, call.caller.group_owner)) as stream:
             async for response in stream.responses():
                 yield response
 
@@ -94,28 +106,28 @@ class OrderService:
         fields = Fields()
         status = fields.choice("status", request.status, common_pb2.TradingStatus)
         self._check_filter(fields, request.instrument)
-        await self._trading.set_trading_status(request.instrument or None, status)
+        await self._engine.set_trading_status(request.instrument or None, status)
         return pb.SetTradingStatusResponse()
 
     async def SetReferencePrices(
         self, request: pb.SetReferencePricesRequest, call: Call
     ) -> pb.SetReferencePricesResponse:
         fields = Fields()
-        instrument = fields.instrument("instrument", request.instrument, self._trading.registry)
+        instrument = fields.instrument("instrument", request.instrument, self._engine.registry)
         mark, index = (
             fields.price(name, getattr(request, name), instrument) if request.HasField(name) else 0
             for name in ("mark_price", "index_price")
         )
         fields.between("valid_for_ms", request.valid_for_ms, 1, MAX_REFERENCE_MS)
         fields.check()
-        name = self._trading.registry.instrument(request.instrument).name
+        name = self._engine.registry.instrument(request.instrument).name
         until_ns = self._clock.now_ns() + request.valid_for_ms * 1_000_000
-        await self._trading.set_reference_prices(name, mark=mark, index=index, until_ns=until_ns)
+        await self._engine.set_reference_prices(name, mark=mark, index=index, until_ns=until_ns)
         return pb.SetReferencePricesResponse(expire_time=convert.timestamp(until_ns))
 
     async def GetOrder(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
         account, order_id, client_order_id = order_ref(request.order)
-        order = self._trading.get_order(account, order_id=order_id, client_order_id=client_order_id)
+        order = self._engine.get_order(account, order_id=order_id, client_order_id=client_order_id)
         return pb.GetOrderResponse(order=convert.order(order))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, call: Call) -> pb.ListOrdersResponse:
@@ -164,7 +176,7 @@ class OrderService:
         account = fields.name("account", request.account)
         resume_from = engine_position(fields, request)
         fields.check()
-        with contextlib.closing(self._trading.subscribe_orders(account, resume_from)) as stream:
+        with contextlib.closing(self._engine.subscribe_orders(account, resume_from)) as stream:
             async for message in messages(stream, self._event):
                 yield message
 
@@ -181,10 +193,10 @@ class OrderService:
 
     def _check_filter(self, fields: Fields, instrument: str) -> None:
         if instrument:
-            fields.instrument("instrument", instrument, self._trading.registry)
+            fields.instrument("instrument", instrument, self._engine.registry)
         fields.check()
         if instrument:
-            self._trading.registry.instrument(instrument)
+            self._engine.registry.instrument(instrument)
 
 
 def _statuses(fields: Fields, request: pb.ListOrdersRequest) -> frozenset[int] | None:

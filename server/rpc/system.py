@@ -10,7 +10,7 @@ import structlog
 
 from server.access.tokens import Scope, Token, TokenStore
 from server.base.clock import SystemClock
-from server.engine.trading import Trading
+from server.engine.order_entry import EnginePosition
 from server.process.lifecycle import StatusBoard
 from server.rpc import convert
 from server.rpc.boundary import Call
@@ -37,7 +37,7 @@ class SystemService:
     def __init__(
         self,
         info: ServerInfo,
-        trading: Trading,
+        engine: EnginePosition,
         newest_snapshot: Callable[[], tuple[int, int]],
         board: StatusBoard,
         tokens: TokenStore,
@@ -45,7 +45,7 @@ class SystemService:
     ) -> None:
         """`newest_snapshot` gives the sequence of its last command (0: there is none) and its state_hash."""
         self._info = info
-        self._trading = trading
+        self._engine = engine
         self._newest_snapshot = newest_snapshot
         self._board = board
         self._tokens = tokens
@@ -56,9 +56,9 @@ class SystemService:
         return pb.GetInfoResponse(
             version=self._info.version,
             start_time=convert.timestamp(self._info.start_ns),
-            epoch=self._trading.epoch,
+            epoch=self._engine.epoch,
             market_data=self._info.market_data,
-            command_sequence=self._trading.command_sequence,
+            command_sequence=self._engine.command_sequence,
             state_hash=f"{state_hash:016x}" if sequence else "",
             state_hash_sequence=sequence,
             server_time=convert.timestamp(self._clock.now_ns()),
@@ -94,7 +94,7 @@ class SystemService:
         expire_ns = fields.time_ns("expire_time", request.expire_time) if request.HasField("expire_time") else None
         fields.check()
         for account in request.accounts:
-            self._trading.registry.account(account)
+            self._engine.registry.account(account)
         scopes = [Scope(scope) for scope in request.scopes]
         # The store writes a file and waits for the disk: not on the event loop.
         token, secret = await asyncio.to_thread(

@@ -23,9 +23,9 @@ from server.base.errors import (
 from server.base.instruments import Instrument, InstrumentKind
 from server.base.streams import Ack, Gap, Heartbeat, Notice, StreamPosition
 from server.engine.limits import EngineLimits
+from server.engine.order_entry import AccountSnapshot, OrdersSnapshot, OrderUpdate
 from server.engine.orders import NewOrder, Outcome
 from server.engine.setup import Setup
-from server.engine.trading import AccountSnapshot, OrdersSnapshot, OrderUpdate
 from tests.support.engine import BUY, IOC, MARKET, House, house
 
 PAPER = int(AccountMode.ACCOUNT_MODE_PAPER)

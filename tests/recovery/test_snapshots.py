@@ -16,7 +16,8 @@ from server.base.streams import Ack, Gap, StreamPosition
 from server.engine import snapshot as snapshot_format
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
-from server.engine.trading import OrderUpdate, Trading
+from server.engine.order_entry import OrderUpdate
+from server.engine.trading import Trading
 from server.recovery.recover import Recovery, recover
 from server.recovery.replica import Replica, make_snapshot, write_snapshot
 from server.storage.snapshot_files import SnapshotFiles

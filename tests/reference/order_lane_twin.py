@@ -91,7 +91,7 @@ class ProtobufWriter:
             if event.kind in (REJECTED_COMMAND, CANCEL_REJECTED, AMEND_REJECTED) or newest is None:
                 outcomes.append((refused(item, record), None, event))
                 continue
-            order = self._trading.order_of(newest)
+            order = self._trading.order_view(newest)
             if event.kind in (ORDER_ACCEPTED, ORDER_REJECTED):
                 decided[order.status, order.reject_reason] += 1
             outcomes.append((b"", convert.order(order), event))

@@ -399,7 +399,7 @@ GRIDS = ("1", "0.5", "0.25", "10", "1000", "0.01", "1E-8", "1E-12", "1E-18", "12
 async def test_the_writer_shows_orders_as_protobuf_does(tmp_path: Path) -> None:
     rng = random.Random(12)
     async with house(tmp_path, setup=SETUP) as it:
-        registry, view = it.trading.registry, it.trading.order_of
+        registry, view = it.trading.registry, it.trading.order_view
         fallbacks = 0
         for number in range(1_500):
             if number % 100 == 0:
@@ -415,8 +415,9 @@ async def test_the_writer_shows_orders_as_protobuf_does(tmp_path: Path) -> None:
                     expected: bytes = convert.order(view(record)).SerializeToString()
                     return expected
 
+                held = it.trading.newest_order_events
                 writer = AnswerWriter(
-                    Directory(registry), convert.REJECT_MESSAGES, it.trading.held_orders, lambda order_id: None, encode
+                    Directory(registry), convert.REJECT_MESSAGES, held, lambda order_id: None, encode
                 )
             record = random_order(rng, instrument.number)
             assert writer.order(record) == convert.order(view(record)).SerializeToString()
@@ -447,7 +448,7 @@ async def test_answers_that_do_not_match_the_items_are_an_error(tmp_path: Path) 
     async with house(tmp_path, setup=SETUP) as it:
         directory = Directory(it.trading.registry)
         writer = AnswerWriter(
-            directory, convert.REJECT_MESSAGES, it.trading.held_orders, it.trading.order_event, lambda record: b""
+            directory, convert.REJECT_MESSAGES, it.trading.newest_order_events, it.trading.order_event, lambda record: b""
         )
         events = await it.trading.submit([it.buy(100, 1_000), it.buy(101, 1_000)])
         for count in (1, 3):
