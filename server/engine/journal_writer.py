@@ -23,14 +23,14 @@ class JournalWriter:
         self,
         journal: Journal,
         limits: EngineLimits,
-        trouble: Callable[[JournalFailed], None],
+        on_failure: Callable[[JournalFailed], None],
         reached: Callable[[str], None],
     ) -> None:
-        """`trouble` hears why a row is not durable yet: an attempt failed, or the journal does not answer. `reached` is
+        """`on_failure` hears why a row is not durable yet: an attempt failed, or the journal does not answer. `reached` is
         told "appended", on the journal's thread."""
         self._journal = journal
         self._limits = limits
-        self._trouble = trouble
+        self._on_failure = on_failure
         self._reached = reached
         self._stopping = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -41,21 +41,21 @@ class JournalWriter:
         Raises JournalFailed only after `stop`.
         """
         sync = self._append(row)
-        in_trouble = False
+        failing = False
         while True:
-            done, _ = await asyncio.wait({sync}, timeout=None if in_trouble else self._limits.journal_stall_s)
+            done, _ = await asyncio.wait({sync}, timeout=None if failing else self._limits.journal_stall_s)
             if not done:
                 stalled = f"the journal has not answered for {self._limits.journal_stall_s:g} s; its disk or database hangs"
-                self._trouble(JournalFailed(stalled))
-                in_trouble = True
+                self._on_failure(JournalFailed(stalled))
+                failing = True
                 continue
             try:
                 return sync.result()
             except JournalFailed as failure:
                 if self._stopping.is_set():
                     raise
-                self._trouble(failure)
-                in_trouble = True
+                self._on_failure(failure)
+                failing = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._limits.journal_retry_s)
             sync = self._append(row)

@@ -42,9 +42,9 @@ async def orders_of_alice(directory: Path) -> list[int]:
 
 async def test_kills_and_restarts_lose_nothing_and_hand_nothing_on_twice(tmp_path: Path) -> None:
     receiver = FileReceiver(tmp_path / "handed-on")
-    chance = random.Random(5)
+    rng = random.Random(5)
     for number in range(KILLS):
-        more = len(receiver.taken()) + chance.randrange(1, 400)
+        more = len(receiver.taken()) + rng.randrange(1, 400)
         with victim(tmp_path, number) as process:
             try:
                 await until(partial(has_taken, receiver, more), "what the victim hands on")

@@ -63,11 +63,11 @@ async def handing_on(it: House, directory: Path, receiver: FileReceiver) -> Asyn
         await outbox.stop()
 
 
-async def client(it: House, name: str, chance: random.Random) -> None:
+async def client(it: House, name: str, rng: random.Random) -> None:
     for number in itertools.count():
-        make = it.buy if chance.random() < 0.5 else it.sell
-        account = chance.choice(("alice", "bob"))
-        await it.trading.place(make(chance.randrange(1_000, 1_010), 200, account, f"{name}-{number}"))
+        make = it.buy if rng.random() < 0.5 else it.sell
+        account = rng.choice(("alice", "bob"))
+        await it.trading.place(make(rng.randrange(1_000, 1_010), 200, account, f"{name}-{number}"))
 
 
 async def main(directory: Path, number: int) -> None:
