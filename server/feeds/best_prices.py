@@ -11,6 +11,9 @@ Top = tuple[Level, Level]
 
 NOTHING: Top = ((0, 0), (0, 0))
 
+FLICKER_NS = 500_000_000
+"""A quote that was elsewhere for less may be back before the book's next update, which venues send every 10 to 200 ms."""
+
 
 class Moment(NamedTuple):
     """The time of a quote or a book: sequence, venue time, receive time."""
@@ -28,12 +31,19 @@ class Moment(NamedTuple):
             return self.venue_time_ns < other.venue_time_ns
         return self.receive_time_ns < other.receive_time_ns
 
+    def after_ns(self, other: Moment) -> int:
+        """How long after another it is, by the venue's times if both tell them."""
+        if self.venue_time_ns is not None and other.venue_time_ns is not None:
+            return self.venue_time_ns - other.venue_time_ns
+        return self.receive_time_ns - other.receive_time_ns
+
 
 class BestPrices:
     """Decides for one market, while its book is LIVE, which best prices are published. Pure.
 
     The two channels are not in step, so for a moment a quote may be ahead of the book. `ahead_since_s` says since when
-    the book has not come to where a quote was: a book that stays behind cannot be trusted.
+    the book has not come to where a quote was: a book that stays behind cannot be trusted. That the quote comes back to
+    the prices of the book clears it only after a flicker: else the book has missed the way there and back.
     """
 
     def __init__(self) -> None:
@@ -84,7 +94,11 @@ class BestPrices:
         """Note since when the quote has been elsewhere."""
         (bid, _), (ask, _) = self.published
         (book_bid, _), (book_ask, _) = self._book
-        if (bid, ask) == (book_bid, book_ask):
+        quoted = self._quote_moment
+        if quoted is None:
+            return
+        if (bid, ask) != (book_bid, book_ask):
+            if self.ahead_since_s is None:
+                self.ahead_since_s, self._ahead = now_s, quoted
+        elif quoted.after_ns(self._ahead) < FLICKER_NS:
             self.ahead_since_s = None
-        elif self.ahead_since_s is None and self._quote_moment is not None:
-            self.ahead_since_s, self._ahead = now_s, self._quote_moment

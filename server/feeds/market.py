@@ -40,6 +40,8 @@ class Market:
         """Loop time since when the book has not been LIVE; None while it is."""
         self.live = asyncio.Event()
         """Set while the book is LIVE."""
+        self.snapshot_came = asyncio.Event()
+        """Set when the stream sends a snapshot, of whatever kind; cleared by who waits for the next."""
         self._hub = hub
         self.trades = SeenTrades()
 
@@ -64,6 +66,8 @@ class Market:
 
     def depth(self, frame: DepthFrame, receive_time_ns: int) -> bool:
         """Take a depth frame. True if the state of the book changed."""
+        if frame.is_snapshot:
+            self.snapshot_came.set()
         return self._publish(self.guard.depth(frame, receive_time_ns))
 
     def snapshot(self, frame: DepthFrame, receive_time_ns: int) -> bool:

@@ -119,10 +119,11 @@ class Snapshots:
     async def _resubscribe(self, market: Market) -> None:
         """Leave the book's channel; the feed subscribes again and the stream begins with a snapshot."""
         params = self._dialect.unwatch_params()
+        market.snapshot_came.clear()
         try:
             async with asyncio.timeout(_RESUBSCRIBE_TIMEOUT_S):
                 await self._exchange.un_watch_order_book_for_symbols([market.symbol], params)
-                await market.live.wait()
+                await market.snapshot_came.wait()
         except TimeoutError:
             self._drop_if_dead(market.book_client, f"{market.symbol}: no snapshot after subscribing again")
 

@@ -207,9 +207,14 @@ class VenueFeed:
         rests says nothing; one that rests while the quotes of its market move on has lost its channel.
         """
         limit_s = self._config.stale_after_s
+        every_s = min(limit_s, QUOTE_AHEAD_LIMIT_S) / 4
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(min(limit_s, QUOTE_AHEAD_LIMIT_S) / 4)
+            slept_s = -loop.time()
+            await asyncio.sleep(every_s)
+            slept_s += loop.time()
+            if slept_s > 2 * every_s:
+                continue  # the process was held up: what came meanwhile is still to be read
             for client in list(self._exchange.clients.values()):
                 if silence_s(client) > limit_s:
                     client.heard_s = None
