@@ -233,12 +233,12 @@ async def test_a_book_that_does_not_follow_its_quote_is_taken_anew(tmp_path: Pat
 
 async def test_an_empty_market_is_asked_for_again_and_its_connection_is_kept(tmp_path: Path) -> None:
     async with house(tmp_path, bybit=["DOGE/USDT"]) as it:
-        it.doge.stands([], [])
+        it.doge.set_snapshot([], [])
         await it.doge.delta(b=[["0.11", "0"]], u=10**20)
         trades, books = ("bybit", "publicTrade.DOGEUSDT"), ("bybit", "orderbook.200.DOGEUSDT")
         await until(lambda: it.exchange.subscribed.count(books) > 3, "the book asked for again and again")
         assert it.exchange.subscribed.count(trades) == 1
-        it.doge.stands([("0.11", "5")], [("0.12", "5")])
+        it.doge.set_snapshot([("0.11", "5")], [("0.12", "5")])
 
         async def is_there() -> bool:
             return await it.top(DOGE) == ("LIVE", Decimal("0.11"), Decimal("0.12"))
