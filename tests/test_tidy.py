@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import KINDS, LONG
+
 ROOT = Path(__file__).resolve().parent.parent
 
 OURS = ("server", "fastpath", "tradewind", "loadtest", "clients", "tests")
@@ -187,6 +189,23 @@ def test_engine_and_market_wait_by_the_clock() -> None:
         for match in timer.finditer(path.read_text())
     ]
     assert not broken, "use call_at of the server.base.clock.Clock instead:\n" + "\n".join(broken)
+
+
+@pytest.mark.once
+def test_tests_that_start_a_server_say_so() -> None:
+    starts = re.compile(r"^from (tests\.support\.app|server\.replay) import .*\b(running|ReplayExchange)\b", re.MULTILINE)
+    broken = [
+        str(path.relative_to(ROOT))
+        for folder in KINDS["unit"]
+        for path in sources(f"tests/{folder}")
+        if starts.search(text := path.read_text()) and "pytest.mark.integration" not in text
+    ]
+    assert not broken, f"no unit tests, as their folder says, but pytest.mark.integration: {broken}"
+
+
+@pytest.mark.once
+def test_the_files_that_begin_first_are_there() -> None:
+    assert [name for name in LONG if not (ROOT / "tests" / name).exists()] == []
 
 
 # Where a task may be made by itself: it belongs to a call, a connection or a start, whose owner waits for it.

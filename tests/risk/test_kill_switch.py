@@ -28,7 +28,7 @@ CLIENTS = 6
 REJECTED = orders_pb2.ORDER_STATUS_REJECTED
 OTHER = "internal:ETH/USDT"
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
