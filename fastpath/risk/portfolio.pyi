@@ -14,6 +14,6 @@ def volatility_filter(
     decay: float,
     begin: int,
     filtered: NDArray[np.float64],
-    variance: NDArray[np.float64],
+    volatility: NDArray[np.float64],
 ) -> None:
     """Returns after the first `begin`, each times today's volatility over the one forecast for its time."""

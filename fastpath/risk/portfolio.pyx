@@ -91,33 +91,35 @@ def worst(const double[::1] losses, int64_t[::1] scenarios):
 
 
 def volatility_filter(const double[:, ::1] returns, double decay, Py_ssize_t begin, double[:, ::1] filtered,
-                      double[::1] variance):
+                      double[::1] volatility):
     """Returns after the first `begin`, each times today's volatility over the one forecast for its time.
 
-    v(t) = decay v(t-1) + (1 - decay) r(t-1)^2 a column, begun with the mean square of the first `begin` rows; `variance`
-    becomes the forecast for the row after the last. What comes out is no less than -1. A column whose forecast was 0 is
-    not finite. Raises ValueError: lengths that do not fit, a decay not between 0 and 1.
+    v(t)^2 = decay v(t-1)^2 + (1 - decay) r(t-1)^2 a column, begun with the mean square of the first `begin` rows;
+    `volatility` becomes the forecast for the row after the last. What comes out is no less than -1. A column whose forecast
+    was 0 is not finite. Raises ValueError: lengths that do not fit, a decay not between 0 and 1.
     """
     cdef Py_ssize_t rows = returns.shape[0], columns = returns.shape[1], row, at
     if not 1 <= begin < rows or columns == 0:
         raise ValueError(f"{rows} x {columns} returns: begin is {begin}, from 1 to one less than the rows")
-    if filtered.shape[0] != rows - begin or filtered.shape[1] != columns or variance.shape[0] != columns:
-        raise ValueError(f"the filtered returns are {rows - begin} x {columns}, the variances {columns}")
+    if filtered.shape[0] != rows - begin or filtered.shape[1] != columns or volatility.shape[0] != columns:
+        raise ValueError(f"the filtered returns are {rows - begin} x {columns}, the volatilities {columns}")
     if not 0 < decay < 1:
         raise ValueError(f"decay is {decay}; it must be between 0 and 1")
     cdef double gain = 1 - decay
     with nogil:
         for at in range(columns):
-            variance[at] = 0
+            volatility[at] = 0
         for row in range(begin):
             for at in range(columns):
-                variance[at] += returns[row, at] * returns[row, at]
+                volatility[at] += returns[row, at] * returns[row, at]
         for at in range(columns):
-            variance[at] /= begin
-        for row in range(begin, rows):
+            volatility[at] /= begin
+        for row in range(begin, rows):  # holds v^2 until the last row is seen
             for at in range(columns):
-                filtered[row - begin, at] = returns[row, at] / sqrt(variance[at])
-                variance[at] = decay * variance[at] + gain * returns[row, at] * returns[row, at]
+                filtered[row - begin, at] = returns[row, at] / sqrt(volatility[at])
+                volatility[at] = decay * volatility[at] + gain * returns[row, at] * returns[row, at]
+        for at in range(columns):
+            volatility[at] = sqrt(volatility[at])
         for row in range(rows - begin):
             for at in range(columns):
-                filtered[row, at] = max(filtered[row, at] * sqrt(variance[at]), -1.0)
+                filtered[row, at] = max(filtered[row, at] * volatility[at], -1.0)

@@ -114,7 +114,7 @@ def measure(scenarios: int, rounds: int) -> list[Row]:
 
 
 def filtered(returns: Floats, rounds: int, memory: float) -> Row:
-    out, variance = np.empty((len(returns) - BEGIN, POSITIONS)), np.empty(POSITIONS)
+    out, volatility = np.empty((len(returns) - BEGIN, POSITIONS)), np.empty(POSITIONS)
     forecasts = np.empty((len(returns) - BEGIN + 1, POSITIONS))
 
     def by_numpy() -> Floats:
@@ -125,7 +125,7 @@ def filtered(returns: Floats, rounds: int, memory: float) -> Row:
         return np.asarray(returns[BEGIN:] * np.sqrt(forecasts[-1] / forecasts[:-1]))
 
     def by_us() -> None:
-        portfolio.volatility_filter(returns, DECAY, BEGIN, out, variance)
+        portfolio.volatility_filter(returns, DECAY, BEGIN, out, volatility)
 
     ours, theirs = best([by_us, by_numpy], rounds)
     same = bool(np.allclose(out, by_numpy(), rtol=1e-9))

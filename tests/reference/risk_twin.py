@@ -23,11 +23,11 @@ def worst(losses: Floats, scenarios: NDArray[np.int64]) -> None:
     scenarios[:] = sorted(range(len(losses)), key=lambda at: (-losses[at], at))[: len(scenarios)]
 
 
-def volatility_filter(returns: Floats, decay: float, begin: int, filtered: Floats, variance: Floats) -> None:
+def volatility_filter(returns: Floats, decay: float, begin: int, filtered: Floats, volatility: Floats) -> None:
     forecasts = [np.mean(returns[:begin] ** 2, axis=0)]
     for row in returns[begin:]:
         forecasts.append(decay * forecasts[-1] + (1 - decay) * row**2)
-    variance[:] = forecasts[-1]
+    volatility[:] = np.sqrt(forecasts[-1])
     filtered[:] = np.maximum(returns[begin:] * np.sqrt(forecasts[-1] / np.array(forecasts[:-1])), -1)
 
 

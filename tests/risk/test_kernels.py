@@ -44,10 +44,10 @@ def test_the_worst_come_in_order_and_of_equal_losses_the_first_goes_first(code: 
 @LOSSES
 def test_a_filtered_return_is_scaled_to_the_volatility_of_today(code: ModuleType) -> None:
     returns = np.array([[0.1], [-0.1], [0.2], [0.05]])
-    filtered, variance = np.empty((2, 1)), np.empty(1)
-    code.volatility_filter(returns, 0.5, 2, filtered, variance)
+    filtered, volatility = np.empty((2, 1)), np.empty(1)
+    code.volatility_filter(returns, 0.5, 2, filtered, volatility)
     # 0.01 from the first two; then 0.5 * 0.01 + 0.5 * 0.04 = 0.025; then 0.5 * 0.025 + 0.5 * 0.0025 = 0.01375.
-    assert variance == pytest.approx([0.01375])
+    assert volatility == pytest.approx([0.01375**0.5])
     assert filtered[:, 0] == pytest.approx([0.2 * (0.01375 / 0.01) ** 0.5, 0.05 * (0.01375 / 0.025) ** 0.5])
 
 
@@ -88,12 +88,12 @@ def test_compiled_code_and_twins_agree() -> None:
         returns, values = rng.standard_normal((rows, assets)) * 0.05, rng.standard_normal(assets)
         results = []
         for code in (portfolio, risk_twin):
-            losses, filtered, variance = np.empty(rows), np.empty((rows - 20, assets)), np.empty(assets)
+            losses, filtered, volatility = np.empty(rows), np.empty((rows - 20, assets)), np.empty(assets)
             scenarios = np.empty(rows // 3, dtype=np.int64)
             code.scenario_losses(returns, values, losses)
             code.worst(np.round(losses, 1), scenarios)
-            code.volatility_filter(returns, 0.94, 20, filtered, variance)
-            results.append((losses, filtered, variance, scenarios))
+            code.volatility_filter(returns, 0.94, 20, filtered, volatility)
+            results.append((losses, filtered, volatility, scenarios))
         for ours, twin in zip(*results, strict=True):
             assert ours == pytest.approx(twin, rel=1e-9, abs=1e-12)
 
