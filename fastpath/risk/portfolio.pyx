@@ -76,7 +76,7 @@ def scenario_losses(const double[:, ::1] returns, const double[::1] values, doub
         raise ValueError("there are no returns")
     with nogil:
         for at in range(rows):
-            losses[at] = -dot(&returns[at, 0], &values[0], columns)
+            losses[at] = 0 - dot(&returns[at, 0], &values[0], columns)
 
 
 def worst(const double[::1] losses, int64_t[::1] scenarios):

@@ -83,15 +83,14 @@ def age_weights(count: int, decay: float) -> Floats:
     return np.asarray(weights / weights.sum())
 
 
-def shrinkage_of(values: Floats) -> tuple[float, float]:
-    """(intensity, mean variance) of the shrinkage to a multiple of the identity, means taken as zero.
+def shrinkage_of(values: Floats, sample: Floats) -> tuple[float, float]:
+    """(intensity, mean variance) of the shrinkage of a sample covariance to a multiple of the identity.
 
     Ledoit, O., Wolf, M. (2004): A well-conditioned estimator for large-dimensional covariance matrices. Journal of
     Multivariate Analysis 88, 365-411. With S the sample covariance of n rows and p columns and |A|^2 = tr(A A') / p:
     m = tr(S) / p, d^2 = |S - m I|^2, b^2 = min(d^2, sum |r r' - S|^2 / n^2), intensity b^2 / d^2.
     """
     rows, columns = values.shape
-    sample = sample_covariance(values)
     mean = float(np.trace(sample)) / columns
     square = float((sample * sample).sum())
     distance = (square - columns * mean * mean) / columns
@@ -105,8 +104,9 @@ def shrinkage_of(values: Floats) -> tuple[float, float]:
 
 def shrunk_covariance(values: Floats) -> Floats:
     """The sample covariance, shrunk by the intensity of `shrinkage_of`."""
-    intensity, mean = shrinkage_of(values)
-    shrunk = (1 - intensity) * sample_covariance(values)
+    sample = sample_covariance(values)
+    intensity, mean = shrinkage_of(values, sample)
+    shrunk = (1 - intensity) * sample
     shrunk[np.diag_indices_from(shrunk)] += intensity * mean
     return np.asarray(shrunk)
 

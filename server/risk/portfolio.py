@@ -134,6 +134,8 @@ class Returns:
 
     def of(self, assets: Sequence[str]) -> Returns:
         """The columns of these assets in this order. Raises FailedPrecondition: there are none of an asset."""
+        if tuple(assets) == self.assets:
+            return self
         index = {asset: at for at, asset in enumerate(self.assets)}
         if missing := [asset for asset in assets if asset not in index]:
             raise FailedPrecondition(

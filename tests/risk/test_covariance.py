@@ -32,7 +32,7 @@ def test_shrinkage_is_that_of_scikit_learn(rows: int, columns: int) -> None:
     matrix, intensity = ledoit_wolf(values, assume_centered=True)
     assert shrunk_covariance(values) == pytest.approx(matrix, rel=1e-9, abs=1e-12)
     if columns > 1:
-        assert shrinkage_of(values)[0] == pytest.approx(intensity, rel=1e-9)
+        assert shrinkage_of(values, sample_covariance(values))[0] == pytest.approx(intensity, rel=1e-9)
 
 
 def test_more_assets_than_observations_are_singular_unless_shrunk() -> None:
