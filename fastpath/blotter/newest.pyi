@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/blotter/newest.pxd`."""
+"""The newest event of each (account, number), for balances by asset and positions by instrument: class `Newest`.
+
+`put` takes an event over; `of_account` and `all` return records.
+
+For other compiled modules only: nothing to import from Python.
+"""

@@ -172,7 +172,7 @@ cdef class Orders:
         for account in range(self.account_count):
             row = self.accounts[account].open.first
             while row != NO_ROW:
-                if self.events[row].flags & flag:
+                if self.events[row].detail.flags & flag:
                     return True
                 row = self.links[row].next
         return False

@@ -84,11 +84,11 @@ cdef class Tables:
                 if event[i].kind == EVENT_ORDER_FILLED:
                     self.fills.add(&event[i])
             elif event[i].kind == EVENT_BALANCE_CHANGED:
-                self.newest_balances.put(event[i].asset, &event[i])
+                self.newest_balances.put(event[i].of.balance.asset, &event[i])
             elif event[i].kind == EVENT_POSITION_CHANGED:
                 self.newest_positions.put(event[i].instrument, &event[i])
             elif event[i].kind == EVENT_INSTRUMENT_DEFINED or event[i].kind == EVENT_TRADING_STATUS_CHANGED:
-                self.statuses[event[i].instrument] = event[i].flags
+                self.statuses[event[i].instrument] = event[i].detail.trading_status
         self.orders.forget_oldest(self.max_closed_orders)
 
     def open_ids(self, uint32_t account):

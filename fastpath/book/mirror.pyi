@@ -1,1 +1,7 @@
-"""No Python interface: other compiled modules cimport `fastpath/book/mirror.pxd`."""
+"""A venue's displayed book, as its depth updates describe it; paper orders trade with it.
+
+`mirror_begin`, `mirror_level`, `mirror_end` receive a book snapshot; `mirror_match` trades, `mirror_check` and
+`mirror_displayed` look without trading.
+
+For other compiled modules only: nothing to import from Python.
+"""

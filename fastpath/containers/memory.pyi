@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/containers/memory.pxd`."""
+"""Large zeroed arrays, on huge pages where the system grants them.
+
+`memory_reserve` and `memory_release`.
+
+For other compiled modules only: nothing to import from Python.
+"""

@@ -34,7 +34,16 @@ from fastpath.model.enums cimport (
     TRADING_STATUS_OPEN,
     TRADING_STATUS_REDUCE_ONLY,
 )
-from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, event_t, instrument_def_t, money_t, price_t
+from fastpath.model.structs cimport (
+    account_def_t,
+    asset_def_t,
+    event_t,
+    instrument_def_t,
+    money_t,
+    price_t,
+    reference_prices_t,
+    trading_status_t,
+)
 from fastpath.state.state cimport (
     asset_is_defined,
     find_instrument,
@@ -115,7 +124,7 @@ cdef void define_asset(state_t* state, const asset_def_t* asset) noexcept nogil:
                 and (instrument.definition.base_asset == asset.asset or instrument.definition.quote_asset == asset.asset)):
             measure_instrument(state, instrument)
     event = events_next(&state.events, EVENT_ASSET_DEFINED)
-    event.asset = asset.asset
+    event.of.asset = asset.asset
 
 
 cdef void define_account(state_t* state, const account_def_t* account) noexcept nogil:
@@ -134,7 +143,7 @@ cdef void define_account(state_t* state, const account_def_t* account) noexcept 
     known[0] = account[0]
     event = events_next(&state.events, EVENT_ACCOUNT_DEFINED)
     event.account = account.account
-    event.flags = account.mode
+    event.detail.account_mode = account.mode
 
 
 cdef bint same_instrument(const state_t* state, const instrument_def_t* known, const instrument_def_t* new) noexcept nogil:
@@ -202,7 +211,7 @@ cdef void define_instrument(state_t* state, const instrument_def_t* new) noexcep
     touch_market(state, &state.instruments[new.instrument])
     event = events_next(&state.events, EVENT_INSTRUMENT_DEFINED)
     event.instrument = new.instrument
-    event.flags = new.status
+    event.detail.trading_status = new.status
 
 
 cdef void touch_all_markets(state_t* state) noexcept nogil:
@@ -212,43 +221,43 @@ cdef void touch_all_markets(state_t* state) noexcept nogil:
         touch_market(state, &state.instruments[number])
 
 
-cdef void set_trading_status(state_t* state, const command_t* command) noexcept nogil:
+cdef void set_trading_status(state_t* state, const trading_status_t* command) noexcept nogil:
     """Of one instrument, or (instrument 0) of the whole exchange."""
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     cdef event_t* event
-    if not TRADING_STATUS_OPEN <= command.flags <= TRADING_STATUS_REDUCE_ONLY:
+    if not TRADING_STATUS_OPEN <= command.trading_status <= TRADING_STATUS_REDUCE_ONLY:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
     if command.instrument == 0:
-        state.trading_status = <uint8_t>command.flags
+        state.trading_status = <uint8_t>command.trading_status
     elif instrument == NULL:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
-    elif not instrument.definition.tradable and (command.flags == TRADING_STATUS_OPEN
-                                                 or command.flags == TRADING_STATUS_REDUCE_ONLY):
+    elif not instrument.definition.tradable and (command.trading_status == TRADING_STATUS_OPEN
+                                                 or command.trading_status == TRADING_STATUS_REDUCE_ONLY):
         events_reject_command(&state.events, REJECT_REASON_NOT_TRADABLE)
         return
     else:
-        instrument.definition.status = <uint8_t>command.flags
+        instrument.definition.status = <uint8_t>command.trading_status
     touch_all_markets(state)
     event = events_next(&state.events, EVENT_TRADING_STATUS_CHANGED)
     event.instrument = command.instrument
-    event.flags = command.flags
+    event.detail.trading_status = command.trading_status
 
 
-cdef void set_reference_prices(state_t* state, const command_t* command) noexcept nogil:
+cdef void set_reference_prices(state_t* state, const reference_prices_t* command) noexcept nogil:
     """The mark and index price of an instrument from now until a time: triggers watch them, nothing trades at them."""
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     if instrument == NULL:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
-    if not 0 <= command.price <= MAX_REFERENCE or not 0 <= command.trigger_price <= MAX_REFERENCE:
+    if not 0 <= command.mark_price <= MAX_REFERENCE or not 0 <= command.index_price <= MAX_REFERENCE:
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
-    if command.expire_ns <= command.ts_ns:
+    if command.until_ns <= command.ts_ns:
         events_reject_command(&state.events, REJECT_REASON_EXPIRE_TIME_IN_PAST)
         return
-    instrument.mark_price = command.price
-    instrument.index_price = command.trigger_price
-    instrument.reference_until_ns = command.expire_ns
+    instrument.mark_price = command.mark_price
+    instrument.index_price = command.index_price
+    instrument.reference_until_ns = command.until_ns
     touch_market(state, instrument)

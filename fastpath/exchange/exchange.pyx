@@ -52,7 +52,16 @@ from fastpath.model.enums cimport (
     COMMAND_TIMER,
     REJECT_REASON_INVALID_COMMAND,
 )
-from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, event_t, instrument_def_t
+from fastpath.model.structs cimport (
+    account_def_t,
+    asset_def_t,
+    command_t,
+    event_t,
+    instrument_def_t,
+    mirror_command_t,
+    reference_prices_t,
+    trading_status_t,
+)
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_record_t, orders_find, orders_find_client
 from fastpath.paper.fills cimport mirror_command
 from fastpath.exchange.placing_plain cimport place_plain
@@ -83,7 +92,7 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
     elif command.kind == COMMAND_AMEND:
         amend(state, command)
     elif COMMAND_MIRROR_BEGIN <= command.kind <= COMMAND_MIRROR_CANCELED:
-        mirror_command(state, command)
+        mirror_command(state, <const mirror_command_t*>command)
     elif command.kind == COMMAND_TIMER:
         run_timers(state, command)
     elif command.kind == COMMAND_ARRIVALS:
@@ -103,9 +112,9 @@ cdef void apply_command(state_t* state, const command_t* command) noexcept nogil
     elif command.kind == COMMAND_DEFINE_ACCOUNT:
         define_account(state, <const account_def_t*>command)
     elif command.kind == COMMAND_SET_TRADING_STATUS:
-        set_trading_status(state, command)
+        set_trading_status(state, <const trading_status_t*>command)
     elif command.kind == COMMAND_SET_REFERENCE_PRICES:
-        set_reference_prices(state, command)
+        set_reference_prices(state, <const reference_prices_t*>command)
     elif command.kind == COMMAND_SUCCEED_INSTRUMENT:
         succeed_instrument(state, command)
     else:

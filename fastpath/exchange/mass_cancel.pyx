@@ -50,7 +50,7 @@ cdef void cancel_matching(state_t* state, const filter_t* wanted) noexcept nogil
     event.instrument = wanted.instrument
     event.side = wanted.side
     event.cancel_reason = wanted.reason
-    event.qty = canceled
+    event.size.order_count = canceled
 
 
 cdef void mass_cancel(state_t* state, const command_t* command) noexcept nogil:

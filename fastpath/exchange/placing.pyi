@@ -1,1 +1,7 @@
-"""No Python interface: other compiled modules cimport `fastpath/exchange/placing.pxd`."""
+"""Orders that are placed, triggered, or arrive at a venue.
+
+`place` carries out PLACE; `trigger` and `arrive` let a waiting order into the market; `settle_fills` settles what was
+matched.
+
+For other compiled modules only: nothing to import from Python.
+"""

@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/exchange/placing_plain.pxd`."""
+"""The fast path of a plain limit order; any other order takes the general path in `placing`.
+
+`place_plain` does the whole command, or nothing and returns False.
+
+For other compiled modules only: nothing to import from Python.
+"""

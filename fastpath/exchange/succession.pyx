@@ -105,4 +105,4 @@ cdef void succeed_instrument(state_t* state, const command_t* command) noexcept 
             state.instruments[number].definition.tradable = 0
     event = events_next(&state.events, EVENT_INSTRUMENT_SUCCEEDED)
     event.instrument = command.instrument
-    event.qty = canceled
+    event.size.order_count = canceled

@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/exchange/transfers.pxd`."""
+"""Deposits and withdrawals.
+
+`adjust_balance` carries out ADJUST_BALANCE.
+
+For other compiled modules only: nothing to import from Python.
+"""

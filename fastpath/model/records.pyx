@@ -15,7 +15,7 @@ from fastpath.model.enums cimport (
     ORDER_TYPE_STOP,
     ORDER_TYPE_TRAILING_STOP_LIMIT,
 )
-from fastpath.model.structs cimport account_def_t, asset_def_t, command_t, event_t, instrument_def_t
+from fastpath.model.structs cimport command_t, event_t
 
 
 cdef size_t command_count(const uint8_t[::1] commands) except? 0:
@@ -125,24 +125,32 @@ def select(const uint8_t[::1] events, uint32_t account, uint8_t first_kind, uint
     return found
 
 
-def fields(str layout, record):
-    """What the compiled code reads in a record, field by field: for people who debug, and for the test of the Python layouts.
+def count(const uint8_t[::1] events, uint8_t kind):
+    """How many events are of this kind."""
+    cdef size_t i, found = 0, total = event_count(events)
+    cdef const event_t* event = <const event_t*>&events[0] if total else NULL
+    for i in range(total):
+        found += event[i].kind == kind
+    return found
 
-    `layout` is `command`, `asset`, `instrument`, `account` (all commands) or `event`. Text that fills its field runs on
-    into the next one.
-    """
-    cdef bytes copy = bytes(record)        # ends in a zero byte, so no text runs on beyond it
-    cdef const char* at = copy
-    if len(copy) != (sizeof(event_t) if layout == "event" else sizeof(command_t)):
-        raise ValueError(f"{len(copy)} bytes are no {layout} record")
-    if layout == "event":
-        return (<const event_t*>at)[0]
-    if layout == "command":
-        return (<const command_t*>at)[0]
-    if layout == "asset":
-        return (<const asset_def_t*>at)[0]
-    if layout == "instrument":
-        return (<const instrument_def_t*>at)[0]
-    if layout == "account":
-        return (<const account_def_t*>at)[0]
-    raise ValueError(f"no layout is called {layout!r}")
+
+def first_sequence(const uint8_t[::1] events):
+    """The event_seq of the first event. Raises ValueError if there is none."""
+    if not event_count(events):
+        raise ValueError("there is no event")
+    return (<const event_t*>&events[0]).event_seq
+
+
+def last_sequence(const uint8_t[::1] events):
+    """The event_seq of the last event. Raises ValueError if there is none."""
+    cdef size_t total = event_count(events)
+    if not total:
+        raise ValueError("there is no event")
+    return (<const event_t*>&events[0])[total - 1].event_seq
+
+
+def command_sequence(const uint8_t[::1] commands):
+    """The sequence number of the first command. Raises ValueError if there is none."""
+    if not command_count(commands):
+        raise ValueError("there is no command")
+    return (<const command_t*>&commands[0]).seq

@@ -41,7 +41,7 @@ from fastpath.model.enums cimport (
     SIDE_BUY,
     SIDE_SELL,
 )
-from fastpath.model.structs cimport command_t, money_t, price_t, qty_t
+from fastpath.model.structs cimport mirror_command_t, money_t, price_t, qty_t
 from fastpath.state.orders cimport order_record_t
 from fastpath.book.pool cimport NIL
 from fastpath.state.route cimport is_mirrored
@@ -50,14 +50,14 @@ from fastpath.state.withdrawal cimport withdraw
 from fastpath.state.state cimport find_instrument, instrument_t, is_wide, touch_market
 
 
-cdef void mirror_command(state_t* state, const command_t* command) noexcept nogil:
+cdef void mirror_command(state_t* state, const mirror_command_t* command) noexcept nogil:
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     cdef bint valid = True
     if instrument == NULL or not is_mirrored(instrument):
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
     if command.kind == COMMAND_MIRROR_BEGIN:
-        mirror_begin(instrument.mirror, <uint8_t>command.flags)
+        mirror_begin(instrument.mirror, <uint8_t>command.state)
     elif command.kind == COMMAND_MIRROR_LEVEL:
         valid = mirror_level(instrument.mirror, command.side, command.price, command.qty)
     elif command.kind == COMMAND_MIRROR_END:
@@ -69,7 +69,7 @@ cdef void mirror_command(state_t* state, const command_t* command) noexcept nogi
     elif command.price <= 0 or command.qty < 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
         valid = False
     elif command.kind == COMMAND_MIRROR_CANCELED:
-        valid = 0 < command.qty <= command.display_qty
+        valid = 0 < command.qty <= command.displayed
         if valid and instrument.mirror.state == MIRROR_LIVE:
             move_up(state, instrument, command)
     elif instrument.mirror.state == MIRROR_LIVE:
@@ -143,7 +143,7 @@ cdef void fill_crossed(state_t* state, instrument_t* instrument, uint8_t side) n
         slot = next_slot
 
 
-cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t* trade) noexcept nogil:
+cdef void fill_printed(state_t* state, instrument_t* instrument, const mirror_command_t* trade) noexcept nogil:
     """Share one print among the resting orders on the side its aggressor hit."""
     cdef uint8_t side = SIDE_SELL if trade.side == SIDE_BUY else SIDE_BUY
     cdef qty_t left = trade.qty
@@ -175,7 +175,7 @@ cdef void fill_printed(state_t* state, instrument_t* instrument, const command_t
         slot = next_slot
 
 
-cdef void move_up(state_t* state, instrument_t* instrument, const command_t* canceled) noexcept nogil:
+cdef void move_up(state_t* state, instrument_t* instrument, const mirror_command_t* canceled) noexcept nogil:
     """Of what was displayed at a price, some was canceled: as much of it ahead of an order as behind, in proportion."""
     cdef order_record_t* order
     cdef uint32_t slot = first_resting(instrument, canceled.side)
@@ -184,7 +184,7 @@ cdef void move_up(state_t* state, instrument_t* instrument, const command_t* can
         if worse(canceled.side, order.price, canceled.price):
             return
         if order.price == canceled.price and order.queue_ahead > 0:
-            order.queue_ahead -= share(order.queue_ahead, canceled.qty, canceled.display_qty)
+            order.queue_ahead -= share(order.queue_ahead, canceled.qty, canceled.displayed)
         slot = book_next(instrument.book, slot)
 
 

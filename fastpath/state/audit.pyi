@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/state/audit.pxd`."""
+"""Every invariant of the trading state, for tests and support.
+
+`audit` names the invariant that is broken; `unbalanced_assets` counts assets whose balances do not sum to 0.
+
+For other compiled modules only: nothing to import from Python.
+"""

@@ -2,7 +2,7 @@
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from fastpath.model.arith cimport high_word, low_word
@@ -109,7 +109,7 @@ cdef inline event_t* stamped(event_buffer_t* events, uint8_t kind) noexcept nogi
 cdef event_t* events_next(event_buffer_t* events, uint8_t kind) noexcept nogil:
     cdef event_t* event = stamped(events, kind)
     event.side = event.order_type = event.time_in_force = 0
-    event.flags = 0
+    event.detail.flags = 0
     clear(&event.account, sizeof(event_t) - (<size_t>&event.account - <size_t>event))
     return event
 
@@ -118,33 +118,35 @@ cdef void show_order(event_t* event, const order_record_t* order) noexcept nogil
     event.side = order.side
     event.order_type = order.order_type
     event.time_in_force = order.time_in_force
-    event.flags = order.flags | (ORDER_FLAG_WAITING if order.waiting != WAIT_NONE else 0)
+    event.detail.flags = order.flags | (ORDER_FLAG_WAITING if order.waiting != WAIT_NONE else 0)
     if order.changes != 0 and order_is_open(order):
-        event.flags |= ORDER_FLAG_CHANGE_PENDING
+        event.detail.flags |= ORDER_FLAG_CHANGE_PENDING
     event.account = order.account
     event.instrument = order.instrument
     event.order_id = order.order_id
     event.price = order.price
-    event.qty = total_qty(order)
+    event.size.qty = total_qty(order)
     event.cum_qty = order.cum_qty
     event.leaves_qty = order_leaves_qty(order)
     event.last_price = 0
     event.last_qty = 0
     event.counter_order_id = 0
     event.trade_id = 0
-    event.fee = 0
+    event.money.fee = 0
     event.cum_notional = low_word(order.cum_notional)
     event.status = order.status
     event.liquidity = 0
     event.reject_reason = order.reject_reason
     event.cancel_reason = order.cancel_reason
-    event.asset = order.trigger_source | <uint32_t>order.trailing_unit << 8
-    event.total = low_word(order.cum_fee)
-    event.reserved_amount = order.trailing_offset
-    event.delta = order.placed_ns
-    event.position_qty = high_word(order.cum_notional)
-    event.position_cost = high_word(order.cum_fee)
-    event.realized_pnl = 0
+    event.of.order.trigger_source = order.trigger_source
+    event.of.order.trailing_unit = order.trailing_unit
+    event.of.order.unused = 0
+    event.of.order.cum_fee = low_word(order.cum_fee)
+    event.of.order.trailing_offset = order.trailing_offset
+    event.of.order.placed_ns = order.placed_ns
+    event.of.order.cum_notional_high = high_word(order.cum_notional)
+    event.of.order.cum_fee_high = high_word(order.cum_fee)
+    event.of.order.fee_high = 0
     event.trigger_price = order.trigger_price
     event.display_qty = order.display_qty
     event.expire_ns = order.expire_ns
@@ -166,6 +168,6 @@ cdef void events_reject_command(event_buffer_t* events, uint8_t reason) noexcept
     if not COMMAND_DEFINE_ASSET <= command.kind <= COMMAND_DEFINE_ACCOUNT:      # those are laid out otherwise
         event.account = command.account
         event.instrument = command.instrument
-        event.asset = command.asset
+        event.of.asset = command.asset
         event.order_id = command.order_id
         memcpy(event.client_order_id, command.client_order_id, CLIENT_ORDER_ID_SIZE)

@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/state/in_flight.pxd`."""
+"""Cancels and amendments on their way to mirrored venues, by the time they arrive.
+
+`changes_push` and `changes_pop`.
+
+For other compiled modules only: nothing to import from Python.
+"""

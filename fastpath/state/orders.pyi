@@ -1,1 +1,7 @@
-"""No Python interface: other compiled modules cimport `fastpath/state/orders.pxd`."""
+"""The records of all orders, with indexes by order id and by client order id.
+
+`orders_append` adds one; `orders_find` and `orders_find_client` find one; `orders_open` and `orders_leave` keep the open
+orders of each account.
+
+For other compiled modules only: nothing to import from Python.
+"""

@@ -98,8 +98,8 @@ cdef void write_fill(state_t* state, uint32_t number, uint32_t counter, uint8_t 
     event.last_qty = qty
     event.counter_order_id = state.orders.records[counter].order_id if counter != VENUE else 0
     event.trade_id = state.last_trade_id
-    event.fee = low_word(fee)
-    event.realized_pnl = high_word(fee)
+    event.money.fee = low_word(fee)
+    event.of.order.fee_high = high_word(fee)
     event.liquidity = liquidity
 
 
@@ -167,30 +167,30 @@ cdef void flush_positions(state_t* state) noexcept nogil:
         event = events_next(&state.events, EVENT_POSITION_CHANGED)
         event.account = position.account
         event.instrument = position.instrument
-        event.position_qty = position.qty
-        event.flags = state.scales[state.ledger.balances[position.base_row].asset]
+        event.detail.scale = state.scales[state.ledger.balances[position.base_row].asset]
+        event.of.position.open_qty = position.qty
         if unlikely(position.has_rest):
-            event.total = low_word(state.ledger.rests[state.ledger.touched_positions[i]])
-            event.fee = high_word(state.ledger.rests[state.ledger.touched_positions[i]])
-        event.position_cost = low_word(position.cost)
-        event.reserved_amount = high_word(position.cost)
-        event.realized_pnl = low_word(position.realized_pnl)
-        event.delta = high_word(position.realized_pnl)
+            event.of.position.rest = low_word(state.ledger.rests[state.ledger.touched_positions[i]])
+            event.money.rest_high = high_word(state.ledger.rests[state.ledger.touched_positions[i]])
+        event.of.position.cost = low_word(position.cost)
+        event.of.position.cost_high = high_word(position.cost)
+        event.of.position.realized_pnl = low_word(position.realized_pnl)
+        event.of.position.realized_pnl_high = high_word(position.realized_pnl)
     state.ledger.touched_position_count = 0
 
 
 cdef void show_balance(state_t* state, uint32_t row, money_t delta) noexcept nogil:
     cdef const balance_t* balance = &state.ledger.balances[row]
     cdef event_t* event = events_next(&state.events, EVENT_BALANCE_CHANGED)
-    event.flags = state.scales[balance.asset]
+    event.detail.scale = state.scales[balance.asset]
     event.account = balance.account
-    event.asset = balance.asset
-    event.total = low_word(balance.total)
-    event.position_cost = high_word(balance.total)
-    event.reserved_amount = low_word(balance.reserved)
-    event.position_qty = high_word(balance.reserved)
-    event.delta = low_word(delta)
-    event.realized_pnl = high_word(delta)
+    event.of.balance.asset = balance.asset
+    event.of.balance.total = low_word(balance.total)
+    event.of.balance.total_high = high_word(balance.total)
+    event.of.balance.reserved = low_word(balance.reserved)
+    event.of.balance.reserved_high = high_word(balance.reserved)
+    event.of.balance.delta = low_word(delta)
+    event.of.balance.delta_high = high_word(delta)
 
 
 cdef void flush_balances(state_t* state) noexcept nogil:

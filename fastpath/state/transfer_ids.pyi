@@ -1,1 +1,6 @@
-"""No Python interface: other compiled modules cimport `fastpath/state/transfer_ids.pxd`."""
+"""Request ids of deposits and withdrawals, so that each is applied once.
+
+`adjustments_find` and `adjustments_remember`.
+
+For other compiled modules only: nothing to import from Python.
+"""

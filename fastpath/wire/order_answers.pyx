@@ -245,7 +245,7 @@ cdef class AnswerWriter:
             return 0
         message = self.reject_messages[event.reject_reason]
         # Until it is triggered, the price of such an order is a distance.
-        is_distance = event.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and event.flags & ORDER_FLAG_WAITING
+        is_distance = event.order_type == ORDER_TYPE_TRAILING_STOP_LIMIT and event.detail.flags & ORDER_FLAG_WAITING
         at = write_id(at, 1, event.order_id)
         at = write_text(at, 2, event.client_order_id, length_of(event.client_order_id))
         at = write_text(at, 3, PyBytes_AS_STRING(account), PyBytes_GET_SIZE(account))
@@ -255,40 +255,40 @@ cdef class AnswerWriter:
         at = write_number(at, 7, event.time_in_force)
         if event.price != 0 and not is_distance:
             at = write_decimal(at, 8, event.price, &terms.tick)
-        at = write_decimal(at, 9, event.qty, &terms.lot)
+        at = write_decimal(at, 9, event.size.qty, &terms.lot)
         at = write_decimal(at, 10, event.cum_qty, &terms.lot)
         at = write_decimal(at, 11, event.leaves_qty, &terms.lot)
         if event.cum_qty != 0:
             at = write_average_price(at, event, terms)
             if at == NULL:
                 return 0
-        at = write_amount(at, 13, money_of(event.cum_notional, event.position_qty), terms)
-        at = write_amount(at, 14, money_of(event.total, event.position_cost), terms)
+        at = write_amount(at, 13, money_of(event.cum_notional, event.of.order.cum_notional_high), terms)
+        at = write_amount(at, 14, money_of(event.of.order.cum_fee, event.of.order.cum_fee_high), terms)
         if at == NULL:
             return 0
         at = write_number(at, 15, event.status)
         at = write_number(at, 16, event.reject_reason)
         at = write_text(at, 17, PyBytes_AS_STRING(message), min(PyBytes_GET_SIZE(message), <Py_ssize_t>MAX_NAME))
         at = write_number(at, 18, event.cancel_reason)
-        at = write_number(at, 19, event.flags & (ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE) != 0)
-        at = write_optional_time(at, 20, event.delta)
+        at = write_number(at, 19, event.detail.flags & (ORDER_FLAG_POST_ONLY | ORDER_FLAG_POST_ONLY_SLIDE) != 0)
+        at = write_optional_time(at, 20, event.of.order.placed_ns)
         at = write_time(at, 21, event.ts_ns)
         if event.trigger_price != 0 and event.trigger_price <= MAX_TRIGGER:
             at = write_decimal(at, 22, event.trigger_price, &terms.tick)
-        at = write_number(at, 23, event.flags & ORDER_FLAG_WAITING != 0)
+        at = write_number(at, 23, event.detail.flags & ORDER_FLAG_WAITING != 0)
         if event.display_qty != 0:
             at = write_decimal(at, 24, event.display_qty, &terms.lot)
         at = write_optional_time(at, 25, event.expire_ns)
-        at = write_number(at, 26, event.flags & (ORDER_FLAG_REDUCE_ONLY | ORDER_FLAG_CLOSE_POSITION) != 0)
+        at = write_number(at, 26, event.detail.flags & (ORDER_FLAG_REDUCE_ONLY | ORDER_FLAG_CLOSE_POSITION) != 0)
         if event.link_id != 0:
             at = write_id(at, 27, event.link_id)
         if ORDER_TYPE_STOP <= event.order_type <= ORDER_TYPE_TRAILING_STOP_LIMIT:
-            at = write_number(at, 28, (event.asset & 0xFF) or TRIGGER_SOURCE_LAST)
-        if event.asset >> 8 == TRAILING_UNIT_TICKS:
-            at = write_decimal(at, 29, event.reserved_amount, &terms.tick)
-        elif event.asset >> 8 == TRAILING_UNIT_BPS:
-            at = write_number(at, 30, event.reserved_amount)
-        at = write_number(at, 31, event.flags & ORDER_FLAG_CHANGE_PENDING != 0)
+            at = write_number(at, 28, event.of.order.trigger_source or TRIGGER_SOURCE_LAST)
+        if event.of.order.trailing_unit == TRAILING_UNIT_TICKS:
+            at = write_decimal(at, 29, event.of.order.trailing_offset, &terms.tick)
+        elif event.of.order.trailing_unit == TRAILING_UNIT_BPS:
+            at = write_number(at, 30, event.of.order.trailing_offset)
+        at = write_number(at, 31, event.detail.flags & ORDER_FLAG_CHANGE_PENDING != 0)
         return at - out
 
 
@@ -338,7 +338,7 @@ cdef uint8_t* write_amount(uint8_t* out, uint32_t field, money_t amount, Terms t
 cdef uint8_t* write_average_price(uint8_t* out, const event_t* event, Terms terms) noexcept:
     """NULL: beyond 128 bits."""
     cdef char text[MAX_DECIMAL]
-    cdef money_t cost = money_of(event.cum_notional, event.position_qty)
+    cdef money_t cost = money_of(event.cum_notional, event.of.order.cum_notional_high)
     cdef size_t size = write_average(text, cost, &terms.money, event.cum_qty, &terms.lot)
     return write_bytes(out, 12, text, size) if size else NULL
 

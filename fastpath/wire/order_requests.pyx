@@ -245,7 +245,7 @@ cdef class RequestReader:
         terms = self.directory.instrument(order.instrument)
         if (terms is None or order.account != command.account
                 or is_in(order.order_type, TRAILING_TYPES)
-                or (seen & 0b10000 and not order.flags & ORDER_FLAG_WAITING)
+                or (seen & 0b10000 and not order.detail.flags & ORDER_FLAG_WAITING)
                 or (seen & 0b00100 and not take_units(texts[2], &terms.lot, &command.qty))
                 or (seen & 0b01000 and not take_units(texts[3], &terms.tick, &command.price))
                 or (seen & 0b10000 and not take_units(texts[4], &terms.tick, &command.trigger_price))):

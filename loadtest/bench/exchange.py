@@ -13,7 +13,6 @@ import json
 import platform
 import random
 import statistics
-import struct
 import subprocess
 import sys
 import time
@@ -30,33 +29,36 @@ from fastpath.model.enums import (
     TimeInForce,
     TradingStatus,
 )
-from fastpath.model.structs import COMMAND_SIZE, EVENT_SIZE
+from fastpath.model.records import stamp
+from fastpath.model.structs import ACCOUNT, ASSET, COMMAND, COMMAND_SIZE, EVENT, EVENT_SIZE, INSTRUMENT
 
-COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s28x")
-INSTRUMENT = struct.Struct("<Qq4BIIIqqqqqqq48s16x16s16sxB6x")
-NAMED = struct.Struct("<Qq2BHI64s104x")
-KIND_OFFSET, REASON_OFFSET = 24, 130
-"""Of an event's kind and reject_reason."""
+KIND_OFFSET, REASON_OFFSET = (EVENT.fields[name][0] for name in ("kind", "reject_reason"))
 INSTRUMENTS, ACCOUNTS, BATCH, RUNS = 64, 1_000, 1_024, 7
 CHECKED, UNKNOWN_TYPE = 100_000, 99
 RESULT = Path("var/bench/exchange.json")
 
 
 def definitions() -> bytes:
-    records = [NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ASSET, 8, 0, 1, b"USDT")]
+    records = [ASSET.pack(kind=CommandKind.COMMAND_DEFINE_ASSET, scale=8, asset=1, name=b"USDT")]
     for number in range(1, INSTRUMENTS + 1):
-        records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ASSET, 8, 0, 1 + number, b"BASE-%d" % number))
+        base = b"BASE-%d" % number
+        records.append(ASSET.pack(kind=CommandKind.COMMAND_DEFINE_ASSET, scale=8, asset=1 + number, name=base))
         records.append(INSTRUMENT.pack(
-            0, 0, CommandKind.COMMAND_DEFINE_INSTRUMENT, 0, TradingStatus.TRADING_STATUS_OPEN, 2, number, 1 + number, 1,
-            100, 1, 1, 0, 0, -50, 300, b"internal:BASE-%d/USDT" % number, b"0.01", b"0.0001", 1,
+            kind=CommandKind.COMMAND_DEFINE_INSTRUMENT, status=TradingStatus.TRADING_STATUS_OPEN, price_decimals=2,
+            instrument=number, base_asset=1 + number, quote_asset=1, base_per_lot=100, quote_per_tick_lot=1, min_qty=1,
+            maker_fee_ppm=-50, taker_fee_ppm=300, name=b"internal:%s/USDT" % base, tick_size=b"0.01",
+            lot_size=b"0.0001", tradable=1,
         ))  # fmt: skip
     for account in range(1, ACCOUNTS + 1):
-        records.append(NAMED.pack(0, 0, CommandKind.COMMAND_DEFINE_ACCOUNT, 3, 0, account, b"trader-%d" % account))
+        name = b"trader-%d" % account
+        records.append(ACCOUNT.pack(kind=CommandKind.COMMAND_DEFINE_ACCOUNT, mode=3, account=account, name=name))
         for asset in range(1, INSTRUMENTS + 2):
             records.append(COMMAND.pack(
-                0, 0, CommandKind.COMMAND_ADJUST_BALANCE, 0, 0, 0, 0, account, 0, 0, 0, 0, 0, 0, 0,
-                                        10**14, 0, 0, 0, 0, 0, 0, 0, 0, 0, asset, b""))  # fmt: skip
-    return b"".join(struct.pack("<Qq", seq, seq) + record[16:] for seq, record in enumerate(records, 1))
+                kind=CommandKind.COMMAND_ADJUST_BALANCE, account=account, asset=asset, amount=10**14,
+            ))  # fmt: skip
+    stamped = bytearray(b"".join(records))
+    stamp(stamped, 1, 1)
+    return bytes(stamped)
 
 
 def flow(first_seq: int, count: int, seed: int) -> bytearray:
@@ -84,8 +86,9 @@ def flow(first_seq: int, count: int, seed: int) -> bytearray:
             if len(recent) > 20_000:
                 recent.pop(0)
         commands += COMMAND.pack(
-            seq, seq, kind, side, OrderType.ORDER_TYPE_LIMIT if side else 0, tif, 0, account, instrument if side else 0,
-            order_id, price, qty, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"%d" % seq if side else b"",
+            seq=seq, ts_ns=seq, kind=kind, side=side, order_type=OrderType.ORDER_TYPE_LIMIT if side else 0,
+            time_in_force=tif, account=account, instrument=instrument if side else 0, order_id=order_id, price=price,
+            qty=qty, client_order_id=b"%d" % seq if side else b"",
         )  # fmt: skip
     return commands
 
@@ -128,9 +131,10 @@ def refused(first_seq: int, count: int, order_type: int) -> bytearray:
     commands = bytearray()
     for seq in range(first_seq + 1, first_seq + 1 + count):
         commands += COMMAND.pack(
-            seq, seq, CommandKind.COMMAND_PLACE, rng.choice((Side.SIDE_BUY, Side.SIDE_SELL)), order_type,
-            TimeInForce.TIME_IN_FORCE_GTD, OrderFlag.ORDER_FLAG_POST_ONLY, rng.randint(1, ACCOUNTS),
-            rng.randint(1, INSTRUMENTS), 0, 10_000, 10**13, 0, 0, 0, 0, 2**62, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"%d" % seq,
+            seq=seq, ts_ns=seq, kind=CommandKind.COMMAND_PLACE, side=rng.choice((Side.SIDE_BUY, Side.SIDE_SELL)),
+            order_type=order_type, time_in_force=TimeInForce.TIME_IN_FORCE_GTD, flags=OrderFlag.ORDER_FLAG_POST_ONLY,
+            account=rng.randint(1, ACCOUNTS), instrument=rng.randint(1, INSTRUMENTS), price=10_000, qty=10**13,
+            expire_ns=2**62, client_order_id=b"%d" % seq,
         )  # fmt: skip
     return commands
 

@@ -20,8 +20,8 @@ from typing import Any
 import grpc
 import uvloop
 
+from fastpath.model.structs import COMMAND_SIZE
 from loadtest.bench._serving import SERVICE, Served, machine, serve_echo, serve_orders, serving, spread
-from server.records.commands import COMMAND_SIZE
 from server.storage.ports import Journal, JournalRow
 from server.storage.urls import open_journal
 from tradewind.v1 import common_pb2

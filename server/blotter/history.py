@@ -8,15 +8,16 @@ it never omits rows.
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from fastpath.blotter.fills import Fills
 from fastpath.blotter.orders import Orders
 from fastpath.model import records
 from fastpath.model.order_sets import OPEN_STATUSES
+from fastpath.model.structs import EVENT
 from server.base.errors import Unavailable
 from server.base.paging import Page, decode_number_token, encode_token, page_limit
 from server.engine.engine import Engine
@@ -26,6 +27,7 @@ from server.records.events import (
     LedgerEntryView,
     OrderView,
     decode,
+    decode_balance,
     fill_view,
     ledger_entry_view,
 )
@@ -36,15 +38,11 @@ V = TypeVar("V")
 Records = tuple[list[bytes], int | None]
 """Packed events newest first, and the `before` of the next page (None: there is none)."""
 
-_SEQ = struct.Struct("<Q")
-_INSTRUMENT_ORDER = struct.Struct("<IQ")
-_ASSET = struct.Struct("<I")
-_INT64 = struct.Struct("<q")
+Matcher = Callable[[bytes], bool]
+"""Whether a packed event is what a query asks for; account and key apart."""
+
 _PATIENCE_S = 2.0
 _POLL_S = 0.02
-# Where they are in an event.
-_TIME_OFFSET, _INSTRUMENT_OFFSET, _ORDER_OFFSET = 16, 36, 40
-_STATUS_OFFSET, _ASSET_OFFSET, _DELTA_OFFSET, _DELTA_HIGH_OFFSET = 128, 132, 152, 176
 
 
 class History:
@@ -86,7 +84,7 @@ class History:
         if open_only:
             page = self._open_orders(query)
         else:
-            page = await self._page("orders", tables.orders, _ORDER_OFFSET, _DELTA_OFFSET, query)
+            page = await self._page(_ORDERS, tables.orders, query)
         return _page_of("orders", page, self._engine.blotter.view)
 
     async def list_fills(
@@ -110,7 +108,7 @@ class History:
             before=decode_number_token("fills", page_token),
             limit=page_limit(page_size),
         )
-        page = await self._page("fills", self._engine.blotter.tables.fills, 0, _TIME_OFFSET, query)
+        page = await self._page(_FILLS, self._engine.blotter.tables.fills, query)
         return _page_of("fills", page, lambda record: fill_view(decode(record), self._registry))
 
     async def list_ledger(
@@ -136,19 +134,19 @@ class History:
             limit=page_limit(page_size),
         )
         page = await self._ledger(query)
-        return _page_of("ledger", page, lambda record: ledger_entry_view(decode(record), self._registry))
+        return _page_of("ledger", page, lambda record: ledger_entry_view(decode_balance(record), self._registry))
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
 
     def _open_orders(self, query: BlotterQuery) -> Records:
         """Open orders are all in memory."""
-        wanted = _matcher(query, _DELTA_OFFSET)
+        wanted = _order_matcher(query)
         found: list[bytes] = []
         for record in self._engine.blotter.open_records(query.account, query.before):
             if wanted(record):
                 if len(found) == query.limit:
-                    return found, _key(found[-1], _ORDER_OFFSET)
+                    return found, _ORDERS.key(found[-1])
                 found.append(record)
         return found, None
 
@@ -164,15 +162,15 @@ class History:
             recent = records.select(
                 log.events_after(cursor, log.last_sequence), query.account, BALANCE_CHANGED, BALANCE_CHANGED
             )
-        wanted = _matcher(query, _TIME_OFFSET)
-        found = [record for record in reversed(recent) if _delta(record) and wanted(record)]
+        wanted = _ledger_matcher(query)
+        found = [record for record in reversed(recent) if wanted(record)]
         if query.before is not None:
-            found = [record for record in found if _key(record, 0) < query.before]
+            found = [record for record in found if _event_seq(record) < query.before]
         chosen = (found + stored)[: query.limit]
-        return chosen, _key(chosen[-1], 0) if len(chosen) == query.limit else None
+        return chosen, _event_seq(chosen[-1]) if len(chosen) == query.limit else None
 
-    async def _page(self, name: str, table: Orders | Fills, key_at: int, time_at: int, query: BlotterQuery) -> Records:
-        wanted = _matcher(query, time_at)
+    async def _page(self, of: _List, table: Orders | Fills, query: BlotterQuery) -> Records:
+        wanted = of.matcher(query)
 
         def recent() -> Records:
             return table.page(query.account, query.before, query.limit, wanted)
@@ -180,15 +178,15 @@ class History:
         newest, following = recent()
         if self._store is None or not table.forgotten_seq:
             return newest, following
-        if len(newest) == query.limit and _key(newest[-1], key_at) > table.forgotten_key:
+        if len(newest) == query.limit and of.key(newest[-1]) > table.forgotten_key:
             return newest, following
-        stored = await self._stored(name, query, lambda: table.forgotten_seq)
+        stored = await self._stored(of.name, query, lambda: table.forgotten_seq)
         newest, following = recent()
         full = len(stored.records) == query.limit
-        floor = max(following or 0, _key(stored.records[-1], key_at) if full else 0)
-        merged = {_key(record, key_at): record for record in stored.records}
+        floor = max(following or 0, of.key(stored.records[-1]) if full else 0)
+        merged = {of.key(record): record for record in stored.records}
         merged = {key: record for key, record in merged.items() if key not in table}
-        merged |= {_key(record, key_at): record for record in newest}
+        merged |= {of.key(record): record for record in newest}
         keys = sorted((key for key in merged if key >= floor), reverse=True)[: query.limit]
         return [merged[key] for key in keys], keys[-1] if len(keys) == query.limit else floor or None
 
@@ -216,32 +214,74 @@ def _page_of(what: str, page: Records, view: Callable[[bytes], V]) -> Page[V]:
     return Page([view(record) for record in found], encode_token(what, str(following)) if following is not None else "")
 
 
-def _key(record: bytes, key_at: int) -> int:
-    key: int = _SEQ.unpack_from(record, key_at)[0]
+_READ_EVENT_SEQ = EVENT.reader("event_seq").unpack
+_READ_ORDER_ID = EVENT.reader("order_id").unpack
+_READ_ORDER = EVENT.reader("instrument", "status", "placed_ns").unpack
+_READ_FILL = EVENT.reader("ts_ns", "instrument", "order_id").unpack
+_READ_ENTRY = EVENT.reader("ts_ns", "asset", "delta", "delta_high").unpack
+_NO_END = 2**63
+
+
+def _event_seq(record: bytes) -> int:
+    key: int = _READ_EVENT_SEQ(record)[0]
     return key
 
 
-def _delta(record: bytes) -> int:
-    """Not 0 if a BALANCE_CHANGED event changes the total: one of the words of its delta."""
-    low: int = _INT64.unpack_from(record, _DELTA_OFFSET)[0]
-    high: int = _INT64.unpack_from(record, _DELTA_HIGH_OFFSET)[0]
-    return low or high
+def _order_id(record: bytes) -> int:
+    key: int = _READ_ORDER_ID(record)[0]
+    return key
 
 
-def _matcher(query: BlotterQuery, time_at: int) -> Callable[[bytes], bool]:
-    """Whether a packed event is what the query asks for; account and key apart."""
-    instruments, statuses, order_id, asset = query.instruments, query.statuses, query.order_id, query.asset
-    start_ns, end_ns = query.start_ns, query.end_ns
+def _order_matcher(query: BlotterQuery) -> Matcher:
+    """By the time orders were placed."""
+    instruments, statuses, start_ns, end_ns = query.instruments, query.statuses, query.start_ns, query.end_ns or _NO_END
 
     def matches(record: bytes) -> bool:
-        instrument, order = _INSTRUMENT_ORDER.unpack_from(record, _INSTRUMENT_OFFSET)
-        if instruments is not None and instrument not in instruments:
-            return False
-        if (statuses is not None and record[_STATUS_OFFSET] not in statuses) or order_id not in (0, order):
-            return False
-        if asset not in (0, _ASSET.unpack_from(record, _ASSET_OFFSET)[0]):
-            return False
-        time_ns = _INT64.unpack_from(record, time_at)[0]
-        return start_ns <= time_ns and (not end_ns or time_ns < end_ns)
+        instrument, status, placed_ns = _READ_ORDER(record)
+        return (
+            start_ns <= placed_ns < end_ns
+            and (instruments is None or instrument in instruments)
+            and (statuses is None or status in statuses)
+        )
 
     return matches
+
+
+def _fill_matcher(query: BlotterQuery) -> Matcher:
+    instruments, wanted_order = query.instruments, query.order_id
+    start_ns, end_ns = query.start_ns, query.end_ns or _NO_END
+
+    def matches(record: bytes) -> bool:
+        ts_ns, instrument, order_id = _READ_FILL(record)
+        return (
+            start_ns <= ts_ns < end_ns
+            and (instruments is None or instrument in instruments)
+            and wanted_order in (0, order_id)
+        )
+
+    return matches
+
+
+def _ledger_matcher(query: BlotterQuery) -> Matcher:
+    """Of BALANCE_CHANGED events, those that change the total."""
+    wanted_asset, start_ns, end_ns = query.asset, query.start_ns, query.end_ns or _NO_END
+
+    def matches(record: bytes) -> bool:
+        ts_ns, asset, delta, delta_high = _READ_ENTRY(record)
+        return start_ns <= ts_ns < end_ns and wanted_asset in (0, asset) and bool(delta or delta_high)
+
+    return matches
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list that memory and the store keep together."""
+
+    name: str
+    """Of the store's table."""
+    key: Callable[[bytes], int]
+    matcher: Callable[[BlotterQuery], Matcher]
+
+
+_ORDERS = _List("orders", _order_id, _order_matcher)
+_FILLS = _List("fills", _event_seq, _fill_matcher)

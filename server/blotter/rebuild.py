@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from fastpath.model import records
+from fastpath.model.structs import COMMAND_SIZE
 from server.engine.engine import Engine
 from server.engine.limits import EngineLimits
-from server.records.commands import COMMAND_SIZE
-from server.records.events import EVENT_SIZE
 from server.recovery.recover import command_batches
 from server.storage.blotter_rows import blotter_batch, defines_names, directory_rows
 from server.storage.ports import BlotterMoved
@@ -35,6 +35,6 @@ def rebuild_blotter(
                 # A running server whose cursor was taken away may be faster: then its rows are there already.
                 with contextlib.suppress(BlotterMoved):
                     store.write(blotter_batch(after, events, directory))
-                after = int.from_bytes(events[-EVENT_SIZE:][:8], "little")
+                after = records.last_sequence(events)
             progress(last_seq, journal.last_seq)
         return after

@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fastpath.model import records
 from server.base.background import FailureListener, keep_running
 from server.base.errors import TradewindError
 from server.base.instruments import Registry
-from server.engine.event_log import EventLog, EventSource, durable_events, last_sequence_of
+from server.engine.event_log import EventLog, EventSource, durable_events
 from server.storage.blotter_rows import blotter_batch, defines_names, directory_rows
 from server.storage.ports import BlotterMismatch, BlotterMoved, BlotterRow, BlotterStore
 
@@ -166,7 +167,7 @@ class BlotterWriter:
             directory = directory_rows(self._registry)
         after = self._cursor
         await self._in_thread(lambda: self._write_events(after, events, directory))
-        self._cursor = last_sequence_of(events)
+        self._cursor = records.last_sequence(events)
         self._names_stored = True
 
     async def _in_thread(self, call: Callable[[], R]) -> R:

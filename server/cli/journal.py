@@ -105,30 +105,32 @@ def export(
 
 
 def _commands(reader: Any, from_seq: int, to_seq: int) -> Iterator[dict[str, int | str]]:
-    from fastpath.model import codec, records
+    from fastpath.model import codec, structs
     from fastpath.model.enums import CommandKind
 
     layouts = {
-        CommandKind.COMMAND_DEFINE_ASSET: "asset",
-        CommandKind.COMMAND_DEFINE_INSTRUMENT: "instrument",
-        CommandKind.COMMAND_DEFINE_ACCOUNT: "account",
+        CommandKind.COMMAND_DEFINE_ASSET: structs.ASSET,
+        CommandKind.COMMAND_DEFINE_INSTRUMENT: structs.INSTRUMENT,
+        CommandKind.COMMAND_DEFINE_ACCOUNT: structs.ACCOUNT,
     }
     for row in reader.read(from_seq):
         packed = codec.decode(row.payload)
-        for at in range(0, len(packed), 192):
-            record = packed[at : at + 192]
-            kind = CommandKind(record[16])
-            fields = records.fields(layouts.get(kind, "command"), record)
-            if fields["seq"] < from_seq:  # type: ignore[operator]
+        for at in range(0, len(packed), structs.COMMAND_SIZE):
+            record = packed[at : at + structs.COMMAND_SIZE]
+            fields = structs.COMMAND.unpack(record)
+            kind = CommandKind(fields["kind"])
+            if fields["seq"] < from_seq:
                 continue
-            if fields["seq"] > to_seq:  # type: ignore[operator]
+            if fields["seq"] > to_seq:
                 return
+            if kind in layouts:
+                fields = layouts[kind].unpack(record)
             shown = {name: _text(value) for name, value in fields.items() if value}
             yield shown | {"kind": kind.name.removeprefix("COMMAND_")}
 
 
 def _text(value: int | bytes) -> int | str:
-    return value.split(b"\0")[0].decode(errors="replace") if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 @journal.command()

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fastpath.model.enums import TradingStatus
+from fastpath.model.structs import EVENT_SIZE
 from server.base.errors import AlreadyExists, ConfigError
 from server.base.instruments import ASSET_SCALE, MAX_MONEY, Account, Asset, Instrument, Registry
 from server.engine.refusals import refusal
@@ -19,7 +20,7 @@ from server.records.definitions import (
     instrument_record,
     money_scale,
 )
-from server.records.events import EVENT_SIZE, REJECTED_COMMAND, decode
+from server.records.events import REJECTED_COMMAND, decode
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from server.engine.projection import Blotter, Changes
 from server.engine.snapshot import Snapshot, SnapshotHeader
 from server.engine.snapshot_upgrade import to_this_version
 from server.records.definitions import Definitions, register
-from server.records.events import EVENT_SIZE, REJECTED_COMMAND, OrderView, decode
+from server.records.events import REJECTED_COMMAND, OrderView, decode
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Engine:
         if not events:
             return
         self.blotter.apply(events)
-        last_sequence = int.from_bytes(events[-EVENT_SIZE:][:8], "little")
+        last_sequence = records.last_sequence(events)
         if not self._listeners and not self.log.streams:  # while it recovers
             self.log.append(last_sequence, events, ())
             return
@@ -72,7 +72,7 @@ class Engine:
         first_events = map(decode, records.first_of_commands(events))
         refused = {event.command_seq for event in first_events if event.kind == REJECTED_COMMAND}
         for definition in definitions:
-            if int.from_bytes(definition[:8], "little") not in refused:
+            if records.command_sequence(definition) not in refused:
                 self._definitions.add(definition)
                 register(definition, self.registry)
 

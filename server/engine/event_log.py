@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from fastpath.model.records import select
+from fastpath.model.records import first_sequence, last_sequence, select
+from fastpath.model.structs import EVENT_SIZE
 from server.base.clock import Clock
 from server.base.errors import SlowConsumer, Unavailable
 from server.base.streams import Ack, Gap, Heartbeat, Notice, Stream, StreamItem, StreamPosition
-from server.records.events import EVENT_SIZE
 
 E = TypeVar("E")
 
@@ -81,7 +81,7 @@ class EventLog:
         at = 0
         for size in sizes:
             batch = events[at : at + size]
-            self.append(last_sequence_of(batch), batch, ())
+            self.append(last_sequence(batch), batch, ())
             at += size
 
     def batch(self, number: int) -> tuple[int, bytes]:
@@ -99,7 +99,7 @@ class EventLog:
         for number in range(self.batch_after(sequence), self.end):
             _, events = self.batch(number)
             if not chosen:
-                first = int.from_bytes(events[:8], "little")
+                first = first_sequence(events)
                 events = events[max(0, sequence + 1 - first) * EVENT_SIZE :]
             elif len(events) > room:
                 break
@@ -124,11 +124,6 @@ class EventLog:
             stream.end(Notice(message))
 
 
-def last_sequence_of(events: bytes) -> int:
-    """Of a batch that is not empty."""
-    return int.from_bytes(events[-EVENT_SIZE:][:8], "little")
-
-
 async def durable_events(log: EventLog, past: EventSource, after: int, limit: int) -> AsyncGenerator[bytes, None]:
     """All events after a sequence, in order, until there are no newer ones: whole commands, about `limit` at a time.
 
@@ -137,13 +132,13 @@ async def durable_events(log: EventLog, past: EventSource, after: int, limit: in
     while after < log.last_sequence:
         if after >= log.floor:
             events = log.events_after(after, limit)
-            after = last_sequence_of(events)
+            after = last_sequence(events)
             yield events
             continue
         floor = log.floor
         async with contextlib.aclosing(past(after)) as made:
             async for events in made:
-                after = last_sequence_of(events)
+                after = last_sequence(events)
                 yield events
                 if after >= log.floor:
                     break
@@ -229,7 +224,7 @@ class EventStream(Stream[StreamItem[E]]):
             return
         self._resumed(missed_from)
         for record in missed:
-            self._put(int.from_bytes(record[:8], "little"), self._decode(record))
+            self._put(first_sequence(record), self._decode(record))
 
     async def __anext__(self) -> StreamItem[E]:
         """The next message; a heartbeat if there is none for a while. Raises SlowConsumer."""
@@ -266,7 +261,7 @@ class EventStream(Stream[StreamItem[E]]):
             return False
         last_sequence, events = log.batch(self._batch)
         for record in select(events, self._account, *self._kinds, after=self._after):
-            self._put(int.from_bytes(record[:8], "little"), self._decode(record))
+            self._put(first_sequence(record), self._decode(record))
         self._batch += 1
         self._after = last_sequence
         return True

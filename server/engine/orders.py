@@ -24,6 +24,7 @@ from server.records.events import (
     Event,
     OrderView,
     decode,
+    order_count,
 )
 
 
@@ -168,7 +169,7 @@ class EngineOrders:
         wanted = sorted(self._registry.numbers(instrument)) if instrument else [0]
         canceling = [commands.cancel_orders(account=number, instrument=each, side=side) for each in wanted]
         events = await self._submit(b"".join(canceling))
-        return sum(decode(record).qty for record in records.select(events, number, ORDERS_CANCELED, ORDERS_CANCELED))
+        return sum(map(order_count, records.select(events, number, ORDERS_CANCELED, ORDERS_CANCELED)))
 
     async def set_cancel_timer(self, account: str, expire_ns: int) -> None:
         """Cancel all orders of the account at that time, unless set again before; 0: never. Raises NotFound."""

@@ -12,12 +12,12 @@ import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
-from fastpath.model.records import select
+from fastpath.model.records import last_sequence, select
 from server.base.background import FailureListener, keep_running
 from server.base.errors import Unavailable
 from server.base.instruments import Account, Instrument
 from server.engine.engine import Engine
-from server.engine.event_log import EventSource, durable_events, last_sequence_of
+from server.engine.event_log import EventSource, durable_events
 from server.records.events import ORDER_ACCEPTED, ORDER_TRIGGERED, decode
 
 BATCH_EVENTS = 4_096
@@ -84,7 +84,7 @@ class Outbox:
             self._committed.clear()
             async with contextlib.aclosing(durable_events(log, self._past, position, BATCH_EVENTS)) as batches:
                 async for events in batches:
-                    position = last_sequence_of(events)
+                    position = last_sequence(events)
                     await self._receiver.take(self._orders(events), position)
             await self._committed.wait()
 

@@ -15,11 +15,13 @@ from server.engine.limits import EngineLimits
 from server.records.events import (
     TRADING_STATUS_OPEN,
     BalanceView,
-    Event,
     OrderView,
+    PositionEvent,
     PositionView,
     balance_view,
     decode,
+    decode_balance,
+    decode_position,
     order_view,
     position_view,
 )
@@ -96,16 +98,15 @@ class Blotter:
 
     def balances(self, account: int) -> list[BalanceView]:
         """By asset name; assets the account ever had."""
-        views = [balance_view(decode(record), self._registry) for record in self.tables.balances(account)]
+        views = [balance_view(decode_balance(record), self._registry) for record in self.tables.balances(account)]
         return sorted(views, key=lambda view: view.asset.name)
 
     def positions(self, account: int) -> list[PositionView]:
         """By instrument name; instruments the account ever traded."""
-        events = map(decode, self.tables.positions(account))
+        events = map(decode_position, self.tables.positions(account))
         views = [position_view(event, self._registry) for event in events if not self._has_moved(event)]
         return sorted(views, key=lambda view: view.instrument.name)
 
-    def _has_moved(self, event: Event) -> bool:
+    def _has_moved(self, event: PositionEvent) -> bool:
         """Whether the position is empty because another instrument of the name took it over."""
-        empty = not (event.position_qty or event.total or event.position_cost or event.realized_pnl)
-        return empty and self._registry.is_succeeded(event.instrument)
+        return event.is_empty and self._registry.is_succeeded(event.instrument)

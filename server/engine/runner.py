@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastpath.model import codec, records
+from fastpath.model.structs import COMMAND_SIZE
 from server.base.clock import Clock, Timer
 from server.base.errors import InvalidRequest, JournalFailed, QueueFull, ShuttingDown, TradewindError, Unavailable
 from server.engine.command_sources import CommandSources
 from server.engine.engine import Engine
 from server.engine.journal_writer import JournalWriter
-from server.records.commands import COMMAND_SIZE, arrivals, timer
+from server.records.commands import arrivals, timer
 from server.storage.ports import Journal, JournalRow
 
 R = TypeVar("R")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fastpath.model import records
 from fastpath.model.enums import RejectReason, TradingStatus
+from fastpath.model.structs import EVENT_SIZE
 from server.base.errors import FailedPrecondition, InvalidRequest, NotFound
 from server.base.instruments import Account, Registry
 from server.base.paging import Page, decode_token, encode_token, page_limit
@@ -28,8 +29,6 @@ from server.records import commands
 from server.records.events import (
     BALANCE_CHANGED,
     CANCEL_ON_DISCONNECT,
-    EVENT_SIZE,
-    KIND_OFFSET,
     ORDER_ACCEPTED,
     ORDER_AMENDED,
     ORDER_FILLED,
@@ -42,8 +41,12 @@ from server.records.events import (
     PositionView,
     balance_view,
     decode,
+    decode_balance,
+    decode_position,
     fill_view,
+    kind_of,
     ledger_entry_view,
+    order_count,
     order_view,
     position_view,
 )
@@ -164,8 +167,10 @@ class Trading(EngineOrders):
                 )
             if event.kind == REJECTED_COMMAND:
                 raise refusal(event, "request_id", request_id)
-            if (event.kind, event.account, event.asset) == (BALANCE_CHANGED, *numbers):
-                return balance_view(event, self.registry), not ledger_entry_view(event, self.registry).amount
+            if event.kind == BALANCE_CHANGED:
+                changed = decode_balance(record)
+                if (changed.account, changed.asset) == numbers:
+                    return balance_view(changed, self.registry), not ledger_entry_view(changed, self.registry).amount
         raise AssertionError("the exchange answers every adjustment")
 
     def list_balances(self, account: str) -> list[BalanceView]:
@@ -203,7 +208,7 @@ class Trading(EngineOrders):
     def canceled(events: bytes) -> tuple[int, int]:
         """How many orders `halt_and_cancel` canceled, and of how many of them the cancel is on its way to a venue."""
         told = records.select(events, 0, ORDERS_CANCELED, ORDERS_CANCELED)
-        return sum(decode(record).qty for record in told), events[KIND_OFFSET::EVENT_SIZE].count(ORDER_AMENDED)
+        return sum(map(order_count, told)), records.count(events, ORDER_AMENDED)
 
     @property
     def is_halted(self) -> bool:
@@ -274,10 +279,9 @@ class Trading(EngineOrders):
         return OrderUpdate(order_view(event, self.registry), fill)
 
     def _account_update(self, record: bytes) -> AccountEvent:
-        event = decode(record)
-        if event.kind == BALANCE_CHANGED:
-            return balance_view(event, self.registry)
-        return position_view(event, self.registry)
+        if kind_of(record) == BALANCE_CHANGED:
+            return balance_view(decode_balance(record), self.registry)
+        return position_view(decode_position(record), self.registry)
 
     def _orders_snapshot(self, account: int) -> list[OrderEvent]:
         orders = self._engine.blotter.open_orders(account)

@@ -1,17 +1,13 @@
 """Builders of packed commands: one function per command, each returning one record of 192 bytes.
 
-The layout is `command_t` of fastpath/model/structs.pxd. Sequence number and time are left 0: the runner stamps them.
-Definitions of assets, instruments and accounts have layouts of their own: see definitions.py.
+Sequence number and time are left 0: the runner stamps them. Layouts come from `fastpath.model.structs`, and `structs.pxd`
+says what each field means. Definitions of assets, instruments and accounts are in definitions.py.
 """
 
 from __future__ import annotations
 
-import struct
-
 from fastpath.model.enums import CommandKind, MirrorState, Side
-
-COMMAND = struct.Struct("<Qq4BIIIQqqqqqqqqQII4BI36s2B2xQq8x")
-COMMAND_SIZE = COMMAND.size
+from fastpath.model.structs import COMMAND, MIRROR, REFERENCE_PRICES, SET_TRADING_STATUS
 
 # Looked up once: an enumeration member costs more than packing the record.
 _ADJUST_BALANCE = int(CommandKind.COMMAND_ADJUST_BALANCE)
@@ -33,57 +29,22 @@ _MIRROR_END = int(CommandKind.COMMAND_MIRROR_END)
 _MIRROR_CANCELED = int(CommandKind.COMMAND_MIRROR_CANCELED)
 _LIVE = int(MirrorState.MIRROR_LIVE)
 _STALE = int(MirrorState.MIRROR_STALE)
-# Where they are in a command.
-_KIND, _ORDER_ID, _CLIENT_ORDER_ID = 16, slice(32, 40), slice(128, 164)
 _BUY = int(Side.SIDE_BUY)
 _SELL = int(Side.SIDE_SELL)
+_SUBJECT = COMMAND.reader("kind", "order_id", "client_order_id").unpack
 
 
-def _pack(
-    kind: int,
-    *,
-    side: int = 0,
-    order_type: int = 0,
-    time_in_force: int = 0,
-    flags: int = 0,
-    account: int = 0,
-    instrument: int = 0,
-    order_id: int = 0,
-    price: int = 0,
-    qty: int = 0,
-    trigger_price: int = 0,
-    display_qty: int = 0,
-    min_qty: int = 0,
-    amount: int = 0,
-    expire_ns: int = 0,
-    trailing_offset: int = 0,
-    link_id: int = 0,
-    session: int = 0,
-    stp_group: int = 0,
-    stp_mode: int = 0,
-    trigger_source: int = 0,
-    trailing_unit: int = 0,
-    link_type: int = 0,
-    asset: int = 0,
-    client_order_id: bytes = b"",
-    link_size: int = 0,
-    stp_owner: int = 0,
-    amount_scale: int = 0,
-) -> bytes:
+def _words(amount: int) -> tuple[int, int]:
+    """Money, as the two fields that a command has for it: amount, amount_high."""
     low = (amount + 2**63) % 2**64 - 2**63
-    return COMMAND.pack(
-        0, 0, kind, side, order_type, time_in_force, flags, account, instrument, order_id, price, qty,
-        trigger_price, display_qty, min_qty, low, expire_ns, trailing_offset, link_id, session, stp_group,
-        stp_mode, trigger_source, trailing_unit, link_type, asset, client_order_id, link_size, amount_scale,
-        stp_owner, (amount - low) >> 64,
-    )  # fmt: skip
+    return low, (amount - low) >> 64
 
 
 def subject(command: bytes) -> tuple[str, str]:
     """What a packed command about an order names it by: field of the request, and value."""
-    order_id = int.from_bytes(command[_ORDER_ID], "little")
-    client_order_id = command[_CLIENT_ORDER_ID].rstrip(b"\0").decode()
-    if command[_KIND] == _PLACE:
+    kind, order_id, padded = _SUBJECT(command)
+    client_order_id = padded.rstrip(b"\0").decode()
+    if kind == _PLACE:
         return "client_order_id", client_order_id
     return "order", str(order_id or client_order_id)
 
@@ -116,8 +77,9 @@ def place(
     link_size: int = 0,
 ) -> bytes:
     """A new order: lots, ticks, units of quote money; what each means is told in server/engine/orders.py."""
-    return _pack(
-        _PLACE,
+    amount, amount_high = _words(quote_amount)
+    return COMMAND.pack(
+        kind=_PLACE,
         side=side,
         order_type=order_type,
         time_in_force=time_in_force,
@@ -129,7 +91,8 @@ def place(
         trigger_price=trigger_price,
         display_qty=display_qty,
         min_qty=min_qty,
-        amount=quote_amount,
+        amount=amount,
+        amount_high=amount_high,
         expire_ns=expire_ns,
         trailing_offset=trailing_offset,
         link_id=link_id,
@@ -147,7 +110,7 @@ def place(
 
 def cancel(*, account: int, order_id: int = 0, client_order_id: str = "") -> bytes:
     """Cancel an order of `account`, named by one of its ids."""
-    return _pack(_CANCEL, account=account, order_id=order_id, client_order_id=client_order_id.encode())
+    return COMMAND.pack(kind=_CANCEL, account=account, order_id=order_id, client_order_id=client_order_id.encode())
 
 
 def amend(
@@ -161,8 +124,8 @@ def amend(
     trigger_price: int = 0,
 ) -> bytes:
     """Change an order of `account`; 0 leaves a value as it is. `instrument` (0: not known) is for the venue alone."""
-    return _pack(
-        _AMEND,
+    return COMMAND.pack(
+        kind=_AMEND,
         account=account,
         instrument=instrument,
         order_id=order_id,
@@ -175,36 +138,38 @@ def amend(
 
 def cancel_orders(*, account: int, instrument: int = 0, side: int = 0) -> bytes:
     """Cancel all open orders of `account`; 0 means any instrument, any side."""
-    return _pack(_MASS_CANCEL, account=account, instrument=instrument, side=side)
+    return COMMAND.pack(kind=_MASS_CANCEL, account=account, instrument=instrument, side=side)
 
 
 def session_closed(*, account: int = 0, session: int = 0) -> bytes:
     """Cancel the orders of a session that are to end with it; 0 means any account, any session."""
-    return _pack(_SESSION_CLOSED, account=account, session=session)
+    return COMMAND.pack(kind=_SESSION_CLOSED, account=account, session=session)
 
 
 def set_cancel_timer(*, account: int, expire_ns: int) -> bytes:
     """Cancel all orders of `account` at that time, unless set again before; 0: never."""
-    return _pack(_SET_DEADMAN_TIMER, account=account, expire_ns=expire_ns)
+    return COMMAND.pack(kind=_SET_DEADMAN_TIMER, account=account, expire_ns=expire_ns)
 
 
 def timer() -> bytes:
     """Carry out what is due by the time the command is stamped with."""
-    return _pack(_TIMER)
+    return COMMAND.pack(kind=_TIMER)
 
 
 def arrivals() -> bytes:
     """Deliver the in-flight orders that reach their mirrored venue by the command's time."""
-    return _pack(_ARRIVALS)
+    return COMMAND.pack(kind=_ARRIVALS)
 
 
 def adjust_balance(*, account: int, asset: int, amount: int, scale: int, request_id: str) -> bytes:
     """Move `amount` units of 10**-scale of `asset` into the account (negative: out of it), once per `request_id`."""
-    return _pack(
-        _ADJUST_BALANCE,
+    low, high = _words(amount)
+    return COMMAND.pack(
+        kind=_ADJUST_BALANCE,
         account=account,
         asset=asset,
-        amount=amount,
+        amount=low,
+        amount_high=high,
         amount_scale=scale,
         client_order_id=request_id.encode(),
     )
@@ -212,40 +177,46 @@ def adjust_balance(*, account: int, asset: int, amount: int, scale: int, request
 
 def set_trading_status(*, instrument: int, status: int) -> bytes:
     """Set the TradingStatus of an instrument, or of all with `instrument` 0."""
-    return _pack(_SET_TRADING_STATUS, instrument=instrument, flags=status)
+    return SET_TRADING_STATUS.pack(kind=_SET_TRADING_STATUS, instrument=instrument, trading_status=status)
 
 
 def set_reference_prices(*, instrument: int, mark: int, index: int, until_ns: int) -> bytes:
     """Set the mark and index price of an instrument (0: none), which hold until a time."""
-    return _pack(_SET_REFERENCE_PRICES, instrument=instrument, price=mark, trigger_price=index, expire_ns=until_ns)
+    return REFERENCE_PRICES.pack(
+        kind=_SET_REFERENCE_PRICES, instrument=instrument, mark_price=mark, index_price=index, until_ns=until_ns
+    )
 
 
 def succeed_instrument(instrument: int) -> bytes:
     """Let an instrument succeed all others of its name: open orders end, positions move."""
-    return _pack(_SUCCEED_INSTRUMENT, instrument=instrument)
+    return COMMAND.pack(kind=_SUCCEED_INSTRUMENT, instrument=instrument)
 
 
 def mirror_snapshot(instrument: int, bids: tuple[tuple[int, int], ...], asks: tuple[tuple[int, int], ...]) -> bytes:
     """The displayed book of a venue, levels (price, qty) best first: several records."""
-    records = [_pack(_MIRROR_BEGIN, instrument=instrument, flags=_LIVE)]
+    records = [MIRROR.pack(kind=_MIRROR_BEGIN, instrument=instrument, state=_LIVE)]
     for side, levels in ((_BUY, bids), (_SELL, asks)):
         records += [
-            _pack(_MIRROR_LEVEL, instrument=instrument, side=side, price=price, qty=qty) for price, qty in levels
+            MIRROR.pack(kind=_MIRROR_LEVEL, instrument=instrument, side=side, price=price, qty=qty)
+            for price, qty in levels
         ]
-    records.append(_pack(_MIRROR_END, instrument=instrument))
+    records.append(MIRROR.pack(kind=_MIRROR_END, instrument=instrument))
     return b"".join(records)
 
 
 def mirror_stale(instrument: int) -> bytes:
     """Mark the mirrored book stale until its next snapshot: two records."""
-    return _pack(_MIRROR_BEGIN, instrument=instrument, flags=_STALE) + _pack(_MIRROR_END, instrument=instrument)
+    begin = MIRROR.pack(kind=_MIRROR_BEGIN, instrument=instrument, state=_STALE)
+    return begin + MIRROR.pack(kind=_MIRROR_END, instrument=instrument)
 
 
 def mirror_trade(*, instrument: int, aggressor_side: int, price: int, qty: int) -> bytes:
     """A trade printed at the venue. `qty` 0: only the price, for triggers."""
-    return _pack(_MIRROR_TRADE, instrument=instrument, side=aggressor_side, price=price, qty=qty)
+    return MIRROR.pack(kind=_MIRROR_TRADE, instrument=instrument, side=aggressor_side, price=price, qty=qty)
 
 
 def mirror_canceled(*, instrument: int, side: int, price: int, qty: int, displayed: int) -> bytes:
     """`qty` of the `displayed` quantity at a price was canceled. Both in the same unit."""
-    return _pack(_MIRROR_CANCELED, instrument=instrument, side=side, price=price, qty=qty, display_qty=displayed)
+    return MIRROR.pack(
+        kind=_MIRROR_CANCELED, instrument=instrument, side=side, price=price, qty=qty, displayed=displayed
+    )

@@ -1,15 +1,15 @@
 """Definition records: assets, instruments and accounts as packed commands, and back into a Registry.
 
-The layouts are `asset_def_t`, `instrument_def_t` and `account_def_t` of fastpath/model/structs.pxd.
+Layouts come from `fastpath.model.structs`, and `structs.pxd` says what each field means.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 
 from fastpath.model.enums import CommandKind
+from fastpath.model.structs import ACCOUNT, ASSET, COMMAND, INSTRUMENT
 from server.base.instruments import (
     ASSET_SCALE,
     INT64_MAX,
@@ -25,35 +25,37 @@ from server.base.instruments import (
     to_units,
 )
 
-ASSET = struct.Struct("<Qq4BI64s104x")
-INSTRUMENT = struct.Struct("<Qq4BIII6qi2B2x48s2q16s16sBBbBi")
-ACCOUNT = struct.Struct("<Qq2BHI64s104x")
-
-NAME_SIZE = 64
-INSTRUMENT_NAME_SIZE = 48
 MAX_SCALE = 18
 
-_KIND_OFFSET = 16
-_NUMBER = struct.Struct("<I")
-_NUMBER_OFFSET = 20
+_DEFINE_ASSET = int(CommandKind.COMMAND_DEFINE_ASSET)
+_DEFINE_INSTRUMENT = int(CommandKind.COMMAND_DEFINE_INSTRUMENT)
+_DEFINE_ACCOUNT = int(CommandKind.COMMAND_DEFINE_ACCOUNT)
 _SUCCEED = int(CommandKind.COMMAND_SUCCEED_INSTRUMENT)
-_SUCCESSOR_OFFSET = 28
-_SEQ = struct.Struct("<Q")
+_KIND = COMMAND.reader("kind")
+_SEQ = COMMAND.reader("seq")
+_NUMBER = {
+    _DEFINE_ASSET: ASSET.reader("asset"),
+    _DEFINE_INSTRUMENT: INSTRUMENT.reader("instrument"),
+    _DEFINE_ACCOUNT: ACCOUNT.reader("account"),
+    _SUCCEED: COMMAND.reader("instrument"),
+}
+"""By kind: the number of what a record defines; of one that says who takes over, the instrument that does."""
 _PPM_PER_BPS = 100
 _PRICE_DECIMALS_MAX = 18
 
 
 def asset_record(asset: Asset) -> bytes:
     return ASSET.pack(
-        0, 0, CommandKind.COMMAND_DEFINE_ASSET, asset.scale, asset.first_scale, 0, asset.number,
-        _text(asset.name, NAME_SIZE),
-    )  # fmt: skip
+        kind=_DEFINE_ASSET,
+        scale=asset.scale,
+        first_scale=asset.first_scale,
+        asset=asset.number,
+        name=_text(asset.name),
+    )
 
 
 def account_record(account: Account) -> bytes:
-    return ACCOUNT.pack(
-        0, 0, CommandKind.COMMAND_DEFINE_ACCOUNT, account.mode, 0, account.number, _text(account.name, NAME_SIZE)
-    )
+    return ACCOUNT.pack(kind=_DEFINE_ACCOUNT, mode=account.mode, account=account.number, name=_text(account.name))
 
 
 def instrument_record(instrument: Instrument, base: Asset, quote: Asset, status: int) -> bytes:
@@ -70,50 +72,50 @@ def instrument_record(instrument: Instrument, base: Asset, quote: Asset, status:
         quote_scale = MONEY_SCALE if quote.first_scale == ASSET_SCALE else 0
     money_unit = Decimal(1).scaleb(-(quote_scale or quote.first_scale))
     _, digits, exponent = instrument.contract_size.normalize().as_tuple()
+    assert isinstance(exponent, int), "instruments have finite numbers"
     return INSTRUMENT.pack(
-        0,
-        0,
-        CommandKind.COMMAND_DEFINE_INSTRUMENT,
-        instrument.mirrored,
-        status,
-        min(_decimals(instrument.tick_size), _PRICE_DECIMALS_MAX),
-        instrument.number,
-        base.number,
-        quote.number,
-        base_per_lot,
-        quote_per_tick_lot,
-        instrument.min_qty,
-        instrument.max_qty,
-        int((instrument.min_notional / money_unit).to_integral_value(ROUND_CEILING)),
-        to_units(instrument.maker_fee_bps * _PPM_PER_BPS, Decimal(1)),
-        to_units(instrument.taker_fee_bps * _PPM_PER_BPS, Decimal(1)),
-        base_scale,
-        quote_scale,
-        _text(instrument.name, INSTRUMENT_NAME_SIZE),
-        instrument.latency_in_ns,
-        instrument.latency_out_ns,
-        _text(format_decimal(instrument.tick_size), 16),
-        _text(format_decimal(instrument.lot_size), 16),
-        instrument.kind,
-        instrument.tradable,
-        exponent,
-        instrument.paper_model,
-        int("".join(map(str, digits))),
+        kind=_DEFINE_INSTRUMENT,
+        mirrored=instrument.mirrored,
+        status=status,
+        price_decimals=min(_decimals(instrument.tick_size), _PRICE_DECIMALS_MAX),
+        instrument=instrument.number,
+        base_asset=base.number,
+        quote_asset=quote.number,
+        base_per_lot=base_per_lot,
+        quote_per_tick_lot=quote_per_tick_lot,
+        min_qty=instrument.min_qty,
+        max_qty=instrument.max_qty,
+        min_notional=int((instrument.min_notional / money_unit).to_integral_value(ROUND_CEILING)),
+        maker_fee_ppm=to_units(instrument.maker_fee_bps * _PPM_PER_BPS, Decimal(1)),
+        taker_fee_ppm=to_units(instrument.taker_fee_bps * _PPM_PER_BPS, Decimal(1)),
+        base_scale=base_scale,
+        quote_scale=quote_scale,
+        name=_text(instrument.name),
+        latency_in_ns=instrument.latency_in_ns,
+        latency_out_ns=instrument.latency_out_ns,
+        tick_size=_text(format_decimal(instrument.tick_size)),
+        lot_size=_text(format_decimal(instrument.lot_size)),
+        asset_class=instrument.kind,
+        tradable=instrument.tradable,
+        contract_exponent=exponent,
+        paper_model=instrument.paper_model,
+        contract_mantissa=int("".join(map(str, digits))),
     )
 
 
 def register(record: bytes, registry: Registry) -> None:
     """Enter what a stamped definition record defines."""
-    kind = record[_KIND_OFFSET]
-    if kind == CommandKind.COMMAND_DEFINE_ASSET:
-        _, _, _, scale, first_scale, _, number, name = ASSET.unpack(record)
+    kind, number = _key(record)
+    if kind == _DEFINE_ASSET:
+        asset = ASSET.unpack(record)
+        scale, first_scale = asset["scale"], asset["first_scale"]
         most = MAX_MONEY if first_scale else MAX_NARROW
-        registry.add_asset(Asset(number, _name(name), scale, first_scale or scale, most))
-    elif kind == CommandKind.COMMAND_DEFINE_ACCOUNT:
-        _, ts_ns, _, mode, _, number, name = ACCOUNT.unpack(record)
-        registry.add_account(Account(number, _name(name), mode, ts_ns))
+        registry.add_asset(Asset(number, asset["name"].decode(), scale, first_scale or scale, most))
+    elif kind == _DEFINE_ACCOUNT:
+        account = ACCOUNT.unpack(record)
+        registry.add_account(Account(number, account["name"].decode(), account["mode"], account["ts_ns"]))
     elif kind == _SUCCEED:
-        registry.succeed(_number(record))
+        registry.succeed(number)
     else:
         registry.add_instrument(_instrument(record, registry))
 
@@ -126,7 +128,7 @@ class Definitions:
 
     def add(self, record: bytes) -> None:
         """Take over a stamped definition record."""
-        self._records[record[_KIND_OFFSET], _number(record)] = record
+        self._records[_key(record)] = record
 
     def save(self) -> dict[str, bytes]:
         """The section of a snapshot that holds them."""
@@ -154,37 +156,35 @@ def fits(instrument: Instrument, base: Asset, quote: Asset) -> bool:
 
 def _instrument(record: bytes, registry: Registry) -> Instrument:
     fields = INSTRUMENT.unpack(record)
-    number, base, quote = fields[6], registry.asset_by_number(fields[7]), registry.asset_by_number(fields[8])
-    min_qty, max_qty, min_notional, maker_fee_ppm, taker_fee_ppm, base_scale, quote_scale = fields[11:18]
-    name, latency_in_ns, latency_out_ns, tick_size, lot_size, kind, tradable, exponent, paper_model, mantissa = fields[18:]
-    scale = quote_scale or quote.first_scale
+    base, quote = (registry.asset_by_number(fields[name]) for name in ("base_asset", "quote_asset"))
+    scale = fields["quote_scale"] or quote.first_scale
     return Instrument(
-        number=number,
-        name=_name(name),
+        number=fields["instrument"],
+        name=fields["name"].decode(),
         base=base.name,
         quote=quote.name,
-        kind=InstrumentKind(kind),
-        tick_size=Decimal(_name(tick_size)),
-        lot_size=Decimal(_name(lot_size)),
-        min_qty=min_qty,
-        max_qty=min(max_qty, INT64_MAX),
-        min_notional=Decimal(min_notional).scaleb(-scale),
-        maker_fee_bps=Decimal(maker_fee_ppm) / _PPM_PER_BPS,
-        taker_fee_bps=Decimal(taker_fee_ppm) / _PPM_PER_BPS,
-        tradable=bool(tradable),
-        contract_size=Decimal(mantissa).scaleb(exponent),
-        paper_model=paper_model,
-        latency_in_ns=latency_in_ns,
-        latency_out_ns=latency_out_ns,
-        money_scale=scale if tradable or base_scale else 0,
+        kind=InstrumentKind(fields["asset_class"]),
+        tick_size=Decimal(fields["tick_size"].decode()),
+        lot_size=Decimal(fields["lot_size"].decode()),
+        min_qty=fields["min_qty"],
+        max_qty=min(fields["max_qty"], INT64_MAX),
+        min_notional=Decimal(fields["min_notional"]).scaleb(-scale),
+        maker_fee_bps=Decimal(fields["maker_fee_ppm"]) / _PPM_PER_BPS,
+        taker_fee_bps=Decimal(fields["taker_fee_ppm"]) / _PPM_PER_BPS,
+        tradable=bool(fields["tradable"]),
+        contract_size=Decimal(fields["contract_mantissa"]).scaleb(fields["contract_exponent"]),
+        paper_model=fields["paper_model"],
+        latency_in_ns=fields["latency_in_ns"],
+        latency_out_ns=fields["latency_out_ns"],
+        money_scale=scale if fields["tradable"] or fields["base_scale"] else 0,
     )
 
 
-def _number(record: bytes) -> int:
-    """Of what the record defines; of one that says who takes over, the instrument that does."""
-    offset = _SUCCESSOR_OFFSET if record[_KIND_OFFSET] == _SUCCEED else _NUMBER_OFFSET
-    number: int = _NUMBER.unpack_from(record, offset)[0]
-    return number
+def _key(record: bytes) -> tuple[int, int]:
+    """Kind of a definition record, and the number of what it defines."""
+    (kind,) = _KIND.unpack(record)
+    (number,) = _NUMBER[kind].unpack(record)
+    return kind, number
 
 
 def _decimals(value: Decimal) -> int:
@@ -193,12 +193,7 @@ def _decimals(value: Decimal) -> int:
     return max(0, -exponent)
 
 
-def _text(value: str, size: int) -> bytes:
-    data = value.encode()
-    if not 0 < len(data) <= size:
-        raise ValueError(f"{value!r} does not fit into {size} bytes")
-    return data
-
-
-def _name(field: bytes) -> str:
-    return field.rstrip(b"\0").decode()
+def _text(value: str) -> bytes:
+    if not value:
+        raise ValueError("a name must not be empty")
+    return value.encode()

@@ -1,25 +1,19 @@
 """Packed events, decoded, and the views that people and services see of them.
 
-The layout is `event_t` of fastpath/model/structs.pxd. Views hold integers (ticks, lots, smallest units) together with the
-instrument and asset that give them meaning; enumerations are the plain numbers of the wire contract.
+Layouts come from `fastpath.model.structs`, and `structs.pxd` says what each field means. Views hold integers (ticks,
+lots, smallest units) together with the instrument and asset that give them meaning; enumerations are the plain numbers
+of the wire contract.
 """
 
 from __future__ import annotations
 
-import struct
 from decimal import Context, Decimal
 from typing import NamedTuple
 
 from fastpath.model.enums import EventKind, OrderFlag, OrderType, TradingStatus, TriggerSource
 from fastpath.model.order_sets import OPEN_STATUSES
+from fastpath.model.structs import EVENT
 from server.base.instruments import Asset, Instrument, Registry
-
-EVENT = struct.Struct("<QQq4BIIIQqqqqqqQQqq4BIqqqqqqqqqQ36sI")
-EVENT_SIZE = EVENT.size
-KIND_OFFSET = 24
-"""Of the byte that tells the kind of an event, for who counts them."""
-LIQUIDITY_OFFSET = 129
-"""Of the byte that tells a maker's fill from a taker's, for who looks at every fill."""
 
 # Looked up once, for comparisons in loops over events.
 REJECTED_COMMAND = int(EventKind.EVENT_REJECTED_COMMAND)
@@ -52,7 +46,10 @@ _MAX_TRIGGER = 2**60
 
 
 class Event(NamedTuple):
-    """One event, field by field, in the order of the record. Of money, the low words: see `amount`."""
+    """An event of an order, or one without amounts, field by field.
+
+    Money takes two fields, joined by `amount`: one of the plain name and one named `_high`.
+    """
 
     event_seq: int
     command_seq: int
@@ -79,17 +76,14 @@ class Event(NamedTuple):
     liquidity: int
     reject_reason: int
     cancel_reason: int
-    asset: int
-    """On order events: TriggerSource | TrailingUnit << 8."""
-    total: int
-    """On order events: fees of the order so far. On POSITION_CHANGED: base units beyond whole lots."""
-    reserved_amount: int
-    """On order events: the trailing offset."""
-    delta: int
-    """On order events: when the order was accepted or refused."""
-    position_qty: int
-    position_cost: int
-    realized_pnl: int
+    trigger_source: int
+    trailing_unit: int
+    cum_fee: int
+    trailing_offset: int
+    placed_ns: int
+    cum_notional_high: int
+    cum_fee_high: int
+    fee_high: int
     trigger_price: int
     display_qty: int
     expire_ns: int
@@ -98,14 +92,85 @@ class Event(NamedTuple):
     last_of_command: int
 
 
+class BalanceEvent(NamedTuple):
+    """A BALANCE_CHANGED event. Amounts are in units of 10**-scale, in two fields each (see `Event`)."""
+
+    event_seq: int
+    command_seq: int
+    ts_ns: int
+    scale: int
+    """0, in records of older builds: as the asset was first defined."""
+    account: int
+    asset: int
+    total: int
+    reserved: int
+    delta: int
+    reserved_high: int
+    total_high: int
+    delta_high: int
+
+
+class PositionEvent(NamedTuple):
+    """A POSITION_CHANGED event. Money takes two fields each (see `Event`)."""
+
+    event_seq: int
+    ts_ns: int
+    scale: int
+    """Decimals of `rest`; 0, in records of older builds: as the base asset was first defined."""
+    account: int
+    instrument: int
+    rest_high: int
+    rest: int
+    cost_high: int
+    realized_pnl_high: int
+    open_qty: int
+    cost: int
+    realized_pnl: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held and nothing was ever gained or lost."""
+        amounts = (self.rest, self.rest_high, self.cost, self.cost_high, self.realized_pnl, self.realized_pnl_high)
+        return not self.open_qty and not any(amounts)
+
+
 def amount(low: int, high: int) -> int:
-    """Of money, from its two words: see `event_t` for where the high one stands."""
+    """Of money, from its two fields."""
     return low + (high << 64)
 
 
+_READ_EVENT = EVENT.reader(*Event._fields).unpack
+_READ_BALANCE = EVENT.reader(*BalanceEvent._fields).unpack
+_READ_POSITION = EVENT.reader(*PositionEvent._fields).unpack
+_READ_KIND = EVENT.reader("kind").unpack
+_READ_ORDER_COUNT = EVENT.reader("order_count").unpack
+
+
+def kind_of(record: bytes) -> int:
+    """The EventKind of a record. Raises struct.error if it has not EVENT_SIZE bytes."""
+    kind: int = _READ_KIND(record)[0]
+    return kind
+
+
+def order_count(record: bytes) -> int:
+    """How many orders were canceled, of an ORDERS_CANCELED record. Raises struct.error if it has not EVENT_SIZE bytes."""
+    count: int = _READ_ORDER_COUNT(record)[0]
+    return count
+
+
 def decode(record: bytes) -> Event:
-    """One record of EVENT_SIZE bytes. Raises struct.error if it has another size."""
-    return Event._make(EVENT.unpack(record))
+    """A record of any kind but BALANCE_CHANGED and POSITION_CHANGED. Raises struct.error if it has not EVENT_SIZE bytes."""
+    return Event._make(_READ_EVENT(record))
+
+
+def decode_balance(record: bytes) -> BalanceEvent:
+    """A BALANCE_CHANGED record. Raises struct.error if it has not EVENT_SIZE bytes."""
+    return BalanceEvent._make(_READ_BALANCE(record))
+
+
+def decode_position(record: bytes) -> PositionEvent:
+    """A POSITION_CHANGED record. Raises struct.error if it has not EVENT_SIZE bytes."""
+    return PositionEvent._make(_READ_POSITION(record))
 
 
 class OrderView(NamedTuple):
@@ -252,8 +317,8 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         qty=event.qty,
         cum_qty=event.cum_qty,
         leaves_qty=event.leaves_qty,
-        cum_notional=amount(event.cum_notional, event.position_qty),
-        cum_fee=amount(event.total, event.position_cost),
+        cum_notional=amount(event.cum_notional, event.cum_notional_high),
+        cum_fee=amount(event.cum_fee, event.cum_fee_high),
         status=event.status,
         reject_reason=event.reject_reason,
         cancel_reason=event.cancel_reason,
@@ -261,10 +326,10 @@ def order_view(event: Event, registry: Registry) -> OrderView:
         display_qty=event.display_qty,
         expire_ns=event.expire_ns,
         list_id=event.link_id,
-        trigger_source=(event.asset & 0xFF or _LAST) if event.order_type in _CONDITIONAL else 0,
-        trailing_offset=event.reserved_amount,
-        trailing_unit=event.asset >> 8,
-        create_ns=event.delta,
+        trigger_source=(event.trigger_source or _LAST) if event.order_type in _CONDITIONAL else 0,
+        trailing_offset=event.trailing_offset,
+        trailing_unit=event.trailing_unit,
+        create_ns=event.placed_ns,
         update_ns=event.ts_ns,
     )
 
@@ -283,42 +348,42 @@ def fill_view(event: Event, registry: Registry) -> FillView:
         price=event.last_price,
         qty=event.last_qty,
         liquidity=event.liquidity,
-        fee=amount(event.fee, event.realized_pnl),
+        fee=amount(event.fee, event.fee_high),
         time_ns=event.ts_ns,
     )
 
 
-def balance_view(event: Event, registry: Registry) -> BalanceView:
+def balance_view(event: BalanceEvent, registry: Registry) -> BalanceView:
     """The balance that a BALANCE_CHANGED event tells."""
     account, asset = registry.account_by_number(event.account), registry.asset_by_number(event.asset)
-    total, reserved = amount(event.total, event.position_cost), amount(event.reserved_amount, event.position_qty)
+    total, reserved = amount(event.total, event.total_high), amount(event.reserved, event.reserved_high)
     factor = _units_of(event, asset)
     return BalanceView(account.name, asset, total * factor, reserved * factor)
 
 
-def ledger_entry_view(event: Event, registry: Registry) -> LedgerEntryView:
+def ledger_entry_view(event: BalanceEvent, registry: Registry) -> LedgerEntryView:
     """The change that a BALANCE_CHANGED event tells."""
     account, asset = registry.account_by_number(event.account), registry.asset_by_number(event.asset)
-    moved, total = amount(event.delta, event.realized_pnl), amount(event.total, event.position_cost)
+    moved, total = amount(event.delta, event.delta_high), amount(event.total, event.total_high)
     factor = _units_of(event, asset)
     return LedgerEntryView(event.event_seq, account.name, asset, moved * factor, total * factor, event.ts_ns)
 
 
-def _units_of(event: Event, asset: Asset) -> int:
+def _units_of(event: BalanceEvent, asset: Asset) -> int:
     """Units of the asset in one of the units of a BALANCE_CHANGED event."""
-    factor: int = 10 ** (asset.scale - (event.flags or asset.first_scale))
+    factor: int = 10 ** (asset.scale - (event.scale or asset.first_scale))
     return factor
 
 
-def position_view(event: Event, registry: Registry) -> PositionView:
+def position_view(event: PositionEvent, registry: Registry) -> PositionView:
     """The position that a POSITION_CHANGED event tells."""
     instrument = registry.instrument_by_number(event.instrument)
-    scale = event.flags or registry.asset(instrument.base).first_scale
+    scale = event.scale or registry.asset(instrument.base).first_scale
     return PositionView(
         account=registry.account_by_number(event.account).name,
         instrument=instrument,
-        qty=event.position_qty,
-        rest=Decimal(amount(event.total, event.fee)).scaleb(-scale),
-        cost=amount(event.position_cost, event.reserved_amount),
-        realized_pnl=amount(event.realized_pnl, event.delta),
+        qty=event.open_qty,
+        rest=Decimal(amount(event.rest, event.rest_high)).scaleb(-scale),
+        cost=amount(event.cost, event.cost_high),
+        realized_pnl=amount(event.realized_pnl, event.realized_pnl_high),
     )

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fastpath.model.structs import EVENT, EVENT_SIZE
 from server.base import workers
 from server.base.errors import Unavailable
 from server.engine.limits import EngineLimits
-from server.records.events import EVENT, EVENT_SIZE
 from server.recovery.recover import command_batches
 from server.recovery.replica import exchange_before
 from server.storage.ports import JournalReader
@@ -25,6 +25,7 @@ from server.storage.snapshot_files import SnapshotFiles
 from server.storage.urls import open_journal_reader
 
 _CHUNK = 4_096 * EVENT_SIZE
+_LAST_OF_COMMAND = EVENT.reader("last_of_command")
 
 
 def events_from_journal(
@@ -61,7 +62,7 @@ def events_from_journal(
 def _whole_commands(events: bytes) -> int:
     """How many bytes belong to commands whose last event is there."""
     end = len(events) - len(events) % EVENT_SIZE
-    while end and not EVENT.unpack_from(events, end - EVENT_SIZE)[-1]:
+    while end and not _LAST_OF_COMMAND.unpack_from(events, end - EVENT_SIZE)[0]:
         end -= EVENT_SIZE
     return end
 

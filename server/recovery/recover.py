@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fastpath.model import codec
+from fastpath.model.structs import COMMAND_SIZE
 from server.base.errors import JournalCorrupt, SnapshotUnusable
 from server.engine.engine import Engine
 from server.engine.snapshot import Snapshot, decode
-from server.records.commands import COMMAND_SIZE
 from server.storage.ports import JournalReader, JournalRow, SnapshotStore
 
 _log = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 from fastpath.exchange.exchange import Exchange
 from fastpath.model import records
+from fastpath.model.structs import EVENT_SIZE
 from server.base import workers
 from server.base.errors import SnapshotUnusable, Unavailable
 from server.base.failpoints import from_environment
 from server.engine.engine import Engine, new_exchange, restored_exchange
 from server.engine.limits import EngineLimits
 from server.engine.snapshot import encode
-from server.records.events import EVENT_SIZE
 from server.recovery.recover import command_batches, load_snapshot, recover
 from server.storage.ports import JournalReader
 from server.storage.snapshot_files import SnapshotFiles
@@ -122,7 +122,7 @@ def make_history(
             raise Unavailable(f"more than {HISTORY_EVENTS} events were missed")
         if exchange.event_seq >= to:
             break
-    return [record for record in found if int.from_bytes(record[:8], "little") <= to]
+    return [record for record in found if records.first_sequence(record) <= to]
 
 
 def exchange_before(journal: JournalReader, snapshots: SnapshotFiles, limits: EngineLimits, event_seq: int) -> Exchange:

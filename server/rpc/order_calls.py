@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from fastpath.model.structs import EVENT_SIZE
 from fastpath.wire.order_requests import Requests, set_client_order_id, set_group_owner
 from server.engine.orders import OrderRequest
-from server.records.events import EVENT_SIZE
 from server.rpc.new_orders import new_order
 from server.rpc.order_changes import amend_order, cancel_order
 from server.rpc.order_lane import OrderLane

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from fastpath.model.structs import COMMAND_SIZE
 from fastpath.wire.directory import Directory
 from fastpath.wire.order_answers import AnswerWriter
 from fastpath.wire.order_requests import RequestReader, Requests, set_client_order_id, set_group_owner, set_session
@@ -18,7 +19,6 @@ from server.base.errors import InvalidRequest, TradewindError
 from server.engine.order_entry import PackedOrderEntry
 from server.engine.orders import NewOrder, OrderRequest
 from server.engine.sessions import Session
-from server.records.commands import COMMAND_SIZE
 from server.rpc import convert
 from server.rpc.metrics import OrderMetrics
 from server.rpc.new_orders import new_order

@@ -6,7 +6,6 @@ tables explain them), and the packed event, from which the server answers. The s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,16 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.exchange.exchange import OUTSIDE_ACCOUNT
+from fastpath.model.structs import EVENT, EVENT_SIZE
 from server.base.instruments import ASSET_SCALE, Registry, format_decimal
 from server.records.events import (
     BALANCE_CHANGED,
-    EVENT,
-    EVENT_SIZE,
     ORDER_ACCEPTED,
     ORDER_FILLED,
     ORDER_TRIGGERED,
     TRADING_STATUS_CHANGED,
-    Event,
 )
 from server.storage.ports import BlotterBatch, BlotterRow
 
@@ -55,7 +52,7 @@ TABLES: dict[str, BlotterTable] = {
              "qty", "cum_qty", "reject_reason", "cancel_reason"),
             INTEGER,
         ) | {"cum_notional": MONEY, "cum_fee": MONEY, "client_order_id": TEXT, RECORD: BYTES},
-        renamed={"time_ns": "delta", "update_ns": "ts_ns", "cum_fee": "total"},
+        renamed={"time_ns": "placed_ns", "update_ns": "ts_ns"},
         indexes=("account, order_id",),
     ),
     "fills": BlotterTable(
@@ -74,7 +71,7 @@ TABLES: dict[str, BlotterTable] = {
         columns=dict.fromkeys(
             ("event_seq", "command_seq", "account", "asset", "time_ns"), INTEGER
         ) | {"delta": MONEY, "total": MONEY, "reserved": MONEY, RECORD: BYTES},
-        renamed={"time_ns": "ts_ns", "reserved": "reserved_amount"},
+        renamed={"time_ns": "ts_ns"},
         indexes=("account, event_seq",),
     ),
     # What administrators did: accounts and instruments defined, money moved in or out, trading statuses set. `kind` is
@@ -99,23 +96,7 @@ DIRECTORY: dict[str, dict[str, str]] = {
 """Which names and units the numbers stand for."""
 
 
-def _event_type() -> np.dtype[np.void]:
-    """The struct layout of an event as numpy reads it."""
-    codes: list[str] = []
-    for count, code in re.findall(r"(\d*)([a-zA-Z])", EVENT.format):
-        codes += [f"S{count}"] if code == "s" else [f"<{code}"] * int(count or 1)
-    return np.dtype(list(zip(Event._fields, codes, strict=True)))
-
-
-_EVENT_TYPE = _event_type()
-_HIGH_WORDS = {
-    "cum_notional": "position_qty",
-    "total": "position_cost",
-    "fee": "realized_pnl",
-    "reserved_amount": "position_qty",
-    "delta": "realized_pnl",
-}
-"""Where the high words of money stand in events of orders and balances."""
+_EVENT_TYPE: np.dtype[np.void] = np.dtype(EVENT.dtype())
 _UNIT = Decimal(1).scaleb(-ASSET_SCALE)
 _RECORD_TYPE = np.dtype((np.void, EVENT_SIZE))
 _FIRST_DEFINED, _LAST_DEFINED = 2, 4
@@ -147,7 +128,7 @@ def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRo
     array = np.frombuffer(events, _EVENT_TYPE)
     kinds = array["kind"]
     of_orders = np.flatnonzero((kinds >= ORDER_ACCEPTED) & (kinds <= ORDER_TRIGGERED))
-    moved = (kinds == BALANCE_CHANGED) & ((array["delta"] != 0) | (array[_HIGH_WORDS["delta"]] != 0))
+    moved = (kinds == BALANCE_CHANGED) & ((array["delta"] != 0) | (array["delta_high"] != 0))
     chosen = {
         "orders": of_orders[_last_indices(array["order_id"][of_orders])],
         "fills": np.flatnonzero(kinds == ORDER_FILLED),
@@ -166,12 +147,12 @@ def blotter_batch(after: int, events: bytes, directory: dict[str, list[BlotterRo
 def _amounts(events: NDArray[np.void], field: str) -> list[str]:
     """Digits of money, from its two words; that of balances in units of `_UNIT`, whatever the asset's were."""
     amounts: list[int] = events[field].tolist()
-    high = events[_HIGH_WORDS[field]]
+    high = events[f"{field}_high"]
     if high.any():
         amounts = [low + (word << 64) for low, word in zip(amounts, high.tolist(), strict=True)]
     of_balances = events["kind"] == BALANCE_CHANGED
     if of_balances.any():
-        factors = (10 ** (ASSET_SCALE - scale) for scale in np.where(of_balances, events["flags"], ASSET_SCALE).tolist())
+        factors = (10 ** (ASSET_SCALE - scale) for scale in np.where(of_balances, events["scale"], ASSET_SCALE).tolist())
         amounts = [amount * factor for amount, factor in zip(amounts, factors, strict=True)]
     return list(map(str, amounts))
 

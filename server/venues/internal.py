@@ -11,7 +11,7 @@ from server.engine.runner import Runner, RunnerState
 from server.market.hub import MarketData
 from server.market.internal_book import BookPublisher
 from server.market.model import Trade
-from server.records.events import LIQUIDITY_OFFSET, Event, decode
+from server.records.events import Event, decode
 
 _TAKER = int(Liquidity.LIQUIDITY_TAKER)
 
@@ -50,9 +50,9 @@ class InternalVenue:
     def _engine_changed(self, changes: Changes) -> None:
         registry = self._engine.registry
         for record in changes.fills:
-            if record[LIQUIDITY_OFFSET] != _TAKER:
-                continue
             event = decode(record)
+            if event.liquidity != _TAKER:
+                continue
             instrument = registry.instrument_by_number(event.instrument)
             if not instrument.mirrored:
                 self._market.publish(_trade(event, instrument))

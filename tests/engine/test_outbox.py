@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fastpath.model.structs import EVENT_SIZE
 from server.base import background
 from server.engine.outbox import Outbox
-from server.records.events import EVENT_SIZE, ORDER_ACCEPTED, ORDER_TRIGGERED, decode
+from server.records.events import ORDER_ACCEPTED, ORDER_TRIGGERED, decode
 from server.recovery.past_events import events_from_journal
 from server.storage.ports import JournalRow
 from server.storage.snapshot_files import SnapshotFiles

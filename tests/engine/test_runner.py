@@ -12,10 +12,11 @@ import pytest
 
 from fastpath.model import codec
 from fastpath.model.enums import RejectReason
+from fastpath.model.structs import COMMAND, EVENT_SIZE
 from server.base.errors import QueueFull
 from server.engine.limits import EngineLimits
 from server.records import commands
-from server.records.events import EVENT_SIZE, decode
+from server.records.events import decode
 from server.storage.sqlite_journal import SqliteJournal
 from tests.support.engine import BUY, GTC, LIMIT, SELL, House, house
 
@@ -77,7 +78,8 @@ async def test_mirror_commands_stand_in_front_of_the_orders_they_are_for(tmp_pat
         assert asked == [{it.btc.number}]
         assert placed.order.order_id == first + 2
     journal = SqliteJournal(tmp_path / "journal.db", new_epoch="x")
-    kinds = [command[16] for row in journal.read(first) for command in split(codec.decode(row.payload))]
+    packed = b"".join(codec.decode(row.payload) for row in journal.read(first))
+    kinds = [COMMAND.unpack(command)["kind"] for command in split(packed)]
     journal.close()
     assert kinds[-3:] == [30, 33, 10]
 

@@ -11,6 +11,7 @@ from fastpath.blotter.tables import Tables, changes
 from fastpath.model.enums import EventKind, OrderStatus
 from tests.conftest import SOAK_FACTOR
 from tests.reference.blotter_twin import BlotterTwin
+from tests.reference.records import EVENT, Event, decode_events
 
 ACCOUNTS = (1, 2, 3, 900)
 NEW, PARTLY, FILLED, CANCELED, REJECTED = (
@@ -57,13 +58,11 @@ class Market:
     def _record(
         self, kind: int, account: int, order_id: int = 0, status: int = 0, *, asset: int = 0, instrument: int = 1
     ) -> bytes:
-        record = bytearray(self._rng.randbytes(256))
-        struct.pack_into("<Q", record, 0, self._seq)
-        record[24] = kind
-        struct.pack_into("<IIIQ", record, 28, self._rng.choice((0, 0, 0, 32)), account, instrument, order_id)
-        record[128] = status
-        struct.pack_into("<I", record, 132, asset)
-        return bytes(record)
+        event = Event(*EVENT.unpack(self._rng.randbytes(EVENT.size)))._replace(
+            event_seq=self._seq, kind=kind, flags=self._rng.choice((0, 0, 0, 32)), account=account,
+            instrument=instrument, order_id=order_id, status=status, asset=asset,
+        )  # fmt: skip
+        return EVENT.pack(*event)
 
 
 def same(tables: Tables, twin: BlotterTwin, rng: random.Random) -> None:
@@ -85,7 +84,7 @@ def same(tables: Tables, twin: BlotterTwin, rng: random.Random) -> None:
             assert (key in table) == (key in records)
     assert all(tables.orders.get(key) == record for key, record in twin.orders.items())
     assert tables.orders.get(2**63) is None
-    assert tables.any_open(32) == any(twin.orders[key][28] & 32 for key in twin.open)
+    assert tables.any_open(32) == any(Event(*EVENT.unpack(twin.orders[key])).flags & 32 for key in twin.open)
 
 
 def again(tables: Tables, closed_orders: int, fills: int) -> Tables:
@@ -133,7 +132,7 @@ def test_what_a_batch_touched() -> None:
     events = market.batch(300)
     accounts, instruments, fills = changes(events)
     records = [events[at : at + 256] for at in range(0, len(events), 256)]
-    assert accounts == {int.from_bytes(record[32:36], "little") for record in records}
+    assert accounts == {event.account for event in decode_events(events)}
     assert instruments == {1}
     assert fills == [record for record in records if record[24] == EventKind.EVENT_ORDER_FILLED]
     assert changes(b"") == (set(), set(), [])

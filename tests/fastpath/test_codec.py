@@ -1,7 +1,6 @@
 """The journal codec: exact round trips, small records, and no way to crash or fool `decode`."""
 
 import random
-import struct
 
 import pytest
 from hypothesis import given, settings
@@ -9,13 +8,14 @@ from hypothesis import strategies as st
 
 from fastpath.model.codec import MAX_RECORDS, decode, encode
 from fastpath.model.structs import COMMAND_SIZE
+from tests.reference.records import Command
 
 
 def limit_order(seq: int, ts_ns: int) -> bytes:
-    record = bytearray(COMMAND_SIZE)
-    struct.pack_into("<QqBBBBIIIQqq", record, 0, seq, ts_ns, 10, 1, 1, 1, 0, 17, 4, 0, 6_543_210, 12_500)
-    record[128:148] = b"strategy-7-000123456"
-    return bytes(record)
+    return Command(
+        seq, ts_ns, kind=10, side=1, order_type=1, time_in_force=1, account=17, instrument=4, price=6_543_210,
+        qty=12_500, client_order_id=b"strategy-7-000123456",
+    ).pack()  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from fastpath.model import records
+from fastpath.model.structs import EVENT_SIZE
 from server.engine.trading import Trading
 from server.records.events import (
     AMEND_REJECTED,
@@ -79,7 +80,7 @@ class ProtobufWriter:
     ) -> list[tuple[bytes, pb.Order | None, Event]]:
         """(Status, None, ...) of an item that was refused, else its order and the first event of its command."""
         outcomes: list[tuple[bytes, pb.Order | None, Event]] = []
-        nothing = Event(*[0] * 36, b"", 0)
+        nothing = decode(bytes(EVENT_SIZE))
         first_events = iter(records.first_of_commands(events))
         for item in range(count):
             if item in errors:
