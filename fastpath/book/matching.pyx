@@ -6,17 +6,17 @@ from libc.string cimport memset
 
 from fastpath.model.arith cimport saturating_add
 from fastpath.book.book cimport (
-    LADDER_HIDDEN_BID,
+    SIDE_INDEX_HIDDEN_BID,
     book_can_rest,
     book_level_qty,
     book_reduce,
     book_remove,
     book_rest,
     book_take,
-    ladder_mask,
+    side_mask,
     order_price,
 )
-from fastpath.book.side cimport ladder_t
+from fastpath.book.side cimport side_t
 from fastpath.model.enums cimport (
     CANCEL_REASON_IOC_REMAINDER,
     CANCEL_REASON_MARKET_REMAINDER,
@@ -71,32 +71,32 @@ cdef bint sink_room(sink_t* sink, uint64_t fills) noexcept nogil:
     return True
 
 
-cdef inline uint32_t self_trade_owner(const taker_t* taker) noexcept nogil:
+cdef inline uint32_t self_trade_owner(const incoming_t* taker) noexcept nogil:
     """The owner this taker must not trade with; 0: it may trade with anyone."""
     return taker.owner if taker.stp_mode > SELF_TRADE_PREVENTION_NONE else 0
 
 
-cdef inline const ladder_t* best_opposite(const book_t* book, uint8_t side) noexcept nogil:
-    """The ladder a taker meets first: the better best price, displayed before hidden; NULL when nobody rests."""
-    cdef const ladder_t* shown = &book.ladders[side & 1]
-    cdef const ladder_t* hidden = &book.ladders[LADDER_HIDDEN_BID + (side & 1)]
+cdef inline const side_t* best_opposite(const book_t* book, uint8_t side) noexcept nogil:
+    """The book_side a taker meets first: the better best price, displayed before hidden; NULL when nobody rests."""
+    cdef const side_t* shown = &book.sides[side & 1]
+    cdef const side_t* hidden = &book.sides[SIDE_INDEX_HIDDEN_BID + (side & 1)]
     if hidden.best != NIL and (shown.best == NIL or hidden.best_key < shown.best_key):
         return hidden
     return shown if shown.best != NIL else NULL
 
 
-cdef inline price_t limit_key(const taker_t* taker) noexcept nogil:
-    """The taker's price as a key of the opposite ladders: it crosses every key up to this one."""
-    return taker.price ^ ladder_mask(taker.side & 1)
+cdef inline price_t limit_key(const incoming_t* taker) noexcept nogil:
+    """The taker's price as a key of the opposite sides: it crosses every key up to this one."""
+    return taker.price ^ side_mask(taker.side & 1)
 
 
-cdef inline bint never_rests(const taker_t* taker) noexcept nogil:
+cdef inline bint never_rests(const incoming_t* taker) noexcept nogil:
     return (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
             or taker.flags & TAKER_MARKET)
 
 
 cdef bint count_level(
-    const book_t* book, uint32_t handle, const taker_t* taker, qty_t* left, qty_t* found
+    const book_t* book, uint32_t handle, const incoming_t* taker, qty_t* left, qty_t* found
 ) noexcept nogil:
     """Count what `left` would trade on one level, as the match loop would: slices in queue order, then what icebergs refill.
 
@@ -138,10 +138,10 @@ cdef qty_t level_open(const pool_t* pool, uint32_t handle) noexcept nogil:
     return total
 
 
-cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) noexcept nogil:
+cdef qty_t match_fillable(const book_t* book, const incoming_t* taker, qty_t need) noexcept nogil:
     cdef uint32_t side = taker.side & 1
-    cdef uint32_t shown = book.ladders[side].best
-    cdef uint32_t hidden = book.ladders[LADDER_HIDDEN_BID + side].best
+    cdef uint32_t shown = book.sides[side].best
+    cdef uint32_t hidden = book.sides[SIDE_INDEX_HIDDEN_BID + side].best
     cdef uint32_t handle
     cdef qty_t left = taker.qty
     cdef qty_t found = 0
@@ -154,11 +154,11 @@ cdef qty_t match_fillable(const book_t* book, const taker_t* taker, qty_t need) 
     return found
 
 
-cdef bint match_fills_within(const book_t* book, const taker_t* taker, uint64_t most) noexcept nogil:
+cdef bint match_fills_within(const book_t* book, const incoming_t* taker, uint64_t most) noexcept nogil:
     cdef const pool_t* pool = book.pool
     cdef uint32_t side = taker.side & 1
-    cdef uint32_t shown = book.ladders[side].best
-    cdef uint32_t hidden = book.ladders[LADDER_HIDDEN_BID + side].best
+    cdef uint32_t shown = book.sides[side].best
+    cdef uint32_t hidden = book.sides[SIDE_INDEX_HIDDEN_BID + side].best
     cdef uint32_t own = self_trade_owner(taker)
     cdef qty_t left = taker.qty
     cdef uint64_t fills = 0
@@ -182,8 +182,8 @@ cdef bint match_fills_within(const book_t* book, const taker_t* taker, uint64_t 
     return True
 
 
-cdef uint8_t match_check(book_t* book, const taker_t* taker, sink_t* sink) noexcept nogil:
-    cdef const ladder_t* opposite = best_opposite(book, taker.side)
+cdef uint8_t match_check(book_t* book, const incoming_t* taker, sink_t* sink) noexcept nogil:
+    cdef const side_t* opposite = best_opposite(book, taker.side)
     cdef bint crosses = opposite != NULL and opposite.best_key <= limit_key(taker)
     cdef qty_t need = taker.qty if taker.time_in_force == TIME_IN_FORCE_FOK else taker.min_qty
     if taker.qty <= 0 or taker.display_qty < 0 or not 0 <= taker.min_qty <= taker.qty:
@@ -224,7 +224,7 @@ cdef inline fill_t* next_fill(sink_t* sink, uint8_t kind, uint32_t maker, price_
 
 
 cdef bint prevent_self_trade(
-    book_t* book, uint32_t maker, price_t price, const taker_t* taker, sink_t* sink, match_t* result
+    book_t* book, uint32_t maker, price_t price, const incoming_t* taker, sink_t* sink, match_t* result
 ) noexcept nogil:
     """The taker meets an order of its own. False: the taker is canceled."""
     cdef qty_t open_qty = order_leaves(book.pool, maker)
@@ -248,12 +248,12 @@ cdef bint prevent_self_trade(
     return taker.stp_mode == SELF_TRADE_PREVENTION_CANCEL_OLDEST
 
 
-cdef bint trade(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef bint trade(book_t* book, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     """Trade until nothing is left or nothing crosses, or up to the next fill if asked. False: self-trade prevention ended it."""
     cdef uint32_t own = self_trade_owner(taker)
     cdef price_t limit = limit_key(taker)
-    cdef price_t mask = ladder_mask(taker.side & 1)
-    cdef const ladder_t* opposite
+    cdef price_t mask = side_mask(taker.side & 1)
+    cdef const side_t* opposite
     cdef const level_t* level
     cdef const order_t* maker
     cdef fill_t* fill
@@ -280,21 +280,21 @@ cdef bint trade(book_t* book, const taker_t* taker, sink_t* sink, match_t* resul
     return True
 
 
-cdef void execute(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void execute(book_t* book, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     """Trade, then rest or cancel what is left. match_check() has said yes."""
-    cdef const ladder_t* opposite
+    cdef const side_t* opposite
     result.leaves = taker.qty
     result.price = taker.price
     if taker.flags & TAKER_SLIDE:
         opposite = best_opposite(book, taker.side)
         if opposite != NULL and opposite.best_key <= limit_key(taker):
-            result.price = (opposite.best_key - 1) ^ ladder_mask(taker.side & 1)
+            result.price = (opposite.best_key - 1) ^ side_mask(taker.side & 1)
         rest_or_cancel(book, taker, result, result.price)
         return
     match_resume(book, taker, sink, result)
 
 
-cdef void match_resume(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void match_resume(book_t* book, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     result.outcome = MATCH_FILLED
     if not trade(book, taker, sink, result):
         result.outcome = MATCH_CANCELED
@@ -303,7 +303,7 @@ cdef void match_resume(book_t* book, const taker_t* taker, sink_t* sink, match_t
         rest_or_cancel(book, taker, result, result.price if taker.flags & TAKER_MARKET_TO_LIMIT else taker.price)
 
 
-cdef inline void rest_or_cancel(book_t* book, const taker_t* taker, match_t* result, price_t price) noexcept nogil:
+cdef inline void rest_or_cancel(book_t* book, const incoming_t* taker, match_t* result, price_t price) noexcept nogil:
     if never_rests(taker) or (taker.flags & TAKER_MARKET_TO_LIMIT and result.filled == 0):
         result.outcome = MATCH_CANCELED
         result.cancel_reason = (CANCEL_REASON_MARKET_REMAINDER
@@ -316,14 +316,14 @@ cdef inline void rest_or_cancel(book_t* book, const taker_t* taker, match_t* res
     result.price = price
 
 
-cdef void match_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void match_order(book_t* book, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     memset(result, 0, sizeof(match_t))
     result.reject_reason = match_check(book, taker, sink)
     if result.reject_reason == 0:
         execute(book, taker, sink, result)
 
 
-cdef void replace_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void replace_order(book_t* book, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     memset(result, 0, sizeof(match_t))
     result.reject_reason = match_check(book, taker, sink)
     if result.reject_reason == 0:
@@ -331,7 +331,7 @@ cdef void replace_order(book_t* book, const taker_t* taker, sink_t* sink, match_
         execute(book, taker, sink, result)
 
 
-cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void amend_order(book_t* book, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     cdef qty_t open_qty = order_leaves(book.pool, taker.slot)
     if not 0 < taker.qty <= open_qty or taker.price != order_price(book.pool, taker.slot):
         replace_order(book, taker, sink, result)
@@ -348,19 +348,19 @@ cdef void amend_order(book_t* book, const taker_t* taker, sink_t* sink, match_t*
 cdef void match_cost(
     const book_t* book, uint8_t side, price_t limit, qty_t qty, qty_t* found, money_t* cost, price_t* worst
 ) noexcept nogil:
-    cdef uint32_t ladder = side & 1
-    cdef price_t limit_at = limit ^ ladder_mask(ladder)
-    cdef uint32_t shown = book.ladders[ladder].best
-    cdef uint32_t hidden = book.ladders[LADDER_HIDDEN_BID + ladder].best
+    cdef uint32_t book_side = side & 1
+    cdef price_t limit_at = limit ^ side_mask(book_side)
+    cdef uint32_t shown = book.sides[book_side].best
+    cdef uint32_t hidden = book.sides[SIDE_INDEX_HIDDEN_BID + book_side].best
     cdef uint32_t handle
     cdef qty_t step
     found[0] = 0
     cost[0] = 0
     while found[0] < qty:
-        handle = next_level(book, ladder, &shown, &hidden)
+        handle = next_level(book, book_side, &shown, &hidden)
         if handle == NIL or book.pool.levels[handle].key > limit_at:
             break
         step = min(qty - found[0], level_open(book.pool, handle))
-        worst[0] = book.pool.levels[handle].key ^ ladder_mask(ladder)
+        worst[0] = book.pool.levels[handle].key ^ side_mask(book_side)
         found[0] += step
         cost[0] += <money_t>step * worst[0]

@@ -19,7 +19,7 @@ from fastpath.book.matching cimport (
     fill_t,
     match_t,
     sink_t,
-    taker_t,
+    incoming_t,
 )
 from fastpath.model.enums cimport (
     CANCEL_REASON_IOC_REMAINDER,
@@ -61,7 +61,7 @@ cdef void mirror_free(mirror_t* mirror) noexcept nogil:
     free(mirror)
 
 
-# -- the picture --
+# -- the book snapshot --
 
 cdef void mirror_begin(mirror_t* mirror, uint8_t state) noexcept nogil:
     mirror.incoming[0].count = mirror.incoming[1].count = 0
@@ -93,7 +93,7 @@ cdef bint mirror_level(mirror_t* mirror, uint8_t side, price_t price, qty_t qty)
 
 
 cdef void remember_consumed(const shown_side_t* old, shown_side_t* new, uint8_t side) noexcept nogil:
-    """Carry over what was consumed: at a price the new picture shows, never more than is displayed now; at a price worse
+    """Carry over what was consumed: at a price the new book snapshot shows, never more than is displayed now; at a price worse
     than all it shows, as it was. What it should show and does not is gone."""
     cdef uint32_t total = old.count + old.beyond_count
     cdef uint32_t i, j = 0
@@ -197,7 +197,7 @@ cdef bint mirror_reaches(const mirror_t* mirror, uint8_t side, price_t limit) no
     return False
 
 
-cdef qty_t available(const mirror_t* mirror, const taker_t* taker) noexcept nogil:
+cdef qty_t available(const mirror_t* mirror, const incoming_t* taker) noexcept nogil:
     """What the taker could take now, counted up to its quantity."""
     cdef const shown_side_t* opposite = &mirror.shown[taker.side & 1]
     cdef qty_t found = 0
@@ -223,12 +223,12 @@ cdef qty_t mirror_consume(mirror_t* mirror, uint8_t side, price_t limit, qty_t q
     return qty - left
 
 
-cdef inline bint never_rests(const taker_t* taker) noexcept nogil:
+cdef inline bint never_rests(const incoming_t* taker) noexcept nogil:
     return (taker.time_in_force == TIME_IN_FORCE_IOC or taker.time_in_force == TIME_IN_FORCE_FOK
             or taker.flags & TAKER_MARKET)
 
 
-cdef uint8_t mirror_check(const mirror_t* mirror, const taker_t* taker) noexcept nogil:
+cdef uint8_t mirror_check(const mirror_t* mirror, const incoming_t* taker) noexcept nogil:
     cdef const shown_side_t* opposite = &mirror.shown[taker.side & 1]
     cdef bint marketable = opposite.count > 0 and crosses(taker.side, taker.price, opposite.levels[0].price)
     cdef qty_t found
@@ -250,7 +250,7 @@ cdef uint8_t mirror_check(const mirror_t* mirror, const taker_t* taker) noexcept
     return 0
 
 
-cdef void take(mirror_t* mirror, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void take(mirror_t* mirror, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     """Walk the displayed levels, best first. A sink always has room for MIRROR_LEVELS fills."""
     cdef shown_side_t* opposite = &mirror.shown[taker.side & 1]
     cdef shown_level_t* level
@@ -277,7 +277,7 @@ cdef void take(mirror_t* mirror, const taker_t* taker, sink_t* sink, match_t* re
         result.price = level.price
 
 
-cdef void mirror_match(mirror_t* mirror, const taker_t* taker, sink_t* sink, match_t* result) noexcept nogil:
+cdef void mirror_match(mirror_t* mirror, const incoming_t* taker, sink_t* sink, match_t* result) noexcept nogil:
     cdef const shown_side_t* opposite = &mirror.shown[taker.side & 1]
     cdef price_t price = taker.price
     memset(result, 0, sizeof(match_t))

@@ -38,7 +38,7 @@ cdef struct level_t:              # 32 bytes. An unused one is an empty ring wit
     price_t  key                  # the price, complemented on the bid side, so that a smaller key is a better price
     links_t  links
     uint32_t count                # orders
-    uint32_t home                 # whose it is: number of the book * 4 + LadderIndex, LEVEL_ICEBERG and LEVEL_HUGE
+    uint32_t home                 # whose it is: number of the book * 4 + SideIndex, LEVEL_ICEBERG and LEVEL_HUGE
 
 cdef enum:
     PAGE_SHIFT = 4
@@ -65,7 +65,7 @@ cdef struct pool_t:
     uint32_t count                # orders in use
     uint32_t free_order           # head of the free list, NIL: take a fresh one
     uint32_t fresh_order          # slots from here on were never used
-    uint32_t free_pages[2]        # by side (LadderIndex & 1)
+    uint32_t free_pages[2]        # by side (SideIndex & 1)
     uint32_t fresh_pages[2]
 
 cdef enum:
@@ -103,11 +103,11 @@ cdef inline void pool_give(pool_t* pool, uint32_t slot) noexcept nogil:
     pool.count -= 1
 
 cdef inline uint32_t level_side(uint32_t level) noexcept nogil:
-    """0: a level of bids, 1: of asks (LadderIndex & 1). Known from its number alone."""
+    """0: a level of bids, 1: of asks (SideIndex & 1). Known from its number alone."""
     return (level >> PAGE_SHIFT) & 1
 
-cdef inline uint32_t level_ladder(const level_t* level) noexcept nogil:
-    """LadderIndex within the book."""
+cdef inline uint32_t level_side_index(const level_t* level) noexcept nogil:
+    """SideIndex within the book."""
     return level.home & 3
 
 cdef inline uint32_t level_book(const level_t* level) noexcept nogil:

@@ -17,7 +17,7 @@ from fastpath.state.guards cimport has_guards
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_reserve
 from fastpath.state.route cimport ROUTE_OWN_BOOK, route_of
-from fastpath.book.matching cimport MATCH_REJECTED, MATCH_RESTED, TAKER_PAUSES, amend_order, match_t, taker_t
+from fastpath.book.matching cimport MATCH_REJECTED, MATCH_RESTED, TAKER_PAUSES, amend_order, match_t, incoming_t
 from fastpath.book.mirror cimport mirror_check, mirror_match
 from fastpath.model.enums cimport (
     CANCEL_REASON_AMENDED_AWAY,
@@ -144,7 +144,7 @@ cdef uint8_t enter_amended(state_t* state, uint32_t number, const order_record_t
     cdef order_record_t* order = &state.orders.records[number]
     cdef instrument_t* instrument = &state.instruments[order.instrument]
     cdef uint32_t slot = order.slot
-    cdef taker_t taker
+    cdef incoming_t taker
     cdef match_t result
     cdef uint8_t reason = check_amended(state, instrument, order, amended)
     if reason != 0:

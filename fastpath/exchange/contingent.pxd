@@ -6,5 +6,5 @@ cdef void follow_changes(state_t* state) noexcept nogil
 
 
 cdef inline void follow_up(state_t* state) noexcept nogil:
-    if state.links.changed_count | state.ledger.touched_position_count | state.touched.count:
+    if state.contingent.changed_count | state.ledger.touched_position_count | state.touched.count:
         follow_changes(state)

@@ -11,7 +11,7 @@ from fastpath.exchange.amending cimport enter_amended
 from fastpath.state.events cimport events_order
 from fastpath.containers.hash_index cimport NO_ROW
 
-from fastpath.state.contingent_groups cimport group_t, links_changed, links_next_changed
+from fastpath.state.contingent_groups cimport group_t, contingent_changed, contingent_next_changed
 from fastpath.model.enums cimport (
     CANCEL_REASON_LINKED_ORDER,
     CANCEL_REASON_MARKET_REMAINDER,
@@ -46,7 +46,7 @@ cdef void follow_changes(state_t* state) noexcept nogil:
     cdef uint32_t positions = 0
     cdef uint32_t number
     while True:
-        number = links_next_changed(&state.links, &state.orders)
+        number = contingent_next_changed(&state.contingent, &state.orders)
         if number != NO_ROW:
             follow_member(state, number)
             positions = 0                               # touched ones are listed once, and may have changed again
@@ -70,7 +70,7 @@ cdef void end_parent(state_t* state, uint32_t number) noexcept nogil:
     cdef uint32_t parent
     if child.group == NO_ROW or child.link_type == LINK_TYPE_OCO:
         return
-    parent = state.links.groups[child.group].members[0]
+    parent = state.contingent.groups[child.group].members[0]
     if order_is_open(&state.orders.records[parent]) and state.orders.records[parent].side != child.side:
         withdraw(state, parent, EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
         follow_member(state, parent)
@@ -78,7 +78,7 @@ cdef void end_parent(state_t* state, uint32_t number) noexcept nogil:
 
 cdef void follow_member(state_t* state, uint32_t number) noexcept nogil:
     """A member of a group was filled, has ended, is new, or is next to enter."""
-    cdef const group_t* group = &state.links.groups[state.orders.records[number].group]
+    cdef const group_t* group = &state.contingent.groups[state.orders.records[number].group]
     cdef const order_record_t* parent = &state.orders.records[group.members[0]]
     cdef uint32_t i
     if group.link_type != LINK_TYPE_OCO and number == group.members[0]:
@@ -104,7 +104,7 @@ cdef void begin_next(state_t* state, const group_t* group) noexcept nogil:
             continue
         if first != NO_ROW:
             enter_listed(state, first)
-            links_changed(&state.links, &state.orders, group.members[i])
+            contingent_changed(&state.contingent, &state.orders, group.members[i])
             return
         first = group.members[i]
     if first != NO_ROW:

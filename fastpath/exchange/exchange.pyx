@@ -65,7 +65,7 @@ from fastpath.model.structs cimport (
 from fastpath.state.orders cimport CLIENT_ORDER_ID_SIZE, client_order_id_hash, order_record_t, orders_find, orders_find_client
 from fastpath.paper.fills cimport mirror_command
 from fastpath.exchange.placing_plain cimport place_plain
-from fastpath.exchange.prefetch cimport look_ahead, look_ahead_start, look_ahead_t
+from fastpath.exchange.prefetch cimport prefetch_batch, prefetch_first, prefetch_t
 from fastpath.state.route cimport is_mirrored
 from fastpath.state.settlement cimport flush_ledger
 from fastpath.state.snapshot cimport snapshot_load, snapshot_save
@@ -173,7 +173,7 @@ cdef class Exchange:
         cdef size_t size = <size_t>commands.shape[0]
         cdef size_t count = size // sizeof(command_t)
         cdef const command_t* first = <const command_t*>&commands[0] if size else NULL
-        cdef look_ahead_t ahead
+        cdef prefetch_t ahead
         cdef size_t i
         self.guard()
         if size % sizeof(command_t) != 0:
@@ -183,9 +183,9 @@ cdef class Exchange:
             raise MemoryError("no memory for the events of these commands; none of them was carried out")
         self.busy = True
         with nogil:
-            look_ahead_start(&ahead, self.state, first, count)
+            prefetch_first(&ahead, self.state, first, count)
             for i in range(count):
-                look_ahead(&ahead, self.state, first, i, count)
+                prefetch_batch(&ahead, self.state, first, i, count)
                 apply_command(self.state, &first[i])
         self.busy = False
         return events_end_batch(&self.state.events)

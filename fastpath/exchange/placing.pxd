@@ -2,14 +2,14 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.book.matching cimport match_t, taker_t
+from fastpath.book.matching cimport match_t, incoming_t
 from fastpath.model.structs cimport command_t
 from fastpath.state.state cimport instrument_t, state_t
 
 cdef void place(state_t* state, const command_t* command) noexcept nogil
 
 # A stored order that may come in, shaped for the book but for its slot: it waits, trades, rests, or is refused for want of room.
-cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil
+cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t number, incoming_t* taker) noexcept nogil
 
 # A waiting order's time has come: it arrives at the market, or is canceled if it may not. It is in no trigger heap any more.
 cdef void trigger(state_t* state, uint32_t number) noexcept nogil
@@ -18,7 +18,7 @@ cdef void trigger(state_t* state, uint32_t number) noexcept nogil
 cdef void arrive(state_t* state, uint32_t number) noexcept nogil
 
 # After matching: settle what is in the sink, and match on if it paused; then let what is left of the taker rest, or cancel it.
-cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t number, const taker_t* taker,
+cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t number, const incoming_t* taker,
                        match_t* result) noexcept nogil
 cdef void conclude(state_t* state, instrument_t* instrument, uint32_t number, uint32_t slot,
                    const match_t* result) noexcept nogil

@@ -15,7 +15,7 @@ from fastpath.containers.heap cimport heap_push, heap_reserve
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_position
 from fastpath.risk.link_prices cimport check_list_prices, parent_in_the_way
-from fastpath.state.contingent_groups cimport group_t, links_check, links_is_child, links_join, links_refuse
+from fastpath.state.contingent_groups cimport group_t, contingent_check, contingent_is_child, contingent_join, contingent_refuse
 from fastpath.book.matching cimport (
     FILL_DECREMENTED,
     FILL_TRADE,
@@ -29,7 +29,7 @@ from fastpath.book.matching cimport (
     match_order,
     match_resume,
     match_t,
-    taker_t,
+    incoming_t,
 )
 from fastpath.book.mirror cimport mirror_check, mirror_displayed, mirror_match
 from fastpath.model.enums cimport (
@@ -133,7 +133,7 @@ cdef uint32_t store(state_t* state, const instrument_t* instrument, const comman
     if number != NO_ROW:
         state.orders.records[number].position_row = position_row
         state.orders.records[number].waiting = first_wait(&state.orders.records[number])
-        if links_is_child(&state.links, &state.orders.records[number]):
+        if contingent_is_child(&state.contingent, &state.orders.records[number]):
             state.orders.records[number].waiting = WAIT_PARENT
         state.orders.records[number].expire_ns = expiry_of(&state.orders.records[number])
         state.orders.records[number].maker_fee_ppm = <int>instrument.definition.maker_fee_ppm
@@ -144,8 +144,8 @@ cdef uint32_t store(state_t* state, const instrument_t* instrument, const comman
 cdef void enter(state_t* state, instrument_t* instrument, uint32_t number) noexcept nogil:
     """A stored order arrives: it waits, trades, rests, or is refused."""
     cdef order_record_t* order = &state.orders.records[number]
-    cdef taker_t taker
-    cdef uint8_t reason = links_check(&state.links, &state.orders, order, state.events.command.link_size)
+    cdef incoming_t taker
+    cdef uint8_t reason = contingent_check(&state.contingent, &state.orders, order, state.events.command.link_size)
     if reason == 0:
         reason = check_new(state, instrument, order, &taker)
     if reason == 0 and state.events.command.link_size > 0:
@@ -164,7 +164,7 @@ cdef void refuse(state_t* state, order_record_t* order, uint8_t reason) noexcept
     refuse_group(state, order.account, order.link_id)
 
 
-cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker) noexcept nogil:
+cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t number, incoming_t* taker) noexcept nogil:
     cdef order_record_t* order = &state.orders.records[number]
     cdef match_t result
     cdef uint8_t reason
@@ -181,7 +181,7 @@ cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t numbe
             pool_give(state.pool, taker.slot)
         refuse(state, order, reason)
         return
-    links_join(&state.links, &state.orders, number, state.events.command.link_size)
+    contingent_join(&state.contingent, &state.orders, number, state.events.command.link_size)
     if order.waiting == WAIT_PARENT:
         order.awaited_qty = order.qty
         order.qty = 0
@@ -204,18 +204,18 @@ cdef void enter_checked(state_t* state, instrument_t* instrument, uint32_t numbe
 
 cdef void refuse_group(state_t* state, uint32_t account, uint64_t link_id) noexcept nogil:
     """An order of this group was refused: so are those to come, and those that are open are canceled."""
-    cdef uint32_t row = links_refuse(&state.links, account, link_id)
+    cdef uint32_t row = contingent_refuse(&state.contingent, account, link_id)
     cdef const group_t* group
     cdef uint32_t i
     if row == NO_ROW:
         return
-    group = &state.links.groups[row]
+    group = &state.contingent.groups[row]
     for i in range(group.count):
         if order_is_open(&state.orders.records[group.members[i]]):
             withdraw(state, group.members[i], EVENT_ORDER_CANCELED, CANCEL_REASON_LINKED_ORDER)
 
 
-cdef uint8_t hold(state_t* state, instrument_t* instrument, order_record_t* order, const taker_t* taker) noexcept nogil:
+cdef uint8_t hold(state_t* state, instrument_t* instrument, order_record_t* order, const incoming_t* taker) noexcept nogil:
     """An order waits for the others of its list; the reason for which the market would refuse it as it is now, or 0."""
     cdef uint8_t reason = 0
     if order.waiting == WAIT_NONE and route_of(state, order.account, instrument) == ROUTE_OWN_BOOK:
@@ -289,7 +289,7 @@ cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number
                        bint travels) noexcept nogil:
     """An order that was taken off whatever it waited for enters, sets out, or is canceled if it may not."""
     cdef order_record_t* order = &state.orders.records[number]
-    cdef taker_t taker
+    cdef incoming_t taker
     cdef match_t result
     cdef uint32_t parent
     cdef uint8_t reason
@@ -318,7 +318,7 @@ cdef void go_to_market(state_t* state, instrument_t* instrument, uint32_t number
     conclude(state, instrument, number, slot, &result)
 
 
-cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, taker_t* taker,
+cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, incoming_t* taker,
                    match_t* result) noexcept nogil:
     """Let the market decide. The fills wait in the sink; a reason means nothing happened."""
     cdef uint8_t reason
@@ -341,7 +341,7 @@ cdef uint8_t trade(state_t* state, instrument_t* instrument, uint32_t number, ta
 
 
 cdef uint8_t check_book(state_t* state, const instrument_t* instrument, const order_record_t* order,
-                        const taker_t* taker) noexcept nogil:
+                        const incoming_t* taker) noexcept nogil:
     """The reason for which the book would refuse the order, or 0."""
     cdef qty_t need = taker.qty if taker.time_in_force == TIME_IN_FORCE_FOK else taker.min_qty
     cdef uint8_t reason = match_check(instrument.book, taker, &state.sink)
@@ -352,7 +352,7 @@ cdef uint8_t check_book(state_t* state, const instrument_t* instrument, const or
     return reason
 
 
-cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t number, const taker_t* taker,
+cdef void settle_fills(state_t* state, instrument_t* instrument, uint32_t number, const incoming_t* taker,
                        match_t* result) noexcept nogil:
     cdef uint32_t maker = settle_sink(state, instrument, number)
     while result.outcome == MATCH_PAUSED:

@@ -8,7 +8,7 @@ from fastpath.book.book cimport book_can_rest, book_rest
 from fastpath.state.events cimport events_order
 from fastpath.containers.hash_index cimport NO_ROW
 from fastpath.state.ledger cimport ledger_find_position, ledger_position, ledger_reserve
-from fastpath.book.matching cimport match_crosses, taker_t
+from fastpath.book.matching cimport match_crosses, incoming_t
 from fastpath.model.enums cimport (
     EVENT_ORDER_ACCEPTED,
     ORDER_FLAG_CANCEL_ON_DISCONNECT,
@@ -58,7 +58,7 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     cdef uint32_t client_hash, position_row, number
     cdef ask_t ask
-    cdef taker_t taker
+    cdef incoming_t taker
     cdef bint meets_others
     if unlikely(not is_plain(command) or instrument == NULL or is_mirrored(instrument) or check_tradable(instrument) != 0
                 or check_trading(state, instrument, command.account, False) != 0

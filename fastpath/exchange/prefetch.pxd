@@ -19,17 +19,17 @@ cdef enum:                        # how many commands ahead a stage is
     BALANCES_STAGE = 2
     PLANS = 64                    # a power of two above all of these
 
-cdef struct plan_t:               # what is known of a command to come
+cdef struct plan_t:               # what is known of a later command
     uint32_t row                  # PLACE: of its position; CANCEL and AMEND: of the order meant. NO_ROW: not known
     uint32_t maker                # PLACE: the pool slot, then the record, of the order it would trade with first. NO_ROW: none
     uint32_t next_maker           # and of the one after it, a stage later
 
-cdef struct look_ahead_t:
+cdef struct prefetch_t:
     plan_t plans[64]              # of the command with this number, modulo PLANS
 
 # Take the commands that follow number `at` of `count` one stage further; before the first: the same for those at the beginning.
-cdef void look_ahead_start(look_ahead_t* ahead, const state_t* state, const command_t* commands, size_t count) noexcept nogil
-cdef void look_ahead(look_ahead_t* ahead, const state_t* state, const command_t* commands, size_t at,
+cdef void prefetch_first(prefetch_t* ahead, const state_t* state, const command_t* commands, size_t count) noexcept nogil
+cdef void prefetch_batch(prefetch_t* ahead, const state_t* state, const command_t* commands, size_t at,
                      size_t count) noexcept nogil
 
 # The orders that the fills in the sink are about to settle with; then, as fill number `at` settles, what the following ones need.

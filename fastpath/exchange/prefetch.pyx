@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint32_t
 
-from fastpath.book.book cimport book_t, ladder_mask
+from fastpath.book.book cimport book_t, side_mask
 from fastpath.containers.hash_index cimport NO_ROW, index_next, index_start, index_t
-from fastpath.book.side cimport cell_of, in_window, ladder_t, level_bit
+from fastpath.book.side cimport cell_of, in_window, side_t, level_bit
 from fastpath.state.ledger cimport balance_hash, position_hash, position_t
 from fastpath.book.matching cimport match_crosses
 from fastpath.model.enums cimport COMMAND_AMEND, COMMAND_CANCEL, COMMAND_PLACE, SIDE_BUY, SIDE_SELL
@@ -74,15 +74,15 @@ cdef inline uint32_t candidate(const index_t* index, uint32_t hash) noexcept nog
 
 cdef inline uint32_t level_of(const book_t* book, uint32_t side, price_t price) noexcept nogil:
     """The level where an order will queue, NIL if its page is not there yet, or far."""
-    cdef const ladder_t* ladder = &book.ladders[side - 1]
-    cdef price_t key = price ^ ladder_mask(side - 1)
-    cdef uint32_t page = cell_of(ladder, key >> PAGE_SHIFT)[0] if in_window(ladder, key >> PAGE_SHIFT) else NIL
+    cdef const side_t* book_side = &book.sides[side - 1]
+    cdef price_t key = price ^ side_mask(side - 1)
+    cdef uint32_t page = cell_of(book_side, key >> PAGE_SHIFT)[0] if in_window(book_side, key >> PAGE_SHIFT) else NIL
     return (page << PAGE_SHIFT) + level_bit(key) if page != NIL else NIL
 
 
 cdef inline uint32_t first_maker(const book_t* book, uint32_t side) noexcept nogil:
     """The slot at the head of the queue that a taker of this side meets."""
-    return book.pool.levels[book.ladders[side & 1].best].links.next
+    return book.pool.levels[book.sides[side & 1].best].links.next
 
 
 # -- the stages of a placement --
@@ -203,11 +203,11 @@ cdef void change_neighbors(plan_t* plan, const state_t* state) noexcept nogil:
 
 # -- the pipeline --
 
-cdef inline plan_t* plan_of(look_ahead_t* ahead, size_t number) noexcept nogil:
+cdef inline plan_t* plan_of(prefetch_t* ahead, size_t number) noexcept nogil:
     return &ahead.plans[number & (PLANS - 1)]
 
 
-cdef inline void cells_stage(look_ahead_t* ahead, const state_t* state, const command_t* commands, size_t at) noexcept nogil:
+cdef inline void cells_stage(prefetch_t* ahead, const state_t* state, const command_t* commands, size_t at) noexcept nogil:
     plan_of(ahead, at).row = NO_ROW
     plan_of(ahead, at).maker = NO_ROW
     plan_of(ahead, at).next_maker = NO_ROW
@@ -215,21 +215,21 @@ cdef inline void cells_stage(look_ahead_t* ahead, const state_t* state, const co
         placement_cells(state, &commands[at])
 
 
-cdef inline void rows_stage(look_ahead_t* ahead, const state_t* state, const command_t* commands, size_t at) noexcept nogil:
+cdef inline void rows_stage(prefetch_t* ahead, const state_t* state, const command_t* commands, size_t at) noexcept nogil:
     if commands[at].kind == COMMAND_PLACE:
         placement_rows(plan_of(ahead, at), state, &commands[at])
     elif names_an_order(&commands[at]):
         change_rows(plan_of(ahead, at), state, &commands[at])
 
 
-cdef inline void links_stage(look_ahead_t* ahead, const state_t* state, const command_t* commands, size_t at) noexcept nogil:
+cdef inline void links_stage(prefetch_t* ahead, const state_t* state, const command_t* commands, size_t at) noexcept nogil:
     if commands[at].kind == COMMAND_PLACE:
         placement_links(plan_of(ahead, at), state, &commands[at])
     elif names_an_order(&commands[at]):
         change_links(plan_of(ahead, at), state)
 
 
-cdef inline void neighbors_stage(look_ahead_t* ahead, const state_t* state, const command_t* commands,
+cdef inline void neighbors_stage(prefetch_t* ahead, const state_t* state, const command_t* commands,
                                  size_t at) noexcept nogil:
     if commands[at].kind == COMMAND_PLACE:
         placement_neighbors(plan_of(ahead, at), state, &commands[at])
@@ -237,13 +237,13 @@ cdef inline void neighbors_stage(look_ahead_t* ahead, const state_t* state, cons
         change_neighbors(plan_of(ahead, at), state)
 
 
-cdef inline void balances_stage(look_ahead_t* ahead, const state_t* state, const command_t* commands,
+cdef inline void balances_stage(prefetch_t* ahead, const state_t* state, const command_t* commands,
                                 size_t at) noexcept nogil:
     if commands[at].kind == COMMAND_PLACE:
         placement_balances(plan_of(ahead, at), state)
 
 
-cdef void look_ahead_start(look_ahead_t* ahead, const state_t* state, const command_t* commands,
+cdef void prefetch_first(prefetch_t* ahead, const state_t* state, const command_t* commands,
                            size_t count) noexcept nogil:
     cdef size_t at
     for at in range(min(count, <size_t>CELLS_STAGE)):
@@ -258,7 +258,7 @@ cdef void look_ahead_start(look_ahead_t* ahead, const state_t* state, const comm
         balances_stage(ahead, state, commands, at)
 
 
-cdef void look_ahead(look_ahead_t* ahead, const state_t* state, const command_t* commands, size_t at,
+cdef void prefetch_batch(prefetch_t* ahead, const state_t* state, const command_t* commands, size_t at,
                      size_t count) noexcept nogil:
     if at + COMMAND_STAGE < count:
         prefetch_lines(&commands[at + COMMAND_STAGE], sizeof(command_t))

@@ -103,7 +103,7 @@ cdef void cap_reducing_orders(state_t* state, uint32_t position_row) noexcept no
 
 
 cdef void follow_siblings(state_t* state, uint32_t number) noexcept nogil:
-    cdef const group_t* group = &state.links.groups[state.orders.records[number].group]
+    cdef const group_t* group = &state.contingent.groups[state.orders.records[number].group]
     cdef order_record_t* order = &state.orders.records[number]
     cdef const order_record_t* sibling
     cdef uint32_t i = 0 if group.link_type == LINK_TYPE_OCO else 1      # the parent of a bracket is no sibling
@@ -143,7 +143,7 @@ cdef bint yield_balance(state_t* state, uint32_t number) noexcept nogil:
     cdef uint32_t i
     if not has_siblings(state, order):
         return False
-    group = &state.links.groups[order.group]
+    group = &state.contingent.groups[order.group]
     for i in range(0 if group.link_type == LINK_TYPE_OCO else 1, group.count):
         sibling = &state.orders.records[group.members[i]]
         if (sibling != order and order_is_open(sibling) and sibling.side == order.side and is_funded(sibling)

@@ -1,4 +1,4 @@
-# Paper orders that rest at a mirrored venue: when the venue's pictures and prints fill them.
+# Paper orders that rest at a mirrored venue: when the venue's book snapshots and prints fill them.
 
 from fastpath.model.structs cimport mirror_command_t
 from fastpath.state.state cimport state_t

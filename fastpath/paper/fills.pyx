@@ -1,18 +1,18 @@
 """Fills of resting paper orders. The rules, as docs/orders.md tells them to traders:
 
-- A picture whose opposite side reaches an order's price fills it, at its own price, up to what is displayed there and not
+- A book snapshot whose opposite side reaches an order's price fills it, at its own price, up to what is displayed there and not
   consumed yet. Better prices first, then older orders. PESSIMISTIC: only one whose opposite side goes beyond that price.
 - A print at a price strictly worse for the aggressor than the order's has traded through it: it fills.
 - A print at the order's price. OPTIMISTIC: fills it. PESSIMISTIC: does not. QUEUE: first works off the quantity that was displayed
-  there when the order came; what is printed beyond that fills it. An order deeper than the picture showed starts with
-  what the picture shows at its first print. Cancellations at its price are spread evenly over those ahead and behind.
+  there when the order came; what is printed beyond that fills it. An order deeper than the book snapshot showed starts with
+  what the book snapshot shows at its first print. Cancellations at its price are spread evenly over those ahead and behind.
 - A print's quantity is shared in price-time order and never used twice; it advances every queue at its price.
 """
 
 from libc.stdint cimport INT64_MAX, uint8_t, uint32_t
 
 from fastpath.model.arith cimport share, worth
-from fastpath.book.book cimport LADDER_ASK, LADDER_BID, book_first, book_next, book_take
+from fastpath.book.book cimport SIDE_INDEX_ASK, SIDE_INDEX_BID, book_first, book_next, book_take
 from fastpath.state.events cimport events_reject_command
 from fastpath.state.guards cimport guarded_leaves
 from fastpath.state.ledger cimport ledger_can_move, position_t
@@ -79,7 +79,7 @@ cdef void mirror_command(state_t* state, const mirror_command_t* command) noexce
 
 
 cdef inline uint32_t first_resting(const instrument_t* instrument, uint8_t side) noexcept nogil:
-    return book_first(instrument.book, LADDER_BID if side == SIDE_BUY else LADDER_ASK)
+    return book_first(instrument.book, SIDE_INDEX_BID if side == SIDE_BUY else SIDE_INDEX_ASK)
 
 
 cdef bint can_receive(const state_t* state, const instrument_t* instrument, const order_record_t* order, qty_t qty) noexcept nogil:
@@ -116,7 +116,7 @@ cdef void fill_maker(state_t* state, instrument_t* instrument, uint32_t slot, qt
 
 
 cdef void fill_crossed(state_t* state, instrument_t* instrument, uint8_t side) noexcept nogil:
-    """Fill the orders of a side that the new picture's opposite side reaches."""
+    """Fill the orders of a side that the new book snapshot's opposite side reaches."""
     cdef const order_record_t* order
     cdef uint32_t slot, next_slot
     cdef qty_t open_qty, filled

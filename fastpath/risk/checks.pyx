@@ -14,7 +14,7 @@ from fastpath.book.matching cimport (
     TAKER_POST_ONLY,
     TAKER_SLIDE,
     match_cost,
-    taker_t,
+    incoming_t,
 )
 from fastpath.book.mirror cimport mirror_best
 from fastpath.model.order_sets cimport (
@@ -170,7 +170,7 @@ cdef uint8_t check_numbers(const instrument_t* instrument, const order_record_t*
 
 
 cdef uint8_t price_market_order(const state_t* state, const instrument_t* instrument, const order_record_t* order,
-                                taker_t* taker, money_t* needed) noexcept nogil:
+                                incoming_t* taker, money_t* needed) noexcept nogil:
     """Bound a market order by the worst price it meets now, so that its cost is known before anything moves."""
     cdef const instrument_def_t* rules = &instrument.definition
     cdef qty_t leaves = order.qty - order.cum_qty
@@ -239,7 +239,7 @@ cdef bint slides_to_nothing(const state_t* state, const instrument_t* instrument
     return found > 0 and best == 1
 
 
-cdef void shape_taker(const state_t* state, const order_record_t* order, taker_t* taker) noexcept nogil:
+cdef void shape_taker(const state_t* state, const order_record_t* order, incoming_t* taker) noexcept nogil:
     taker.owner = owner_of(&state.orders, order)
     taker.side = order.side
     taker.time_in_force = order.time_in_force
@@ -298,7 +298,7 @@ cdef inline bint has_trigger_price(
 
 
 cdef uint8_t check_new(state_t* state, instrument_t* instrument, order_record_t* order,
-                   taker_t* taker) noexcept nogil:
+                   incoming_t* taker) noexcept nogil:
     cdef money_t needed = 0
     cdef bint triggered = is_conditional(order) and order.waiting == WAIT_NONE
     cdef uint8_t reason = check_tradable(instrument)

@@ -93,8 +93,8 @@ cdef bint fits_other(const order_record_t* order, const order_record_t* other) n
 
 cdef uint8_t check_list_prices(const state_t* state, const instrument_t* instrument,
                                const order_record_t* order) noexcept nogil:
-    cdef uint32_t row = find_group(&state.links, order.account, order.link_id)
-    cdef const group_t* group = &state.links.groups[row] if row != NO_ROW else NULL
+    cdef uint32_t row = find_group(&state.contingent, order.account, order.link_id)
+    cdef const group_t* group = &state.contingent.groups[row] if row != NO_ROW else NULL
     cdef uint32_t i
     if order.link_type != LINK_TYPE_OCO:
         if group != NULL and not fits_parent(state, instrument, order, &state.orders.records[group.members[0]]):
@@ -115,7 +115,7 @@ cdef uint32_t parent_in_the_way(const state_t* state, const instrument_t* instru
     if (child.group == NO_ROW or child.link_type == LINK_TYPE_OCO
             or route_of(state, child.account, instrument) != ROUTE_OWN_BOOK):
         return NO_ROW
-    number = state.links.groups[child.group].members[0]
+    number = state.contingent.groups[child.group].members[0]
     parent = &state.orders.records[number]
     if parent.side == child.side or not order_is_open(parent) or parent.waiting != WAIT_NONE:
         return NO_ROW
@@ -133,7 +133,7 @@ cdef bint meets_own_group(const state_t* state, const order_record_t* order, pri
     cdef uint32_t i
     if order.group == NO_ROW or not has_limit(order):
         return False
-    group = &state.links.groups[order.group]
+    group = &state.contingent.groups[order.group]
     for i in range(group.count):
         other = &state.orders.records[group.members[i]]
         if (other.side != order.side and order_is_open(other) and has_limit(other)

@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.book.book cimport (
-    LADDERS,
+    BOOK_SIDES,
     book_crossed,
     book_first,
     book_free,
@@ -17,7 +17,7 @@ from fastpath.book.book cimport (
     order_price,
     order_side,
 )
-from fastpath.standalone.prefetch cimport look_ahead, look_ahead_t
+from fastpath.standalone.prefetch cimport prefetch_batch, prefetch_t
 from fastpath.book.matching cimport (
     FILL_MAKER_CANCELED,
     FILL_TRADE,
@@ -38,7 +38,7 @@ from fastpath.book.matching cimport (
     replace_order,
     sink_close,
     sink_init,
-    taker_t,
+    incoming_t,
 )
 from fastpath.containers.memory cimport memory_release, memory_reserve
 from fastpath.model.enums cimport (
@@ -67,7 +67,7 @@ from fastpath.book.pool cimport (
     id_map_slots,
     id_map_take,
     level_book,
-    level_ladder,
+    level_side_index,
     likely,
     order_leaves,
     pool_free,
@@ -123,7 +123,7 @@ cdef bint engine_add_book(engine_t* engine, uint32_t instrument) noexcept nogil:
 
 
 cdef void report_fills(
-    engine_t* engine, const engine_command_t* command, const taker_t* taker, reports_t* reports
+    engine_t* engine, const engine_command_t* command, const incoming_t* taker, reports_t* reports
 ) noexcept nogil:
     """Report what happened to the makers, and forget those that are gone."""
     cdef const fill_t* fill
@@ -147,7 +147,7 @@ cdef void report_fills(
 
 
 cdef void report_match(
-    engine_t* engine, uint8_t kind, const engine_command_t* command, const taker_t* taker, const match_t* result,
+    engine_t* engine, uint8_t kind, const engine_command_t* command, const incoming_t* taker, const match_t* result,
     reports_t* reports
 ) noexcept nogil:
     """Report an order that was accepted or modified: itself, its fills, and the cancellation of what is left."""
@@ -178,7 +178,7 @@ cdef inline void describe_command(
 
 
 cdef inline void describe(
-    taker_t* taker, const engine_command_t* command, const engine_extension_t* extension
+    incoming_t* taker, const engine_command_t* command, const engine_extension_t* extension
 ) noexcept nogil:
     """The taker a command asks for; what a resting order already has is filled in by the caller."""
     taker.slot = NIL
@@ -198,14 +198,14 @@ cdef inline void describe(
         taker.display_qty = extension.display_qty
 
 
-cdef inline bint finds_room(const engine_t* engine, const book_t* book, const taker_t* taker) noexcept nogil:
+cdef inline bint finds_room(const engine_t* engine, const book_t* book, const incoming_t* taker) noexcept nogil:
     """May it rest, should anything be left of it? In a full engine only if it trades first: what is left then met somebody who is gone."""
     if engine.pool.count < engine.max_orders:
         return True
     return not taker.flags & (TAKER_POST_ONLY | TAKER_SLIDE) and match_crosses(book, taker.side, taker.price)
 
 
-cdef inline bint fits(const book_t* book, const taker_t* taker, const reports_t* reports) noexcept nogil:
+cdef inline bint fits(const book_t* book, const incoming_t* taker, const reports_t* reports) noexcept nogil:
     """Is there room for all this order can cause? There is for its own reports, always."""
     cdef uint64_t room = reports_room(reports) - OWN_REPORTS
     return match_fill_bound(book, taker) <= room or match_fills_within(book, taker, room)
@@ -215,7 +215,7 @@ cdef bint submit_new(
     engine_t* engine, book_t* book, const engine_command_t* command, const engine_extension_t* extension,
     reports_t* reports
 ) noexcept nogil:
-    cdef taker_t taker
+    cdef incoming_t taker
     cdef match_t result
     if command.id == 0 or not SIDE_BUY <= command.side <= SIDE_SELL:
         reject(engine, command, command.side, REJECT_REASON_INVALID_COMMAND, reports)
@@ -248,14 +248,14 @@ cdef bint submit_change(
     const engine_extension_t* extension, reports_t* reports
 ) noexcept nogil:
     """MODIFY or MOVE of a resting order."""
-    cdef taker_t taker
+    cdef incoming_t taker
     cdef match_t result
-    cdef uint32_t ladder = level_ladder(&engine.pool.levels[engine.pool.orders[slot].level])
+    cdef uint32_t book_side = level_side_index(&engine.pool.levels[engine.pool.orders[slot].level])
     describe(&taker, command, extension)
     taker.slot = slot
-    taker.side = (ladder & 1) + 1
+    taker.side = (book_side & 1) + 1
     taker.time_in_force = 0
-    taker.flags = (command.flags & (TAKER_POST_ONLY | TAKER_SLIDE)) | (TAKER_HIDDEN if ladder > 1 else 0)
+    taker.flags = (command.flags & (TAKER_POST_ONLY | TAKER_SLIDE)) | (TAKER_HIDDEN if book_side > 1 else 0)
     taker.owner = engine.pool.orders[slot].owner
     taker.display_qty = engine.pool.icebergs[slot].display
     if command.op == ENGINE_MOVE:
@@ -391,12 +391,12 @@ cdef uint64_t engine_apply(
     cdef const engine_command_t* command
     cdef const engine_extension_t* extension
     cdef book_t* book
-    cdef look_ahead_t ahead
+    cdef prefetch_t ahead
     cdef bint deep = engine.pool.count > SHALLOW
-    memset(&ahead, 0, sizeof(look_ahead_t))
+    memset(&ahead, 0, sizeof(prefetch_t))
     while i < n:
         if deep:
-            look_ahead(engine, commands, i, n, &ahead)
+            prefetch_batch(engine, commands, i, n, &ahead)
         command = &commands[i]
         book = engine_book(engine, command.instrument)
         if likely((book != NULL) & (command.flags == 0)) and submit_plain(engine, book, command, reports):
@@ -417,22 +417,22 @@ cdef bint engine_retire_book(engine_t* engine, uint32_t instrument, reports_t* r
     cdef book_t* book = engine_book(engine, instrument)
     cdef engine_command_t command
     cdef uint64_t orders = 0
-    cdef uint32_t ladder, slot
+    cdef uint32_t book_side, slot
     if book == NULL:
         return False
-    for ladder in range(LADDERS):
-        orders += book.ladders[ladder].orders
+    for book_side in range(BOOK_SIDES):
+        orders += book.sides[book_side].orders
     if orders > reports_room(reports):
         return False
     engine.seq += 1
     command.op = ENGINE_CANCEL
     command.instrument = instrument
-    for ladder in range(LADDERS):
-        slot = book_first(book, ladder)
+    for book_side in range(BOOK_SIDES):
+        slot = book_first(book, book_side)
         while slot != NIL:
             command.id = engine.pool.orders[slot].id
             cancel(engine, book, slot, &command, CANCEL_REASON_INSTRUMENT_RETIRED, reports)
-            slot = book_first(book, ladder)
+            slot = book_first(book, book_side)
     book_free(book)
     engine.books[instrument] = NULL
     return True
@@ -452,7 +452,7 @@ cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
     cdef const book_t* book
     cdef uint64_t orders = 0
     cdef uint64_t hashed = 0
-    cdef uint32_t i, ladder, slot
+    cdef uint32_t i, book_side, slot
     for i in range(engine.max_books):
         book = engine.books[i]
         if book == NULL:
@@ -462,9 +462,9 @@ cdef const char* engine_validate(const engine_t* engine) noexcept nogil:
             return broken
         if book_crossed(book):
             return "a book is crossed"
-        for ladder in range(LADDERS):
-            orders += book.ladders[ladder].orders
-            slot = book_first(book, ladder)
+        for book_side in range(BOOK_SIDES):
+            orders += book.sides[book_side].orders
+            slot = book_first(book, book_side)
             while slot != NIL:
                 if id_map_get(engine.ids, engine.pool.orders[slot].id) != slot:
                     return "a resting order is not found by its id"

@@ -11,7 +11,7 @@ from fastpath.standalone.engine import EngineFlag, EngineOp, ReportKind
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from fastpath.book.book cimport LADDERS, book_best, book_depth, book_level, book_orders, depth_t, resting_t
+from fastpath.book.book cimport BOOK_SIDES, book_best, book_depth, book_level, book_orders, depth_t, resting_t
 from fastpath.standalone.engine cimport (
     ENGINE_EXTENDED,
     engine_add_book,
@@ -70,9 +70,9 @@ cdef class MatchingEngine:
         """Cancel all orders of a book and forget it: the CANCELED reports. KeyError: no such book."""
         cdef book_t* book = self._book(instrument)
         cdef uint64_t orders = 0
-        cdef uint32_t ladder
-        for ladder in range(LADDERS):
-            orders += book.ladders[ladder].orders
+        cdef uint32_t book_side
+        for book_side in range(BOOK_SIDES):
+            orders += book.sides[book_side].orders
         reports = bytearray(orders * sizeof(report_t))
         cdef unsigned char[::1] view = reports
         cdef reports_t sink = array_of(view)
@@ -124,7 +124,7 @@ cdef class MatchingEngine:
         """(price, qty, orders) of the displayed levels, best first."""
         cdef book_t* book = self._book(instrument)
         cdef uint8_t of_side = checked_side(side)
-        cdef uint32_t n = min(levels, book.ladders[of_side - 1].orders)
+        cdef uint32_t n = min(levels, book.sides[of_side - 1].orders)
         cdef depth_t* out = <depth_t*>malloc((n + 1) * sizeof(depth_t))
         cdef uint32_t i
         if out == NULL:
@@ -146,7 +146,7 @@ cdef class MatchingEngine:
         """(id, price, qty shown, reserve, hidden) of every resting order: displayed in priority order, then hidden."""
         cdef book_t* book = self._book(instrument)
         cdef uint8_t of_side = checked_side(side)
-        cdef uint32_t n = book.ladders[of_side - 1].orders + book.ladders[of_side + 1].orders
+        cdef uint32_t n = book.sides[of_side - 1].orders + book.sides[of_side + 1].orders
         cdef resting_t* out = <resting_t*>malloc((n + 1) * sizeof(resting_t))
         cdef uint32_t i
         if out == NULL:

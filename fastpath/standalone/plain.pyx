@@ -6,10 +6,10 @@ from fastpath.book.side cimport __builtin_prefetch
 from fastpath.model.enums cimport CANCEL_REASON_IOC_REMAINDER
 from fastpath.book.pool cimport id_map_take
 
-cdef inline bint can_take(const pool_t* pool, const ladder_t* opposite, qty_t qty, const reports_t* reports) noexcept nogil:
+cdef inline bint can_take(const pool_t* pool, const side_t* opposite, qty_t qty, const reports_t* reports) noexcept nogil:
     """Are all one may meet plain, and is there room to report them?"""
     cdef const level_t* best = &pool.levels[opposite.best]
-    if opposite.icebergs > 0 or (opposite + <uint32_t>LADDER_HIDDEN_BID).best != NIL:
+    if opposite.icebergs > 0 or (opposite + <uint32_t>SIDE_INDEX_HIDDEN_BID).best != NIL:
         return False
     if min(<uint64_t>opposite.orders, <uint64_t>qty) + OWN_REPORTS <= reports_room(reports):
         return True
@@ -17,7 +17,7 @@ cdef inline bint can_take(const pool_t* pool, const ladder_t* opposite, qty_t qt
 
 
 cdef inline qty_t take_level(
-    engine_t* engine, ladder_t* opposite, price_t price, uint8_t op, uint64_t subject, uint64_t id, qty_t left,
+    engine_t* engine, side_t* opposite, price_t price, uint8_t op, uint64_t subject, uint64_t id, qty_t left,
     reports_t* reports
 ) noexcept nogil:
     """Trade with those at the best price, oldest first. What is left."""
@@ -57,7 +57,7 @@ cdef bint plain_take(
     engine_t* engine, book_t* book, const engine_command_t* command, uint32_t index, price_t key, qty_t qty, uint32_t taker,
     reports_t* reports
 ) noexcept nogil:
-    cdef ladder_t* opposite = &book.ladders[index ^ 1]
+    cdef side_t* opposite = &book.sides[index ^ 1]
     cdef uint64_t subject = report_subject(book.number, <uint8_t>(index + 1))
     cdef uint8_t op = command.op
     cdef uint64_t id = command.id
@@ -69,7 +69,7 @@ cdef bint plain_take(
     if taker != NIL:
         book_remove(book, taker)
     while left > 0 and opposite.best_key <= ~key and opposite.best != NIL:
-        left = take_level(engine, opposite, opposite.best_key ^ ladder_mask(index ^ 1), op, subject, id, left, reports)
+        left = take_level(engine, opposite, opposite.best_key ^ side_mask(index ^ 1), op, subject, id, left, reports)
     opposite.open_qty -= qty - left
     if left == 0:
         if taker != NIL:
@@ -81,5 +81,5 @@ cdef bint plain_take(
     if taker == NIL:
         taker = id_map_take(engine.ids, id)
         engine.pool.orders[taker].owner = 0
-    plain_rest(engine.pool, &book.ladders[index], book_home(book, index), taker, key, left)
+    plain_rest(engine.pool, &book.sides[index], book_home(book, index), taker, key, left)
     return True

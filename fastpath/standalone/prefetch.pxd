@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastpath.book.book cimport ladder_mask
+from fastpath.book.book cimport side_mask
 from fastpath.standalone.engine cimport ENGINE_CANCEL, ENGINE_NEW, ENGINE_REDUCE, engine_book, engine_command_t, engine_t
-from fastpath.book.side cimport __builtin_prefetch, cell_of, in_window, ladder_t, level_bit
+from fastpath.book.side cimport __builtin_prefetch, cell_of, in_window, side_t, level_bit
 from fastpath.model.structs cimport price_t
 from fastpath.book.pool cimport NIL, PAGE_SHIFT, id_slot, level_side, order_t
 
@@ -12,20 +12,20 @@ cdef enum:
     STAGE = 6                     # commands between one step and the next
     HORIZON = 32                  # of the ring: a power of two above the three steps
 
-cdef struct look_ahead_t:         # by command number modulo HORIZON
+cdef struct prefetch_t:         # by command number modulo HORIZON
     uint32_t levels[HORIZON]      # the level the command's price probably has
 
 
 cdef inline uint32_t target_level(const engine_t* engine, const engine_command_t* command, uint32_t side) noexcept nogil:
     """The level a NEW, MODIFY or MOVE goes to; some level nobody needs if that is not known or is out of the window."""
-    cdef const ladder_t* ladder
-    cdef price_t key = command.price ^ ladder_mask(side)
+    cdef const side_t* book_side
+    cdef price_t key = command.price ^ side_mask(side)
     if engine_book(engine, command.instrument) == NULL:
         return NIL
-    ladder = &engine.books[command.instrument].ladders[side]
-    if not in_window(ladder, key >> PAGE_SHIFT):
+    book_side = &engine.books[command.instrument].sides[side]
+    if not in_window(book_side, key >> PAGE_SHIFT):
         return NIL
-    return (cell_of(ladder, key >> PAGE_SHIFT)[0] << PAGE_SHIFT) + level_bit(key)
+    return (cell_of(book_side, key >> PAGE_SHIFT)[0] << PAGE_SHIFT) + level_bit(key)
 
 
 cdef inline uint32_t probable_level(const engine_t* engine, const engine_command_t* command, const order_t* order) noexcept nogil:
@@ -40,8 +40,8 @@ cdef inline uint32_t probable_level(const engine_t* engine, const engine_command
     return target_level(engine, command, level_side(order.level))
 
 
-cdef inline void look_ahead(
-    const engine_t* engine, const engine_command_t* commands, uint64_t i, uint64_t n, look_ahead_t* ahead
+cdef inline void prefetch_batch(
+    const engine_t* engine, const engine_command_t* commands, uint64_t i, uint64_t n, prefetch_t* ahead
 ) noexcept nogil:
     """Have the cache lines of coming commands fetched, one dependent step further for each STAGE commands nearer.
 

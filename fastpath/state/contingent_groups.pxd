@@ -26,7 +26,7 @@ cdef struct group_t:
     uint8_t  size                 # of a list: members to come in all; 0: whoever comes
     uint32_t members[MAX_LINKED]  # record numbers, the parent (if there is one) first
 
-cdef struct links_t:
+cdef struct contingent_t:
     group_t*  groups
     index_t   index               # by (account, link_id)
     uint32_t  count
@@ -36,44 +36,44 @@ cdef struct links_t:
     uint32_t  changed_count
     uint32_t  changed_capacity
 
-cdef uint64_t links_hash(const links_t* links) noexcept nogil
-cdef bint links_init(links_t* links, uint32_t max_groups, uint32_t max_open_orders) noexcept nogil
-cdef void links_close(links_t* links) noexcept nogil
+cdef uint64_t contingent_hash(const contingent_t* contingent) noexcept nogil
+cdef bint contingent_init(contingent_t* contingent, uint32_t max_groups, uint32_t max_open_orders) noexcept nogil
+cdef void contingent_close(contingent_t* contingent) noexcept nogil
 # Build the index anew from the groups. False: out of memory.
-cdef bint links_reindex(links_t* links) noexcept nogil
+cdef bint contingent_reindex(contingent_t* contingent) noexcept nogil
 
 # The row of a group, or NO_ROW.
-cdef uint32_t find_group(const links_t* links, uint32_t account, uint64_t link_id) noexcept nogil
+cdef uint32_t find_group(const contingent_t* contingent, uint32_t account, uint64_t link_id) noexcept nogil
 
 # The reason this order may not belong to its group, 0 if it may, or has none. Makes sure there is room for it.
-cdef uint8_t links_check(links_t* links, const order_store_t* orders, const order_record_t* order,
+cdef uint8_t contingent_check(contingent_t* contingent, const order_store_t* orders, const order_record_t* order,
                          uint8_t size) noexcept nogil
 # The order is accepted: it belongs to its group from now on.
-cdef void links_join(links_t* links, order_store_t* orders, uint32_t number, uint8_t size) noexcept nogil
+cdef void contingent_join(contingent_t* contingent, order_store_t* orders, uint32_t number, uint8_t size) noexcept nogil
 # A member is refused: the row of its group, made if there was none, that nobody joins any more. NO_ROW: no such group, or a list
 # that is complete: a repetition with another body changes nothing.
-cdef uint32_t links_refuse(links_t* links, uint32_t account, uint64_t link_id) noexcept nogil
+cdef uint32_t contingent_refuse(contingent_t* contingent, uint32_t account, uint64_t link_id) noexcept nogil
 # Whether the order would be a child, which waits for its parent.
-cdef bint links_is_child(const links_t* links, const order_record_t* order) noexcept nogil
+cdef bint contingent_is_child(const contingent_t* contingent, const order_record_t* order) noexcept nogil
 
 
-cdef inline void links_changed(links_t* links, order_store_t* orders, uint32_t number) noexcept nogil:
+cdef inline void contingent_changed(contingent_t* contingent, order_store_t* orders, uint32_t number) noexcept nogil:
     """A member was filled or has ended: others may have to follow."""
     cdef order_record_t* order = &orders.records[number]
     if order.group == NO_ROW or order.link_queued:
         return
     order.link_queued = 1
-    links.changed[(links.changed_first + links.changed_count) % links.changed_capacity] = number
-    links.changed_count += 1
+    contingent.changed[(contingent.changed_first + contingent.changed_count) % contingent.changed_capacity] = number
+    contingent.changed_count += 1
 
 
-cdef inline uint32_t links_next_changed(links_t* links, order_store_t* orders) noexcept nogil:
+cdef inline uint32_t contingent_next_changed(contingent_t* contingent, order_store_t* orders) noexcept nogil:
     """NO_ROW: all have been looked at."""
     cdef uint32_t number
-    if links.changed_count == 0:
+    if contingent.changed_count == 0:
         return NO_ROW
-    number = links.changed[links.changed_first]
-    links.changed_first = (links.changed_first + 1) % links.changed_capacity
-    links.changed_count -= 1
+    number = contingent.changed[contingent.changed_first]
+    contingent.changed_first = (contingent.changed_first + 1) % contingent.changed_capacity
+    contingent.changed_count -= 1
     orders.records[number].link_queued = 0
     return number

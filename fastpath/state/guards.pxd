@@ -1,12 +1,12 @@
-# Orders in one book that cannot all be filled: reduce-only orders share a position, linked ones fill in each other's stead.
+# Orders of one book that cannot all be filled: reduce-only orders share a position, members of an OCO share a quantity.
 #
-# While one order sweeps through several of them each must already be what the fills before have left of it (shrinking.follow_fill
-# sees to that, fill by fill). Here is the same beforehand: what there really is to trade with, nothing being moved.
+# When one incoming order trades with several of them, each fill reduces the others (reducing.follow_fill, fill by fill). The
+# functions here compute the same in advance, without changing anything: the quantity that can really trade, and its cost.
 
 from libc.stdint cimport int64_t
 
 from fastpath.containers.hash_index cimport NO_ROW
-from fastpath.book.matching cimport taker_t
+from fastpath.book.matching cimport incoming_t
 from fastpath.model.enums cimport LINK_TYPE_BRACKET, LINK_TYPE_OCO, ORDER_FLAG_REDUCE_ONLY
 from fastpath.model.structs cimport money_t, price_t, qty_t
 from fastpath.state.orders cimport order_record_t
@@ -27,7 +27,7 @@ cdef inline bint has_siblings(const state_t* state, const order_record_t* order)
     if order.group == NO_ROW or order.link_type == LINK_TYPE_OCO:
         return order.group != NO_ROW
     return (order.link_type == LINK_TYPE_BRACKET
-            and order != &state.orders.records[state.links.groups[order.group].members[0]])
+            and order != &state.orders.records[state.contingent.groups[order.group].members[0]])
 
 
 cdef inline bint same_group(const order_record_t* one, const order_record_t* other) noexcept nogil:
@@ -37,7 +37,7 @@ cdef inline bint same_group(const order_record_t* one, const order_record_t* oth
 # What `order`, going to market as `taker`, would trade; as matching.match_fillable(). Perhaps less, where more than MAX_GUARDS
 # positions and groups take part: what is certain.
 cdef qty_t guarded_fillable(const state_t* state, const instrument_t* instrument, const order_record_t* order,
-                            const taker_t* taker) noexcept nogil
+                            const incoming_t* taker) noexcept nogil
 
 # matching.match_cost() of `order`. An upper bound, where more than MAX_GUARDS take part.
 cdef void guarded_cost(const state_t* state, const instrument_t* instrument, const order_record_t* order,

@@ -1,8 +1,8 @@
-"""What there is to trade with in a book with reduce-only and linked orders. Described in guards.pxd."""
+"""Liquidity of a book with reduce-only and contingent orders. Described in guards.pxd."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from fastpath.book.book cimport LADDER_HIDDEN_BID, ladder_mask, order_price
+from fastpath.book.book cimport SIDE_INDEX_HIDDEN_BID, side_mask, order_price
 from fastpath.state.contingent_groups cimport group_t
 from fastpath.book.matching cimport next_level
 from fastpath.model.enums cimport (
@@ -40,20 +40,20 @@ cdef struct walk_t:
     guard_t  guards[MAX_GUARDS]
 
 
-cdef inline void lose_count(walk_t* walk) noexcept nogil:
+cdef inline void mark_inexact(walk_t* walk) noexcept nogil:
     if walk.is_certain:
         walk.is_certain = False
         walk.certain = walk.found
 
 
 cdef guard_t* guard_of(walk_t* walk, int64_t key) noexcept nogil:
-    """NULL: there are too many."""
+    """The guard of a key, added if new. NULL: there are MAX_GUARDS already."""
     cdef uint32_t i
     for i in range(walk.count):
         if walk.guards[i].key == key:
             return &walk.guards[i]
     if walk.count == MAX_GUARDS:
-        lose_count(walk)
+        mark_inexact(walk)
         return NULL
     walk.guards[walk.count].key = key
     walk.guards[walk.count].taken = 0
@@ -69,7 +69,7 @@ cdef inline qty_t reducible_by(const state_t* state, const order_record_t* order
 
 
 cdef qty_t allowed(walk_t* walk, const order_record_t* order, qty_t leaves) noexcept nogil:
-    """What of an order is left when the walk gets to it."""
+    """Lots of a resting order that can still trade when the walk reaches it."""
     cdef const guard_t* guard
     if has_siblings(walk.state, order) and not same_group(order, walk.taker):
         guard = guard_of(walk, order.group)
@@ -84,7 +84,7 @@ cdef qty_t allowed(walk_t* walk, const order_record_t* order, qty_t leaves) noex
     return max(leaves, 0)
 
 
-cdef inline void moved(walk_t* walk, uint32_t position_row, qty_t by) noexcept nogil:
+cdef inline void position_changed(walk_t* walk, uint32_t position_row, qty_t by) noexcept nogil:
     cdef guard_t* guard
     if walk.state.ledger.positions[position_row].reducing_orders > 0:
         guard = guard_of(walk, POSITION | position_row)
@@ -92,8 +92,8 @@ cdef inline void moved(walk_t* walk, uint32_t position_row, qty_t by) noexcept n
             guard.taken += by
 
 
-cdef void take(walk_t* walk, const order_record_t* order, qty_t leaves, qty_t qty) noexcept nogil:
-    """So many lots of an order trade, of which so many are left."""
+cdef void trade_order(walk_t* walk, const order_record_t* order, qty_t leaves, qty_t qty) noexcept nogil:
+    """`qty` of the `leaves` lots of a resting order trade."""
     cdef guard_t* guard
     if has_siblings(walk.state, order) and not same_group(order, walk.taker):
         guard = guard_of(walk, order.group)
@@ -101,12 +101,12 @@ cdef void take(walk_t* walk, const order_record_t* order, qty_t leaves, qty_t qt
             guard.ended = guard.ended or (qty == leaves and order.awaited_qty == 0)
             guard.taken += qty
     if order.position_row != walk.taker.position_row:
-        moved(walk, order.position_row, qty)
-        moved(walk, walk.taker.position_row, -qty)
+        position_changed(walk, order.position_row, qty)
+        position_changed(walk, walk.taker.position_row, -qty)
 
 
-cdef bint meet(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
-    """The taker meets so much of an order. False: it goes no further."""
+cdef bint visit_order(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
+    """The incoming order reaches up to `qty` lots of a resting order. False: it trades no further."""
     cdef const order_record_t* order = &walk.state.orders.records[walk.pool.orders[slot].id]
     cdef qty_t leaves = allowed(walk, order, order_leaves(walk.pool, slot))
     cdef qty_t step = min(walk.left, min(qty, leaves))
@@ -117,7 +117,7 @@ cdef bint meet(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
             walk.left -= step
         return walk.left > 0 and (walk.stp_mode == SELF_TRADE_PREVENTION_CANCEL_OLDEST
                                   or walk.stp_mode == SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL)
-    take(walk, order, leaves, step)
+    trade_order(walk, order, leaves, step)
     walk.worst = order_price(walk.pool, slot)
     if walk.found == 0:
         walk.best = walk.worst
@@ -127,8 +127,8 @@ cdef bint meet(walk_t* walk, uint32_t slot, qty_t qty) noexcept nogil:
     return walk.left > 0
 
 
-cdef bint meet_level(walk_t* walk, uint32_t handle) noexcept nogil:
-    """In queue order; then what icebergs refill, round after round. False: the taker goes no further."""
+cdef bint visit_level(walk_t* walk, uint32_t handle) noexcept nogil:
+    """Visit a level in queue order, then the refills of its icebergs in rounds. False: the incoming order trades no further."""
     cdef qty_t reserves[MAX_GUARDS]
     cdef uint32_t icebergs[MAX_GUARDS]
     cdef uint32_t count = 0
@@ -139,10 +139,10 @@ cdef bint meet_level(walk_t* walk, uint32_t handle) noexcept nogil:
     while slot != handle:
         is_own = walk.own != 0 and walk.pool.orders[slot].owner == walk.own
         is_iceberg = walk.pool.levels[handle].home & LEVEL_ICEBERG != 0 and walk.pool.icebergs[slot].reserve > 0
-        if not meet(walk, slot, order_leaves(walk.pool, slot) if is_own else walk.pool.orders[slot].qty):
+        if not visit_order(walk, slot, order_leaves(walk.pool, slot) if is_own else walk.pool.orders[slot].qty):
             return False
         if is_iceberg and not is_own and count == MAX_GUARDS:
-            lose_count(walk)
+            mark_inexact(walk)
         elif is_iceberg and not is_own:
             icebergs[count] = slot
             reserves[count] = walk.pool.icebergs[slot].reserve
@@ -152,7 +152,7 @@ cdef bint meet_level(walk_t* walk, uint32_t handle) noexcept nogil:
         left = 0
         for i in range(count):
             slice = min(reserves[i], walk.pool.icebergs[icebergs[i]].display)
-            if not meet(walk, icebergs[i], slice):
+            if not visit_order(walk, icebergs[i], slice):
                 return False
             if reserves[i] > slice:
                 icebergs[left] = icebergs[i]
@@ -162,28 +162,28 @@ cdef bint meet_level(walk_t* walk, uint32_t handle) noexcept nogil:
     return True
 
 
-cdef void go(walk_t* walk, const state_t* state, const instrument_t* instrument, const order_record_t* order,
+cdef void walk_book(walk_t* walk, const state_t* state, const instrument_t* instrument, const order_record_t* order,
              price_t limit, qty_t qty) noexcept nogil:
-    cdef uint32_t ladder = order.side & 1
-    cdef uint32_t shown = instrument.book.ladders[ladder].best
-    cdef uint32_t hidden = instrument.book.ladders[LADDER_HIDDEN_BID + ladder].best
+    cdef uint32_t book_side = order.side & 1
+    cdef uint32_t shown = instrument.book.sides[book_side].best
+    cdef uint32_t hidden = instrument.book.sides[SIDE_INDEX_HIDDEN_BID + book_side].best
     cdef uint32_t handle
     walk.state, walk.pool, walk.taker, walk.count = state, instrument.book.pool, order, 0
     walk.left, walk.found, walk.is_certain = qty, 0, True
     walk.cost = 0
     while walk.left > 0:
-        handle = next_level(instrument.book, ladder, &shown, &hidden)
-        if (handle == NIL or walk.pool.levels[handle].key > limit ^ ladder_mask(ladder)
-                or not meet_level(walk, handle)):
+        handle = next_level(instrument.book, book_side, &shown, &hidden)
+        if (handle == NIL or walk.pool.levels[handle].key > limit ^ side_mask(book_side)
+                or not visit_level(walk, handle)):
             return
 
 
 cdef qty_t guarded_fillable(const state_t* state, const instrument_t* instrument, const order_record_t* order,
-                            const taker_t* taker) noexcept nogil:
+                            const incoming_t* taker) noexcept nogil:
     cdef walk_t walk
     walk.own = taker.owner if taker.stp_mode > SELF_TRADE_PREVENTION_NONE else 0
     walk.stp_mode = taker.stp_mode
-    go(&walk, state, instrument, order, taker.price, taker.qty)
+    walk_book(&walk, state, instrument, order, taker.price, taker.qty)
     return walk.found if walk.is_certain else walk.certain
 
 
@@ -192,7 +192,7 @@ cdef void guarded_cost(const state_t* state, const instrument_t* instrument, con
     cdef walk_t walk
     walk.own, walk.stp_mode = 0, SELF_TRADE_PREVENTION_NONE
     walk.worst = worst[0]
-    go(&walk, state, instrument, order, limit, qty)
+    walk_book(&walk, state, instrument, order, limit, qty)
     found[0], worst[0] = walk.found, walk.worst
     cost[0] = walk.cost
     if walk.found > 0 and not walk.is_certain:      # no more than this, whatever there is: the taker goes no further than the worst
@@ -205,7 +205,7 @@ cdef qty_t guarded_leaves(const state_t* state, const order_record_t* order, qty
     cdef const order_record_t* sibling
     cdef uint32_t i
     if has_siblings(state, order):
-        group = &state.links.groups[order.group]
+        group = &state.contingent.groups[order.group]
         for i in range(0 if order.link_type == LINK_TYPE_OCO else 1, group.count):
             sibling = &state.orders.records[group.members[i]]
             if sibling == order:

@@ -7,7 +7,7 @@ from fastpath.state.events cimport events_next, events_order
 from fastpath.state.guards cimport is_guarded
 from fastpath.containers.heap cimport heap_push, heap_remove
 from fastpath.state.ledger cimport balance_t, ledger_execute, ledger_move, ledger_reserve, position_t, touched_balance_t
-from fastpath.state.contingent_groups cimport links_changed
+from fastpath.state.contingent_groups cimport contingent_changed
 from fastpath.model.enums cimport (
     EVENT_BALANCE_CHANGED,
     EVENT_ORDER_EXPIRED,
@@ -75,7 +75,7 @@ cdef party_t execute(state_t* state, instrument_t* instrument, uint32_t number, 
     if order.cum_qty == order.qty and order.awaited_qty == 0:
         order.status = ORDER_STATUS_FILLED
     order.changed_ns = state.events.command.ts_ns
-    links_changed(&state.links, &state.orders, number)
+    contingent_changed(&state.contingent, &state.orders, number)
     if order.slot != NIL:
         ledger_reserve(&state.ledger, reserved_row(state, order), held_amount(instrument, order) - held)
         if order.status == ORDER_STATUS_FILLED:
@@ -152,7 +152,7 @@ cdef void close_order(state_t* state, instrument_t* instrument, uint32_t number,
     order.waiting = WAIT_NONE
     order.status = ORDER_STATUS_EXPIRED if kind == EVENT_ORDER_EXPIRED else ORDER_STATUS_CANCELED
     order.cancel_reason = cancel_reason
-    links_changed(&state.links, &state.orders, number)
+    contingent_changed(&state.contingent, &state.orders, number)
     order.changed_ns = state.events.command.ts_ns
     events_order(&state.events, kind, order)
 

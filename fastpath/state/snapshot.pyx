@@ -12,13 +12,13 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastpath.state.transfer_ids cimport adjustment_t, adjustments_reindex
 from fastpath.book.book cimport (
-    LADDERS, book_can_rest, book_first, book_new, book_next, book_rest, book_t, book_take, order_hidden, order_price, order_side,
+    BOOK_SIDES, book_can_rest, book_first, book_new, book_next, book_rest, book_t, book_take, order_hidden, order_price, order_side,
 )
 from fastpath.state.in_flight cimport change_t, changes_push
 from fastpath.state.guards cimport is_guarded
 from fastpath.containers.heap cimport heap_push, heap_reserve, heap_t
 from fastpath.state.ledger cimport balance_t, ledger_reindex, ledger_take_rests, position_t
-from fastpath.state.contingent_groups cimport group_t, links_reindex
+from fastpath.state.contingent_groups cimport group_t, contingent_reindex
 from fastpath.book.mirror cimport mirror_new, mirror_t
 from fastpath.model.structs cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
 from fastpath.state.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price
@@ -119,7 +119,7 @@ cdef bytes save_counters(const state_t* state):
 
 cdef bytes save_instruments(const state_t* state):
     cdef saved_instrument_t saved
-    cdef saved_mirror_t picture
+    cdef saved_mirror_t saved_mirror
     cdef const instrument_t* instrument
     cdef uint32_t number
     cdef list instruments = [], mirrors = []
@@ -138,10 +138,10 @@ cdef bytes save_instruments(const state_t* state):
         saved.fee_row = instrument.fee_row
         instruments.append(PyBytes_FromStringAndSize(<const char*>&saved, sizeof(saved)))
         if is_mirrored(instrument):
-            picture.instrument = number
-            picture.mirror = instrument.mirror[0]
-            picture.mirror.resting = NULL
-            mirrors.append(PyBytes_FromStringAndSize(<const char*>&picture, sizeof(picture)))
+            saved_mirror.instrument = number
+            saved_mirror.mirror = instrument.mirror[0]
+            saved_mirror.mirror.resting = NULL
+            mirrors.append(PyBytes_FromStringAndSize(<const char*>&saved_mirror, sizeof(saved_mirror)))
     return (section_of(INSTRUMENTS, instruments, sizeof(saved_instrument_t))
             + section_of(MIRRORS, mirrors, sizeof(saved_mirror_t)))
 
@@ -163,7 +163,7 @@ cdef void describe_resting(const state_t* state, uint32_t slot, saved_resting_t*
 
 cdef bytes save_resting(const state_t* state):
     cdef size_t count = 0
-    cdef uint32_t number, ladder, slot
+    cdef uint32_t number, book_side, slot
     cdef const book_t* book
     cdef saved_resting_t* items = <saved_resting_t*>malloc((state.orders.open_count + 1) * sizeof(saved_resting_t))
     if items == NULL:
@@ -173,8 +173,8 @@ cdef bytes save_resting(const state_t* state):
             book = state.instruments[number].book
             if book == NULL:
                 continue
-            for ladder in range(LADDERS):
-                slot = book_first(book, ladder)
+            for book_side in range(BOOK_SIDES):
+                slot = book_first(book, book_side)
                 while slot != NIL:
                     describe_resting(state, slot, &items[count])
                     count += 1
@@ -240,7 +240,7 @@ cdef bytes snapshot_save(const state_t* state):
         section(BALANCES, state.ledger.balances, sizeof(balance_t), state.ledger.balance_count),
         section(POSITIONS, state.ledger.positions, sizeof(position_t), state.ledger.position_count),
         section(ADJUSTMENTS, state.adjustments.items, sizeof(adjustment_t), state.adjustments.count),
-        section(GROUPS, state.links.groups, sizeof(group_t), state.links.count),
+        section(GROUPS, state.contingent.groups, sizeof(group_t), state.contingent.count),
         section(ORDERS, state.orders.records, sizeof(order_record_t), state.orders.count),
         save_resting(state),
         save_heaps(state),
@@ -301,7 +301,7 @@ cdef int load_definitions(state_t* state, cursor_t* cursor) except -1:
 cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
     cdef uint64_t count, at
     cdef saved_instrument_t saved
-    cdef const saved_mirror_t* pictures
+    cdef const saved_mirror_t* saved_mirrors
     cdef instrument_t* instrument
     cdef book_t* resting
     cdef uint32_t number
@@ -329,13 +329,13 @@ cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
             instrument.book = book_new(state.pool, number)
         if instrument.book == NULL:
             raise MemoryError
-    pictures = <const saved_mirror_t*>take(cursor, MIRRORS, sizeof(saved_mirror_t), state.bounds.max_instruments, &count)
+    saved_mirrors = <const saved_mirror_t*>take(cursor, MIRRORS, sizeof(saved_mirror_t), state.bounds.max_instruments, &count)
     for at in range(count):
-        number = <uint32_t>pictures[at].instrument
+        number = <uint32_t>saved_mirrors[at].instrument
         if not 0 < number <= state.bounds.max_instruments or not is_mirrored(&state.instruments[number]):
-            raise ValueError(f"a picture of instrument {number}, which is not mirrored")
+            raise ValueError(f"a mirrored book of instrument {number}, which is not mirrored")
         resting = state.instruments[number].mirror.resting
-        memcpy(state.instruments[number].mirror, &pictures[at].mirror, sizeof(mirror_t))
+        memcpy(state.instruments[number].mirror, &saved_mirrors[at].mirror, sizeof(mirror_t))
         state.instruments[number].mirror.resting = resting
     return 0
 
@@ -353,9 +353,9 @@ cdef int load_records(state_t* state, cursor_t* cursor) except -1:
     items = take(cursor, ADJUSTMENTS, sizeof(adjustment_t), state.adjustments.max_count, &count)
     memcpy(state.adjustments.items, items, count * sizeof(adjustment_t))
     state.adjustments.count = <uint32_t>count
-    items = take(cursor, GROUPS, sizeof(group_t), state.links.max_groups, &count)
-    memcpy(state.links.groups, items, count * sizeof(group_t))
-    state.links.count = <uint32_t>count
+    items = take(cursor, GROUPS, sizeof(group_t), state.contingent.max_groups, &count)
+    memcpy(state.contingent.groups, items, count * sizeof(group_t))
+    state.contingent.count = <uint32_t>count
     items = take(cursor, ORDERS, sizeof(order_record_t), state.orders.max_orders, &count)
     memcpy(state.orders.records, items, count * sizeof(order_record_t))
     state.orders.count = <uint32_t>count
@@ -370,7 +370,7 @@ cdef int load_records(state_t* state, cursor_t* cursor) except -1:
         if find_instrument(state, order.instrument) != NULL:
             state.instruments[order.instrument].guarded_orders += is_guarded(order)
     if (not ledger_reindex(&state.ledger) or not adjustments_reindex(&state.adjustments)
-            or not links_reindex(&state.links) or not orders_reindex(&state.orders)):
+            or not contingent_reindex(&state.contingent) or not orders_reindex(&state.orders)):
         raise MemoryError
     return 0
 

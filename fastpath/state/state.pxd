@@ -9,7 +9,7 @@ from fastpath.state.in_flight cimport changes_t
 from fastpath.state.events cimport event_buffer_t
 from fastpath.containers.heap cimport heap_t
 from fastpath.state.ledger cimport ledger_t
-from fastpath.state.contingent_groups cimport links_t
+from fastpath.state.contingent_groups cimport contingent_t
 from fastpath.book.matching cimport sink_t
 from fastpath.book.mirror cimport mirror_t
 from fastpath.model.structs cimport account_def_t, asset_def_t, instrument_def_t, money_t, price_t, qty_t, ts_t
@@ -63,7 +63,7 @@ cdef struct state_t:
     account_def_t* accounts
     ledger_t       ledger
     adjustments_t  adjustments
-    links_t        links
+    contingent_t        contingent
     order_store_t  orders
     pool_t*        pool
     sink_t         sink

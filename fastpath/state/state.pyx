@@ -9,7 +9,7 @@ from fastpath.book.book cimport book_free, book_hash
 from fastpath.state.in_flight cimport changes_close, changes_hash
 from fastpath.containers.heap cimport heap_close
 from fastpath.state.ledger cimport ledger_close, ledger_hash, ledger_init
-from fastpath.state.contingent_groups cimport links_close, links_hash, links_init
+from fastpath.state.contingent_groups cimport contingent_close, contingent_hash, contingent_init
 from fastpath.book.matching cimport sink_close, sink_init
 from fastpath.containers.memory cimport memory_release, memory_reserve
 from fastpath.book.mirror cimport mirror_free, mirror_hash
@@ -50,7 +50,7 @@ cdef state_t* state_new(bounds_t bounds) noexcept nogil:
             or state.touched.items == NULL or state.deadman_ns == NULL
             or not ledger_init(&state.ledger, bounds.max_accounts, <uint32_t>min(max_rows, <size_t>1 << 24))
             or not adjustments_init(&state.adjustments, MAX_ADJUSTMENTS)
-            or not links_init(&state.links, bounds.max_orders, bounds.max_open_orders)
+            or not contingent_init(&state.contingent, bounds.max_orders, bounds.max_open_orders)
             or not orders_init(&state.orders, bounds.max_orders, bounds.max_accounts)
             or not sink_init(&state.sink, SINK_CAPACITY)):
         state_free(state)
@@ -73,7 +73,7 @@ cdef void state_free(state_t* state) noexcept nogil:
     pool_free(state.pool)
     ledger_close(&state.ledger)
     adjustments_close(&state.adjustments)
-    links_close(&state.links)
+    contingent_close(&state.contingent)
     orders_close(&state.orders)
     sink_close(&state.sink)
     heap_close(&state.expiries)
@@ -117,7 +117,7 @@ cdef uint64_t state_hash(const state_t* state) noexcept nogil:
     for number in range(state.transit.count):
         total += mix(mix(11, <uint64_t>state.transit.items[number].key), state.transit.items[number].number)
     total += changes_hash(&state.changes)
-    total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments) + links_hash(&state.links)
+    total += mix(h, state.trading_status) + adjustments_hash(&state.adjustments) + contingent_hash(&state.contingent)
     for number in range(1, state.bounds.max_assets + 1):
         if state.assets[number].kind != 0:
             total += record_hash(6, &state.assets[number])

@@ -29,7 +29,7 @@ from fastpath.book.pool cimport (
     pool_take,
     pool_take_page,
 )
-from fastpath.book.side cimport ladder_after, ladder_close, ladder_find, ladder_init, ladder_reserve, ladder_t
+from fastpath.book.side cimport side_after, side_close, side_find, side_init, side_reserve, side_t
 
 
 cdef class FarLevels:
@@ -70,50 +70,50 @@ cdef class Side:
     """A side of a book as books use it; of each level it knows only how many orders rest there."""
 
     cdef pool_t* pool
-    cdef ladder_t ladder
+    cdef side_t book_side
 
     def __cinit__(self, uint32_t capacity):
         self.pool = pool_new(capacity, 0)
         if self.pool == NULL:
             raise MemoryError
-        ladder_init(&self.ladder, self.pool.pages)
+        side_init(&self.book_side, self.pool.pages)
 
     def __dealloc__(self):
-        ladder_close(&self.ladder)
+        side_close(&self.book_side)
         pool_free(self.pool)
 
     def enter(self, int64_t key):
         """One more order at a key."""
-        if not ladder_reserve(&self.ladder):
+        if not side_reserve(&self.book_side):
             raise MemoryError
-        self.pool.levels[book_enter(self.pool, &self.ladder, 0, key)].count += 1
+        self.pool.levels[book_enter(self.pool, &self.book_side, 0, key)].count += 1
 
     def leave(self, int64_t key):
-        cdef uint32_t handle = ladder_find(&self.ladder, key)
+        cdef uint32_t handle = side_find(&self.book_side, key)
         self.pool.levels[handle].count -= 1
-        book_leave(self.pool, &self.ladder, handle)
+        book_leave(self.pool, &self.book_side, handle)
 
     def count(self, int64_t key):
         """How many orders rest at a key."""
-        cdef uint32_t handle = ladder_find(&self.ladder, key)
+        cdef uint32_t handle = side_find(&self.book_side, key)
         return 0 if handle == NIL else self.pool.levels[handle].count
 
     def after(self, int64_t key):
         cdef int64_t found = 0
-        return None if ladder_after(&self.ladder, key, &found) == NIL else found
+        return None if side_after(&self.book_side, key, &found) == NIL else found
 
     @property
     def best(self):
-        if self.ladder.best == NIL:
-            assert self.ladder.best_key == INT64_MAX
+        if self.book_side.best == NIL:
+            assert self.book_side.best_key == INT64_MAX
             return None
-        assert self.pool.levels[self.ladder.best].key == self.ladder.best_key
-        return self.ladder.best_key
+        assert self.pool.levels[self.book_side.best].key == self.book_side.best_key
+        return self.book_side.best_key
 
     @property
     def window(self):
         """(first page key, pages that fit, pages inside, pages outside)."""
-        return self.ladder.base, self.ladder.width, self.ladder.near, self.ladder.far.count
+        return self.book_side.base, self.book_side.width, self.book_side.near, self.book_side.far.count
 
 
 cdef class Pool:

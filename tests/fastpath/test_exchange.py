@@ -330,7 +330,7 @@ def ledger_operation(rng: random.Random, seq: int) -> Command:
     )
 
 
-def picture(desk: Desk, bid: int, ask: int) -> list[Event]:
+def book_snapshot(desk: Desk, bid: int, ask: int) -> list[Event]:
     """Show a venue's book of 1,000 lots on each side; the events of its last record."""
     desk.do(Command(kind=int(CommandKind.COMMAND_MIRROR_BEGIN), instrument=3, flags=1))
     for side, price in ((1, bid), (2, ask)):
@@ -341,7 +341,7 @@ def picture(desk: Desk, bid: int, ask: int) -> list[Event]:
 @pytest.mark.parametrize("printed", [False, True], ids=["the market comes", "a trade is printed"])
 def test_an_order_whose_account_is_full_ends_and_those_behind_it_fill(printed: bool) -> None:
     desk = Desk()
-    picture(desk, 90, 110)
+    book_snapshot(desk, 90, 110)
     full = desk.place("full", instrument=3, price=100, qty=5)
     behind = desk.place("behind", account=2, instrument=3, price=100, qty=5)
     (held,) = (total for asset, total, _ in desk.exchange.balances(1) if asset == 1)
@@ -352,7 +352,7 @@ def test_an_order_whose_account_is_full_ends_and_those_behind_it_fill(printed: b
             Command(kind=int(CommandKind.COMMAND_MIRROR_TRADE), instrument=3, side=2, price=99, qty=10)
         )  # fmt: skip
     else:
-        events = picture(desk, 90, 100)
+        events = book_snapshot(desk, 90, 100)
     told = [(event.order_id, event.kind) for event in events if event.order_id]
     assert told == [
         (full[0].order_id, EventKind.EVENT_ORDER_CANCELED),

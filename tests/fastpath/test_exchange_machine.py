@@ -114,11 +114,11 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.send(CommandKind.COMMAND_AMEND, account=account, client_order_id=name, price=price, qty=qty)
 
     @rule(middle=st.integers(98, 102), bids=levels, asks=levels, live=st.sampled_from((1, 1, 1, 0)))
-    def picture(self, middle: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]], live: int) -> None:
+    def book_snapshot(self, middle: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]], live: int) -> None:
         self.send(CommandKind.COMMAND_MIRROR_BEGIN, instrument=3, flags=live)
-        for side, step, picture in ((1, -1, bids), (2, 1, asks)):
+        for side, step, book_snapshot in ((1, -1, bids), (2, 1, asks)):
             price = middle
-            for gap, qty in picture:
+            for gap, qty in book_snapshot:
                 price += step * gap
                 self.send(CommandKind.COMMAND_MIRROR_LEVEL, instrument=3, side=side, price=price, qty=qty)
         self.send(CommandKind.COMMAND_MIRROR_END, instrument=3)

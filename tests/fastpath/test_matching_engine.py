@@ -1,4 +1,4 @@
-"""The batch interface of the matching engine: buffers, bounds, many books, and ladders under wide prices."""
+"""The batch interface of the matching engine: buffers, bounds, many books, and sides under wide prices."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class Generator:
     def command(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         kind = rng.choices(
-            (self.place, self.cancel, self.amend, self.again, self.adjust, self.status, self.redefine, self.picture,
+            (self.place, self.cancel, self.amend, self.again, self.adjust, self.status, self.redefine, self.book_snapshot,
              self.trade, self.mass, self.time, self.paper, self.reference, self.junk, self.regrid),
             (60, 10, 12, 3, 5, 1, 1, 8, 8, 1, 6, 3, 6, 1, 0.4),
         )[0]  # fmt: skip
@@ -408,7 +408,7 @@ class Generator:
             Command(kind=26, instrument=old.instrument),
         ]
 
-    def picture(self, seq: int) -> list[AnyCommand]:
+    def book_snapshot(self, seq: int) -> list[AnyCommand]:
         rng = self.rng
         middle = rng.randint(95, 105)
         levels = [

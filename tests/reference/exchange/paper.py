@@ -1,6 +1,6 @@
-"""Paper trading on a mirrored venue: its picture, its prints, its latency, and the three fill models.
+"""Paper trading on a mirrored venue: its book snapshots, its prints, its latency, and the three fill models.
 
-What was taken from the picture stays taken when the next one comes.
+What was taken from a book snapshot stays taken when the next one comes.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ def mirror_level(mirror: Mirror, command: Command) -> None:
 
 
 def mirror_end(state: State, mirror: Mirror, instrument: int) -> None:
-    """The new picture is complete: it replaces the old one, and fills those it reaches."""
-    picture, mirror.incoming = mirror.incoming, None
+    """The new book snapshot is complete: it replaces the old one, and fills those it reaches."""
+    snapshot, mirror.incoming = mirror.incoming, None
     if (
-        picture is None
+        snapshot is None
         or mirror.broken
-        or (picture[BUY] and picture[SELL] and picture[BUY][0].price >= picture[SELL][0].price)
+        or (snapshot[BUY] and snapshot[SELL] and snapshot[BUY][0].price >= snapshot[SELL][0].price)
     ):
         mirror.live = False
         raise Refused("INVALID_COMMAND")
@@ -110,12 +110,12 @@ def mirror_end(state: State, mirror: Mirror, instrument: int) -> None:
         return
     for side in (BUY, SELL):
         consumed = {level.price: level.consumed for level in mirror.shown[side]} | mirror.beyond[side]
-        for level in picture[side]:
+        for level in snapshot[side]:
             level.consumed = min(consumed.get(level.price, 0), level.qty)
-        unseen = [p for p in consumed if consumed[p] and all(better(side, level.price, p) for level in picture[side])]
+        unseen = [p for p in consumed if consumed[p] and all(better(side, level.price, p) for level in snapshot[side])]
         unseen.sort(reverse=side == BUY)
         mirror.beyond[side] = {price: consumed[price] for price in unseen[:MIRROR_LEVELS]}
-    mirror.shown, mirror.live = picture, True
+    mirror.shown, mirror.live = snapshot, True
     state.touch(instrument)
     for side in (BUY, SELL):
         for order in state.queue(instrument, side):
