@@ -77,6 +77,7 @@ from fastpath.state.orders cimport (
     order_record_t,
     orders_append,
     orders_find_client,
+    share_of,
     waits_for_price,
 )
 from fastpath.book.pool cimport NIL, pool_give, pool_take
@@ -229,7 +230,8 @@ cdef uint8_t hold(state_t* state, instrument_t* instrument, order_record_t* orde
 cdef uint8_t find_room(state_t* state, instrument_t* instrument, const order_record_t* order,
                        uint32_t slot) noexcept nogil:
     """Memory for whatever may become of the order, so that nothing can fail once it is accepted."""
-    if (slot == NIL or not heap_reserve(&state.expiries, state.pool.count + 1)
+    if (slot == NIL or state.orders.open_chains[order.account].open_count >= share_of(state.bounds.max_open_orders)
+            or not heap_reserve(&state.expiries, state.pool.count + 1)
             or not heap_reserve(&state.transit, state.pool.count + 1)):
         return REJECT_REASON_CAPACITY
     if waits_for_price(order) and not can_wait(state, instrument, order):

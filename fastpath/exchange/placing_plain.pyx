@@ -28,6 +28,7 @@ from fastpath.state.orders cimport (
     orders_append,
     orders_find_client,
     orders_open,
+    share_of,
 )
 from fastpath.book.pool cimport pool_take, unlikely
 from fastpath.state.settlement cimport required_for
@@ -88,6 +89,7 @@ cdef bint place_plain(state_t* state, const command_t* command) noexcept nogil:
     ask.held = 0
     if unlikely(check_account(state, &ask) != 0
                 or state.pool.count >= state.pool.capacity
+                or state.orders.open_chains[command.account].open_count >= share_of(state.bounds.max_open_orders)
                 or not book_can_rest(instrument.book, command.side, False)):
         return False
     number = orders_append(&state.orders, command, body_digest(command), client_hash)

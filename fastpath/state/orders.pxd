@@ -82,6 +82,7 @@ cdef struct open_chain_t:
     uint32_t first                # NO_ROW: none
     uint32_t last
     uint32_t placed               # orders of the account, ever
+    uint32_t open_count
 
 cdef struct order_store_t:
     order_record_t* records
@@ -95,6 +96,10 @@ cdef struct order_store_t:
 
 cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_accounts) noexcept nogil
 cdef void orders_close(order_store_t* orders) noexcept nogil
+
+cdef inline uint32_t share_of(uint32_t bound) noexcept nogil:
+    """How much of a bound on the orders of all accounts one account may take."""
+    return bound - bound // 10
 
 # Record number, or NO_ROW. `client_hash`: client_order_id_hash() of the two.
 cdef uint32_t orders_find_client(const order_store_t* orders, uint32_t account, const char* client_order_id,

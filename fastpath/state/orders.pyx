@@ -25,7 +25,7 @@ cdef bint orders_init(order_store_t* orders, uint32_t max_orders, uint32_t max_a
         return False
     for account in range(max_accounts + 1):
         orders.open_chains[account].first = orders.open_chains[account].last = NO_ROW
-        orders.open_chains[account].placed = 0
+        orders.open_chains[account].placed = orders.open_chains[account].open_count = 0
     return True
 
 
@@ -74,11 +74,6 @@ cdef void name_group(order_store_t* orders, uint32_t number) noexcept nogil:
 
 cdef uint32_t group_owner(const order_store_t* orders, const order_record_t* order) noexcept nogil:
     return <uint32_t>GROUP_OWNER | find_group(orders, order.stp_owner, order.stp_group)
-
-
-cdef inline uint32_t share_of(uint32_t max_orders) noexcept nogil:
-    """The most orders one account may have placed."""
-    return max_orders - max_orders // 10
 
 
 cdef uint32_t orders_append(order_store_t* orders, const command_t* command, uint64_t body_digest,
@@ -137,6 +132,7 @@ cdef void orders_open(order_store_t* orders, uint32_t number) noexcept nogil:
     else:
         orders.records[chain.last].next_open = number
     chain.last = number
+    chain.open_count += 1
     orders.open_count += 1
 
 
@@ -151,6 +147,7 @@ cdef void orders_leave(order_store_t* orders, uint32_t number) noexcept nogil:
         chain.last = order.previous_open
     else:
         orders.records[order.next_open].previous_open = order.previous_open
+    chain.open_count -= 1
     orders.open_count -= 1
 
 
@@ -170,6 +167,7 @@ cdef bint orders_reindex(order_store_t* orders) noexcept nogil:
         index_insert(&orders.by_client_order_id, client_order_id_hash(order.account, order.client_order_id), number)
         if not order_is_open(order):
             continue
+        orders.open_chains[order.account].open_count += 1
         orders.open_count += 1
         if order.previous_open == NO_ROW:
             orders.open_chains[order.account].first = number

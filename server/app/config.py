@@ -48,7 +48,9 @@ class EngineSettings(Section):
         ge=1000,
         description="Orders the engine can hold, closed ones included; one account: nine tenths.",
     )
-    max_open_orders: int = Field(default=1_000_000, ge=1000, description="Orders open at the same time.")
+    max_open_orders: int = Field(
+        default=1_000_000, ge=1000, description="Orders open at the same time; one account: nine tenths."
+    )
     queue_commands: int = Field(
         default=65_536, ge=1024, description="Commands waiting for the journal; more are answered RESOURCE_EXHAUSTED."
     )

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from fastpath.exchange.exchange import FEE_ACCOUNT, OUTSIDE_ACCOUNT, Exchange
-from fastpath.model.enums import CancelReason, CommandKind, EventKind, RejectReason
+from fastpath.model.enums import CancelReason, CommandKind, EventKind, RejectReason, TimeInForce
 from fastpath.model.structs import COMMAND_SIZE
 from tests.reference.exchange_pair import Generator, Pair, setup_commands
 from tests.reference.records import AccountDef, AnyCommand, AssetDef, Command, Event, InstrumentDef, decode_events
@@ -164,6 +164,24 @@ def test_bounds_refuse_with_a_reason_and_recover() -> None:
     assert desk.place("a")[0].kind == EventKind.EVENT_ORDER_REPLAYED
     for bad in (AssetDef(asset=17), AccountDef(account=17), InstrumentDef(instrument=17, base_asset=1, quote_asset=2)):
         assert reason(desk.do(bad)) == "CAPACITY"
+    desk.exchange.validate()
+
+
+@pytest.mark.parametrize("tif", [TimeInForce.TIME_IN_FORCE_GTC, TimeInForce.TIME_IN_FORCE_IOC])
+def test_one_account_with_orders_open_everywhere_leaves_room_for_others(tif: TimeInForce) -> None:
+    """Of orders that only rest and of those that look at the book first; also after a restart from a snapshot."""
+    desk = Desk(max_open_orders=20)
+    for number in range(18):
+        assert desk.place(f"own {number}")[0].kind == EventKind.EVENT_ORDER_ACCEPTED
+    assert reason(desk.place("beyond", time_in_force=int(tif))) == "CAPACITY"
+    restarted = Exchange(**BOUNDS | {"max_open_orders": 20})
+    restarted.load(desk.exchange.save())
+    desk.exchange = restarted
+    assert reason(desk.place("beyond again", time_in_force=int(tif))) == "CAPACITY"
+    assert desk.place("of another", account=2)[0].kind == EventKind.EVENT_ORDER_ACCEPTED
+    desk.do(Command(kind=int(CommandKind.COMMAND_CANCEL), account=1, client_order_id=b"own 3"))
+    assert desk.place("room again")[0].kind == EventKind.EVENT_ORDER_ACCEPTED
+    assert reason(desk.place("beyond once more")) == "CAPACITY"
     desk.exchange.validate()
 
 

@@ -50,7 +50,9 @@ def place(state: State, command: Command) -> None:
         limit = check_new(state, order)
         if command.link_size:
             check_list_prices(state, order)
-        if sum(o.is_open for o in state.live if o is not order) >= state.max_open_orders:
+        others = [o for o in state.live if o.is_open and o is not order]
+        own = sum(o.account == order.account for o in others)
+        if len(others) >= state.max_open_orders or own >= state.max_open_orders - state.max_open_orders // 10:
             raise Refused("CAPACITY")
         if not order.waiting and (command.link_size or not travel_ns(state, order)):
             check_against_market(state, order, limit)
