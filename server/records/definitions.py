@@ -39,12 +39,13 @@ _NUMBER = {
     _DEFINE_ACCOUNT: ACCOUNT.reader("account"),
     _SUCCEED: COMMAND.reader("instrument"),
 }
-"""By kind: the number of what a record defines; of one that says who takes over, the instrument that does."""
+"""By kind: the number of what a record defines. Of SUCCEED_INSTRUMENT: the instrument that takes over."""
 _PPM_PER_BPS = 100
 _PRICE_DECIMALS_MAX = 18
 
 
 def asset_record(asset: Asset) -> bytes:
+    """DEFINE_ASSET. Raises ValueError if the name does not fit the record."""
     return ASSET.pack(
         kind=_DEFINE_ASSET,
         scale=asset.scale,
@@ -55,6 +56,7 @@ def asset_record(asset: Asset) -> bytes:
 
 
 def account_record(account: Account) -> bytes:
+    """DEFINE_ACCOUNT. Raises ValueError if the name does not fit the record."""
     return ACCOUNT.pack(kind=_DEFINE_ACCOUNT, mode=account.mode, account=account.number, name=_text(account.name))
 
 
@@ -121,7 +123,7 @@ def register(record: bytes, registry: Registry) -> None:
 
 
 class Definitions:
-    """The newest definition record of every asset, instrument and account, and who took over: what a registry is made of."""
+    """The newest definition record of each asset, instrument and account, and each succession: a registry is made of them."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[int, int], bytes] = {}

@@ -42,7 +42,7 @@ _CONDITIONAL = range(int(OrderType.ORDER_TYPE_STOP), _TRAILING_STOP_LIMIT + 1)
 _LAST = int(TriggerSource.TRIGGER_SOURCE_LAST)
 _EXACT = Context(prec=80)
 _MAX_TRIGGER = 2**60
-"""Beyond it, a trigger is not a price but a trailing order's that has seen none yet."""
+"""Ticks. A trailing order that has seen no price yet has a trigger above it, which is not shown."""
 
 
 class Event(NamedTuple):
