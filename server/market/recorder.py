@@ -217,6 +217,7 @@ class TickWriter:
 
     def _spool_rows(self, table: str, rows: list[Row]) -> None:
         parts = [rows[at : at + self._limits.batch_rows] for at in range(0, len(rows), self._limits.batch_rows)]
+        unfit, problem = 0, ""
         while parts:
             part = parts.pop(0)
             try:
@@ -232,7 +233,10 @@ class TickWriter:
                     parts[:0] = [part[:half], part[half:]]
                 else:
                     self._dropped += 1
-                    _log.error("a row of %s cannot be stored: %s: %s", table, type(error).__name__, str(error)[:200])
+                    unfit += 1
+                    problem = problem or f"{type(error).__name__}: {error}"[:200]
+        if unfit:
+            _log.error("%d rows of %s cannot be stored, the first: %s", unfit, table, problem)
 
     async def _keep_sending(self) -> None:
         first, longest = self._limits.retry_s

@@ -282,7 +282,9 @@ async def test_an_unusable_spool_is_reported(store: TickStore, tmp_path: Path) -
     assert stored_ids(store) == ["t1"]
 
 
-async def test_a_row_that_does_not_fit_is_left_out_alone(store: TickStore, tmp_path: Path) -> None:
+async def test_a_row_that_does_not_fit_is_left_out_alone(
+    store: TickStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     absurd = [
         replace(trade(7), qty=10**25), replace(trade(8), venue_time_ns=10**26), replace(trade(9), price=-(2**64)),
         replace(trade(10), trade_id="\ud800"), replace(trade(11), qty=None),
@@ -295,6 +297,8 @@ async def test_a_row_that_does_not_fit_is_left_out_alone(store: TickStore, tmp_p
             if number % 60 == 30:
                 writer.record(absurd[number // 60])  # type: ignore[arg-type]
     assert (writer.status.rows_dropped, writer.status.error) == (5, None)
+    (said,) = [record.getMessage() for record in caplog.records if "cannot be stored" in record.getMessage()]
+    assert said.startswith("5 rows of trades cannot be stored, the first: "), "one line a batch"
     assert stored_ids(store) == [f"t{number + 100}" for number in range(300)]
     assert len(store.rows("quotes", tick_key(BTC), 0, END)["row_id"]) == 300
 
