@@ -267,6 +267,19 @@ def test_where_an_order_goes_is_asked_in_one_place() -> None:
 
 
 @pytest.mark.once
+def test_a_stub_for_other_compiled_modules_names_functions_that_are_there() -> None:
+    broken = []
+    for path in sources("fastpath", suffix=".pyi"):
+        if "For other compiled modules only" in (text := path.read_text()):
+            beside = [path.with_suffix(suffix) for suffix in (".pxd", ".pyx")]
+            code = "".join(each.read_text() for each in beside)
+            modules = {each.stem for each in path.parent.glob("*.pyx")}
+            named = set(re.findall(r"`(\w+)`", text)) - modules
+            broken += [f"{path.relative_to(ROOT)}: {name}" for name in named if not re.search(rf"\b{name}\b", code)]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.once
 def test_files_stay_one_screen_of_thought() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {count} lines"
