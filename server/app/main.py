@@ -55,6 +55,7 @@ from server.process.settings import is_loopback
 from server.recovery.recover import recover
 from server.recovery.replica import Replica
 from server.recovery.snapshots import NewestSnapshot, Snapshots
+from server.risk.computations import Computations
 from server.risk.kill_switch import KillSwitch
 from server.risk.metrics import RiskMetrics
 from server.risk.service import Risk
@@ -200,6 +201,9 @@ async def _start(
     parts.callback(paper.stop)
 
     info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
+    risk_metrics = RiskMetrics(registry, lambda: trading.is_halted)
+    computations = Computations(risk_metrics.computed)
+    risk_metrics.watch(lambda: computations.waiting)
     services = Services(
         SystemService(info, trading, lambda: snapshots.newest, board, tokens, clock),
         MarketDataService(
@@ -208,7 +212,7 @@ async def _start(
         OrderService(trading, history, OrderMetrics(registry), clock),
         AccountService(trading, history, clock),
         RiskService(
-            Risk(trading, hub, clock), KillSwitch(trading, hub), RiskMetrics(registry, lambda: trading.is_halted), clock
+            Risk(trading, hub, ticks, computations, clock), KillSwitch(trading, hub), risk_metrics, trading.registry
         ),
     )
     boundary = Boundary(tokens, config.server, RpcMetrics(registry), clock, lambda: secrets.token_hex(8))

@@ -8,31 +8,22 @@ from typing import Annotated
 
 import typer
 
+from server.cli import risk_measures
 from server.cli.render import Columns, console, fail, print_json, print_line, table
+from server.cli.risk_measures import ValueInOption, bar, money
 from server.cli.session import DEFAULT_ACCOUNT, AccountOption, JsonFlag, session_of
 from tradewind import Exposure, ExposureTotal, Flattened, PositionExposure, Unpriced
 
 risk = typer.Typer(help="What an account may lose; the kill switch.", no_args_is_help=True, rich_markup_mode=None)
 
-ValueInOption = Annotated[str, typer.Option("--in", metavar="ASSET", help="The asset to value in.")]
-_BAR_CHARS = 20
 NOT_ALL_CLOSED = 3
 """Exit code of a kill with --flatten after which a position is left."""
 
 
 def register(app: typer.Typer) -> None:
+    for command in (risk_measures.var, risk_measures.stress, risk_measures.backtest, risk_measures.what_if):
+        risk.command()(command)
     app.add_typer(risk, name="risk")
-
-
-def money(value: Decimal | float | None) -> str | None:
-    """For people: two decimals, thousands apart."""
-    return None if value is None else f"{value:,.2f}"
-
-
-def bar(share: float) -> str:
-    """A share of 0 to 1 drawn."""
-    filled = round(max(0.0, min(share, 1.0)) * _BAR_CHARS)
-    return "#" * filled + "." * (_BAR_CHARS - filled)
 
 
 _POSITIONS: Columns[PositionExposure] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class RiskMetrics:
@@ -14,6 +14,18 @@ class RiskMetrics:
         self._kills = Counter(
             "tradewind_kill_switch_pulled", "Kill switches pulled, by what they halt.", ("scope",), registry=registry
         )
+
+        self._seconds = Histogram(
+            "tradewind_risk_computation_seconds", "How long computations of risk took, without their wait.", ("kind",),
+            buckets=(0.25, 0.5, 1, 2, 4, 8, 16, 60), registry=registry,
+        )  # fmt: skip
+        self._waiting = Gauge("tradewind_risk_computations", "Computations of risk that wait or run.", registry=registry)
+
+    def computed(self, kind: str, seconds: float) -> None:
+        self._seconds.labels(kind).observe(seconds)
+
+    def watch(self, waiting: Callable[[], int]) -> None:
+        self._waiting.set_function(waiting)
 
     def killed(self, scope: str) -> None:
         """`scope`: `all` or `instrument`."""

@@ -2,51 +2,97 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from google.protobuf.duration_pb2 import Duration
-
-from server.base.clock import Clock
-from server.base.instruments import format_decimal
-from server.risk.exposures import Exposure, Position, Total
-from server.risk.kill_switch import Flattened, KillSwitch
+from server.base.instruments import Registry
+from server.risk.kill_switch import KillSwitch
 from server.risk.metrics import RiskMetrics
 from server.risk.service import Risk
-from server.risk.valuation import DEFAULT_MAX_AGE_NS, money_text
-from server.rpc import convert
+from server.risk.valuation import DEFAULT_MAX_AGE_NS
+from server.risk.value_at_risk import Method
+from server.rpc import risk_answers as answers
+from server.rpc import risk_requests as requests
 from server.rpc.boundary import Call
 from server.rpc.fields import Fields
 from tradewind.v1 import risk_pb2 as pb
 
-DEFAULT_VALUATION_ASSET = "USDT"
 _MAX_AGE_S = 86_400
 _MAX_REASON_CHARS = 200
+_MAX_WINDOW = 10_000
+_DEFAULT_WINDOW = 250
+_METHODS = (Method.HISTORICAL, Method.NORMAL, Method.MONTE_CARLO_STUDENT_T)
+_CONFIDENCES = (0.95, 0.99)
 
 
 class RiskService:
-    def __init__(self, risk: Risk, kill_switch: KillSwitch, metrics: RiskMetrics, clock: Clock) -> None:
+    def __init__(self, risk: Risk, kill_switch: KillSwitch, metrics: RiskMetrics, registry: Registry) -> None:
         self._risk = risk
         self._kill_switch = kill_switch
         self._metrics = metrics
-        self._clock = clock
+        self._registry = registry
 
     async def GetExposure(self, request: pb.GetExposureRequest, call: Call) -> pb.GetExposureResponse:
         fields = Fields()
         account = fields.name("account", request.account)
-        asset = fields.text("valuation_asset", request.valuation_asset or DEFAULT_VALUATION_ASSET, 64)
+        asset = requests.valuation_asset(fields, request.valuation_asset)
         age_ns = DEFAULT_MAX_AGE_NS
         if request.HasField("max_price_age"):
-            age_ns = _duration_ns(fields, "max_price_age", request.max_price_age, 1, _MAX_AGE_S)
+            age_ns = requests.duration_ns(fields, "max_price_age", request.max_price_age, 1, _MAX_AGE_S)
         fields.check()
-        return pb.GetExposureResponse(
-            exposure=exposure(self._risk.exposure(account, self._risk.valuation(asset, age_ns)))
+        found = self._risk.exposure(account, self._risk.valuation(asset, age_ns))
+        return pb.GetExposureResponse(exposure=answers.exposure(found))
+
+    async def GetValueAtRisk(self, request: pb.GetValueAtRiskRequest, call: Call) -> pb.GetValueAtRiskResponse:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        asset = requests.valuation_asset(fields, request.valuation_asset)
+        window = requests.window(fields, request.history)
+        model = requests.model(fields, request.model, _METHODS, _CONFIDENCES)
+        measured = await self._risk.value_at_risk(account, asset, model, window)
+        return pb.GetValueAtRiskResponse(value_at_risk=answers.value_at_risk(measured))
+
+    async def RunStress(self, request: pb.RunStressRequest, call: Call) -> pb.RunStressResponse:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        asset = requests.valuation_asset(fields, request.valuation_asset)
+        window = requests.window(fields, request.history)
+        wanted, liquidate = requests.stress(fields, request)
+        return answers.stress(await self._risk.stress(account, asset, wanted, window, liquidate=liquidate))
+
+    async def BacktestVar(self, request: pb.BacktestVarRequest, call: Call) -> pb.BacktestVarResponse:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        asset = requests.valuation_asset(fields, request.valuation_asset)
+        window = requests.backtest_window(fields, request)
+        behind = fields.between("window", request.window or _DEFAULT_WINDOW, 1, _MAX_WINDOW)
+        refit_every = fields.between("refit_every", request.refit_every or 1, 1, _MAX_WINDOW)
+        for name in ("methods", "confidences", "horizons"):
+            if len(getattr(request.model, name)) > 1:
+                fields.wrong(f"model.{name}", "a back-test takes one", "OUT_OF_RANGE")
+        if list(request.model.horizons) not in ([], [1]):
+            fields.wrong("model.horizons", "a back-test looks one period ahead: leave it out", "OUT_OF_RANGE")
+        model = requests.model(fields, request.model, (Method.HISTORICAL,), (0.99,))
+        return answers.backtest(await self._risk.backtest(account, asset, model, window, behind, refit_every))
+
+    async def WhatIf(self, request: pb.WhatIfRequest, call: Call) -> pb.WhatIfResponse:
+        fields = Fields()
+        account = fields.name("account", request.account)
+        asset = requests.valuation_asset(fields, request.valuation_asset)
+        window = requests.window(fields, request.history)
+        model = requests.model(fields, request.model, _METHODS, _CONFIDENCES)
+        supposed = requests.supposed(fields, request, self._registry)
+        found = await self._risk.what_if(account, asset, supposed, model, window)
+        before, after = found.measured
+        return pb.WhatIfResponse(
+            exposure_before=answers.exposure(found.exposures[0]),
+            exposure_after=answers.exposure(found.exposures[1]),
+            value_at_risk_before=answers.value_at_risk(before) if before is not None else None,
+            value_at_risk_after=answers.value_at_risk(after) if after is not None else None,
         )
 
     async def KillSwitch(self, request: pb.KillSwitchRequest, call: Call) -> pb.KillSwitchResponse:
         fields = Fields()
         reason = fields.text("reason", request.reason, _MAX_REASON_CHARS)
         if request.instrument:
-            fields.text("instrument", request.instrument, 64)
+            fields.instrument("instrument", request.instrument, self._registry)
         fields.check()
         killed = await self._kill_switch.pull(
             request.instrument, flatten=request.flatten, reason=reason, principal=call.caller.token_id
@@ -55,74 +101,5 @@ class RiskService:
         return pb.KillSwitchResponse(
             canceled_count=killed.canceled,
             pending_count=killed.pending,
-            flattened=[_flattened(each) for each in killed.flattened],
+            flattened=map(answers.flattened, killed.flattened),
         )
-
-
-def _duration_ns(fields: Fields, field: str, value: Duration, low_s: int, high_s: int) -> int:
-    """Whole seconds."""
-    if value.nanos:
-        fields.wrong(field, "must be whole seconds", "OUT_OF_RANGE")
-    return fields.between(field, value.seconds, low_s, high_s) * 1_000_000_000
-
-
-def _wire(number: int) -> Any:
-    """A value of an enumeration: the same number inside and on the wire, where the stubs want their own type."""
-    return number
-
-
-def exposure(of: Exposure) -> pb.Exposure:
-    shares = of.shares
-    return pb.Exposure(
-        account=of.account,
-        valuation_asset=of.asset,
-        time=convert.timestamp(of.time_ns),
-        positions=map(_position, of.positions),
-        by_asset=[_total(name, total) for name, total in sorted(of.by_asset.items())],
-        by_venue=[_total(name, total) for name, total in sorted(of.by_venue.items())],
-        gross=money_text(of.total.gross),
-        net=money_text(of.total.net),
-        worst_case_gross=money_text(of.total.worst_gross),
-        equity=money_text(of.equity) if of.equity is not None else None,
-        leverage=of.leverage,
-        largest_share=max(shares, default=0.0),
-        concentration=sum(share * share for share in shares),
-        unpriced=[pb.Unpriced(name=name, reason=reason) for name, reason in sorted(of.unpriced.items())],
-    )
-
-
-def _position(of: Position) -> pb.PositionExposure:
-    held, price = of.held, of.price
-    told = pb.PositionExposure(
-        instrument=held.instrument.name,
-        qty=format_decimal(held.qty),
-        open_buy_qty=format_decimal(held.buys),
-        open_sell_qty=format_decimal(held.sells),
-        price=format_decimal(price.value) if price.value is not None else None,
-        price_source=_wire(price.source),
-        value=money_text(of.value) if of.value is not None else None,
-        worst_case_value=money_text(of.worst_value) if of.worst_value is not None else None,
-    )
-    if price.value is not None:
-        told.price_age.FromNanoseconds(price.age_ns)
-    return told
-
-
-def _total(name: str, total: Total) -> pb.ExposureTotal:
-    return pb.ExposureTotal(
-        name=name,
-        gross=money_text(total.gross),
-        net=money_text(total.net),
-        worst_case_gross=money_text(total.worst_gross),
-    )
-
-
-def _flattened(of: Flattened) -> pb.Flattened:
-    return pb.Flattened(
-        account=of.account,
-        instrument=of.instrument.name,
-        qty=format_decimal(of.qty),
-        remaining_qty=format_decimal(of.remaining),
-        order_id=str(of.order_id) if of.order_id else "",
-        problem=of.problem,
-    )

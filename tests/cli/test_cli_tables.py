@@ -98,6 +98,56 @@ EXPOSURE = risk_pb2.Exposure(
     by_venue=[risk_pb2.ExposureTotal(name="binance", gross=MONEY, net=f"-{MONEY}", worst_case_gross=MONEY)],
     unpriced=[risk_pb2.Unpriced(name="okx:ETH/USDT", reason="stale price: its book is GAP, and the last trade is 61 s old")],
 )  # fmt: skip
+HISTORY = risk_pb2.HistoryUsed(
+    source="candles", interval=duration_pb2.Duration(seconds=3600), start_time=NOW, end_time=NOW, observations=499,
+    instruments=[risk_pb2.InstrumentHistory(instrument=NAME, candle_count=499, missing_count=2)],
+)  # fmt: skip
+VAR = risk_pb2.ValueAtRisk(
+    valuation_asset="USDT", time=NOW, net=-1234567.891, gross=2345678.912, history=HISTORY,
+    estimates=[
+        risk_pb2.VarEstimate(
+            method=risk_pb2.VAR_METHOD_MONTE_CARLO_STUDENT_T, covariance=risk_pb2.COVARIANCE_ESTIMATOR_SHRUNK,
+            confidence=0.99, horizon=24, value_at_risk=123456.789, expected_shortfall=234567.891, observations=10_000,
+            note="4.7 degrees of freedom, fitted to the kurtosis",
+            contributions=[
+                risk_pb2.VarContribution(
+                    instrument=NAME, component_value_at_risk=123456.789, component_expected_shortfall=234567.891
+                )
+            ],
+        )
+    ],
+    refusals=[
+        risk_pb2.VarRefusal(
+            method=risk_pb2.VAR_METHOD_HISTORICAL, confidence=0.999, horizon=1, reason="INSUFFICIENT_HISTORY",
+            description="499 observations are too few for 0.999: it needs 5000",
+        )
+    ],
+    scores=[
+        risk_pb2.CovarianceScore(
+            estimator=risk_pb2.COVARIANCE_ESTIMATOR_EWMA, forecasts=250, log_score=1, qlike=1, variance_ratio=1.07
+        )
+    ],
+)  # fmt: skip
+RATIO = risk_pb2.LikelihoodRatio(statistic=4.25, p_value=0.0392)
+STRESS = risk_pb2.RunStressResponse(
+    valuation_asset="USDT", net=1, gross=2,
+    results=[
+        risk_pb2.StressResult(
+            name="2022-11-ftx", kind="NAMED", loss=123456.789, description="FTX stops withdrawals, 2022-11-08 to 2022-11-10",
+        )
+    ],
+    liquidation=[
+        risk_pb2.LiquidationCost(
+            instrument=NAME, qty=11000.5, unfilled_qty=7.5, spread_cost=1.5, impact_cost=2345.678, fees=61.8, cost_bps=12.34
+        )
+    ],
+    not_liquidated=[risk_pb2.Unpriced(name="okx:ETH/USDT", reason="its book is GAP")],
+)  # fmt: skip
+BACKTEST = risk_pb2.BacktestVarResponse(
+    valuation_asset="USDT", method=risk_pb2.VAR_METHOD_HISTORICAL_FILTERED, confidence=0.99, window=250, forecasts=750,
+    exceedances=12, expected=7.5, kupiec=RATIO, independence=RATIO, conditional_coverage=RATIO, traffic_light="YELLOW",
+    shortfall_ratio=1.13, history=HISTORY,
+)  # fmt: skip
 FLATTENED = risk_pb2.Flattened(
     account="a-rather-long-account-name", instrument=NAME, qty=QTY, remaining_qty="7.5", order_id="1234567890",
     problem="the market offered no more: MARKET_REMAINDER",
@@ -124,6 +174,12 @@ ANSWERS: dict[str, Callable[[Call], Any]] = {
     "AdjustBalance": lambda call: accounts_pb2.AdjustBalanceResponse(balance=BALANCE),
     "ListLedgerEntries": lambda call: accounts_pb2.ListLedgerEntriesResponse(entries=[ENTRY]),
     "GetExposure": lambda call: risk_pb2.GetExposureResponse(exposure=EXPOSURE),
+    "GetValueAtRisk": lambda call: risk_pb2.GetValueAtRiskResponse(value_at_risk=VAR),
+    "RunStress": lambda call: STRESS,
+    "BacktestVar": lambda call: BACKTEST,
+    "WhatIf": lambda call: risk_pb2.WhatIfResponse(
+        exposure_before=EXPOSURE, exposure_after=EXPOSURE, value_at_risk_after=VAR
+    ),
     "KillSwitch": lambda call: risk_pb2.KillSwitchResponse(canceled_count=12, pending_count=3, flattened=[FLATTENED]),
     "ListAccounts": lambda call: accounts_pb2.ListAccountsResponse(accounts=[ACCOUNT]),
 }
@@ -145,6 +201,16 @@ TABLES: dict[str, list[str]] = {
         NAME, QTY, PRICE, "LAST_TRADE", "59.0 s", "732,379,136.18", "-732,379,136.18", "1000000MOG", "binance", "1.25", "75%",
         "0.50", "okx:ETH/USDT", "####",
     ],
+    "risk var": [
+        "-1,234,567.89", "2,345,678.91", "499 returns of 1:00:00", "2 candles of", "MONTE_CARLO_STUDENT_T", "0.99", "24",
+        "123,456.79", "234,567.89", "4.7 degrees of freedom", NAME, "####################", "it needs 5000", "EWMA", "1.07",
+    ],
+    "risk stress": [
+        "2022-11-ftx", "123,456.79", "FTX stops withdrawals", NAME, "11000.5", "2,345.68", "12.3", "7.5", "okx:ETH/USDT",
+        "its book is GAP",
+    ],
+    "risk backtest": ["HISTORICAL_FILTERED", "12 of 750", "7.5 expected", "YELLOW", "4.25", "0.0392", "rejected", "1.13"],
+    f"risk what-if {NAME}=5": ["732,379,136.18", "0.50", "MONTE_CARLO_STUDENT_T 0.99, 24", "123,456.79"],
     "risk kill -r drill --flatten --yes": [
         "HALTED", "12 orders canceled", "a-rather-long-account-name", NAME, QTY, "7.5", "1234567890", "MARKET_REMAINDER",
         "tradewind resume",

@@ -36,6 +36,9 @@ ENUMS = [
     (models.ServiceState, system_pb2.ServiceState),
     (models.Scope, system_pb2.Scope),
     (risk.PriceSource, risk_pb2.PriceSource),
+    (risk.VarMethod, risk_pb2.VarMethod),
+    (risk.CovarianceEstimator, risk_pb2.CovarianceEstimator),
+    (risk.HorizonScaling, risk_pb2.HorizonScaling),
 ]
 
 

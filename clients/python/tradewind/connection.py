@@ -36,7 +36,7 @@ _RETRIED = {
         "ListFills",
     ),
     "AccountService": ("CreateAccount", "ListAccounts", "AdjustBalance", "ListBalances", "ListPositions"),
-    "RiskService": ("GetExposure", "KillSwitch"),
+    "RiskService": ("GetExposure", "GetValueAtRisk", "RunStress", "BacktestVar", "WhatIf", "KillSwitch"),
 }
 SERVICE_CONFIG = {
     "methodConfig": [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from tradewind import convert
+from tradewind import convert, models
 from tradewind.v1 import risk_pb2
 
 
@@ -21,6 +20,255 @@ class PriceSource(StrEnum):
 
 
 PRICE_SOURCE = convert.Names(PriceSource, risk_pb2.PriceSource)
+
+
+class VarMethod(StrEnum):
+    """How a distribution of losses is made."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    HISTORICAL = "HISTORICAL"
+    HISTORICAL_AGE_WEIGHTED = "HISTORICAL_AGE_WEIGHTED"
+    HISTORICAL_FILTERED = "HISTORICAL_FILTERED"
+    NORMAL = "NORMAL"
+    CORNISH_FISHER = "CORNISH_FISHER"
+    MONTE_CARLO_NORMAL = "MONTE_CARLO_NORMAL"
+    MONTE_CARLO_STUDENT_T = "MONTE_CARLO_STUDENT_T"
+
+
+class CovarianceEstimator(StrEnum):
+    """How the covariance of returns is estimated."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SAMPLE = "SAMPLE"
+    EWMA = "EWMA"
+    SHRUNK = "SHRUNK"
+
+
+class HorizonScaling(StrEnum):
+    """How historical methods come to a horizon of several periods."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SQUARE_ROOT = "SQUARE_ROOT"
+    OVERLAPPING = "OVERLAPPING"
+
+
+VAR_METHOD = convert.Names(VarMethod, risk_pb2.VarMethod)
+COVARIANCE_ESTIMATOR = convert.Names(CovarianceEstimator, risk_pb2.CovarianceEstimator)
+HORIZON_SCALING = convert.Names(HorizonScaling, risk_pb2.HorizonScaling)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryWindow:
+    """Which past returns to measure with: so many periods up to `end` (None: now)."""
+
+    interval: timedelta = timedelta(hours=1)
+    observations: int = 500
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RiskModel:
+    """What to estimate: every method at every confidence and horizon (in periods). Empty and None: the server's defaults."""
+
+    methods: tuple[VarMethod | str, ...] = ()
+    confidences: tuple[float, ...] = ()
+    horizons: tuple[int, ...] = ()
+    covariance: CovarianceEstimator | str | None = None
+    scaling: HorizonScaling | str | None = None
+    scenarios: int = 0
+    seed: int = 0
+    degrees_of_freedom: float | None = None
+    decay: float | None = None
+    incremental: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentHistory:
+    """Candles that were found of one instrument."""
+
+    instrument: str
+    candle_count: int
+    missing_count: int
+    first_open_time: datetime | None
+    last_open_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryUsed:
+    """The returns that were used."""
+
+    source: str
+    interval: timedelta
+    start_time: datetime
+    end_time: datetime
+    observations: int
+    instruments: tuple[InstrumentHistory, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VarContribution:
+    """One position's part; the components of all sum to the total."""
+
+    instrument: str
+    component_value_at_risk: float
+    component_expected_shortfall: float
+    marginal_value_at_risk: float
+    incremental_value_at_risk: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VarEstimate:
+    """One method at one confidence and horizon. Losses are positive."""
+
+    method: VarMethod
+    covariance: CovarianceEstimator
+    confidence: float
+    horizon: int
+    value_at_risk: float
+    expected_shortfall: float
+    observations: int
+    note: str
+    contributions: tuple[VarContribution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VarRefusal:
+    """A method that gives no number, and why."""
+
+    method: VarMethod
+    confidence: float
+    horizon: int
+    reason: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class CovarianceScore:
+    """How good a covariance forecast was on returns it had not seen; `variance_ratio` 1 is right."""
+
+    estimator: CovarianceEstimator
+    forecasts: int
+    log_score: float
+    qlike: float
+    variance_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValueAtRisk:
+    """Estimates for a portfolio, and what they were made of."""
+
+    valuation_asset: str
+    time: datetime
+    net: float
+    gross: float
+    history: HistoryUsed
+    estimates: tuple[VarEstimate, ...]
+    refusals: tuple[VarRefusal, ...]
+    scores: tuple[CovarianceScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StressLine:
+    """A part of a stress result; `change` is the return that was applied."""
+
+    name: str
+    loss: float
+    change: float
+
+
+@dataclass(frozen=True, slots=True)
+class StressResult:
+    """One scenario. Positive is a loss."""
+
+    name: str
+    kind: str
+    description: str
+    loss: float
+    lines: tuple[StressLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationCost:
+    """What it costs to close a position on the book as it is now."""
+
+    instrument: str
+    qty: float
+    unfilled_qty: float
+    spread_cost: float
+    impact_cost: float
+    fees: float
+    cost_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stress:
+    """Results, greatest loss first."""
+
+    valuation_asset: str
+    net: float
+    gross: float
+    results: tuple[StressResult, ...]
+    liquidation: tuple[LiquidationCost, ...]
+    not_liquidated: tuple[Unpriced, ...]
+    history: HistoryUsed | None
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodRatio:
+    """A test; a p-value below 0.05 usually rejects the model."""
+
+    statistic: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class VarExceedance:
+    """One loss beyond its forecast."""
+
+    time: datetime
+    loss: float
+    value_at_risk: float
+    expected_shortfall: float
+
+
+@dataclass(frozen=True, slots=True)
+class VarBacktest:
+    """Whether value at risk kept its promise."""
+
+    valuation_asset: str
+    method: VarMethod
+    confidence: float
+    window: int
+    forecasts: int
+    exceedances: int
+    expected: float
+    kupiec: LikelihoodRatio
+    independence: LikelihoodRatio
+    conditional_coverage: LikelihoodRatio
+    traffic_light: str
+    multiplier: float | None
+    shortfall_ratio: float | None
+    losses: tuple[VarExceedance, ...]
+    history: HistoryUsed
+
+
+@dataclass(frozen=True, slots=True)
+class SupposedOrder:
+    """An order that is only supposed. Value at risk takes it as filled, exposure as open."""
+
+    instrument: str
+    side: models.Side | str
+    qty: convert.Number
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Risk as it is, and with what is supposed; value at risk is None where nothing is held."""
+
+    exposure_before: Exposure
+    exposure_after: Exposure
+    value_at_risk_before: ValueAtRisk | None
+    value_at_risk_after: ValueAtRisk | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,65 +343,3 @@ class KillSwitchResult:
     canceled_count: int
     pending_count: int
     flattened: tuple[Flattened, ...]
-
-
-def _decimal(message: object, field: str) -> Decimal | None:
-    return Decimal(getattr(message, field)) if message.HasField(field) else None  # type: ignore[attr-defined]
-
-
-def exposure(wire: risk_pb2.Exposure) -> Exposure:
-    return Exposure(
-        account=wire.account,
-        valuation_asset=wire.valuation_asset,
-        time=convert.utc(wire.time),
-        positions=tuple(map(_position, wire.positions)),
-        by_asset=_totals(wire.by_asset),
-        by_venue=_totals(wire.by_venue),
-        gross=Decimal(wire.gross),
-        net=Decimal(wire.net),
-        worst_case_gross=Decimal(wire.worst_case_gross),
-        equity=_decimal(wire, "equity"),
-        leverage=wire.leverage if wire.HasField("leverage") else None,
-        largest_share=wire.largest_share,
-        concentration=wire.concentration,
-        unpriced=tuple(Unpriced(each.name, each.reason) for each in wire.unpriced),
-    )
-
-
-def _totals(wire: Iterable[risk_pb2.ExposureTotal]) -> tuple[ExposureTotal, ...]:
-    return tuple(
-        ExposureTotal(each.name, Decimal(each.gross), Decimal(each.net), Decimal(each.worst_case_gross))
-        for each in wire
-    )
-
-
-def _position(wire: risk_pb2.PositionExposure) -> PositionExposure:
-    return PositionExposure(
-        instrument=wire.instrument,
-        qty=Decimal(wire.qty),
-        open_buy_qty=Decimal(wire.open_buy_qty),
-        open_sell_qty=Decimal(wire.open_sell_qty),
-        price=_decimal(wire, "price"),
-        price_source=PRICE_SOURCE.member(wire.price_source),
-        price_age=wire.price_age.ToTimedelta() if wire.HasField("price_age") else None,
-        value=_decimal(wire, "value"),
-        worst_case_value=_decimal(wire, "worst_case_value"),
-    )
-
-
-def kill_switch_result(wire: risk_pb2.KillSwitchResponse) -> KillSwitchResult:
-    return KillSwitchResult(
-        wire.canceled_count,
-        wire.pending_count,
-        tuple(
-            Flattened(
-                each.account,
-                each.instrument,
-                Decimal(each.qty),
-                Decimal(each.remaining_qty),
-                each.order_id,
-                each.problem,
-            )
-            for each in wire.flattened
-        ),
-    )
