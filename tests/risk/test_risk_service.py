@@ -26,7 +26,7 @@ from tests.support.rpc import refused
 from tests.waiting import until
 from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, risk_pb2
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 BTC, ETH, DOGE = "internal:BTC/USDT", "internal:ETH/USDT", "internal:DOGE/USDT"
 COUNT = 400
