@@ -30,7 +30,7 @@ class Held:
     @property
     def worst_qty(self) -> Decimal:
         """The largest position, of either sign, that the orders of one side can lead to."""
-        return max(abs(self.qty + self.buys), abs(self.qty - self.sells))
+        return max(EXACT.abs(EXACT.add(self.qty, self.buys)), EXACT.abs(EXACT.subtract(self.qty, self.sells)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Total:
     worst_gross: Decimal = _ZERO
 
     def add(self, value: Decimal, worst_value: Decimal) -> None:
-        self.gross += abs(value)
-        self.net += value
-        self.worst_gross += worst_value
+        self.gross = EXACT.add(self.gross, EXACT.abs(value))
+        self.net = EXACT.add(self.net, value)
+        self.worst_gross = EXACT.add(self.worst_gross, worst_value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,10 @@ def holdings(trading: AccountTrading, account: str, added: Iterable[Held] = ()) 
     def add(more: Held) -> None:
         known = found.get(more.instrument.name, Held(more.instrument, _ZERO))
         found[more.instrument.name] = Held(
-            known.instrument, known.qty + more.qty, known.buys + more.buys, known.sells + more.sells
+            known.instrument,
+            EXACT.add(known.qty, more.qty),
+            EXACT.add(known.buys, more.buys),
+            EXACT.add(known.sells, more.sells),
         )
 
     for position in trading.list_positions(account):
@@ -154,7 +157,7 @@ def _equity(balances: Mapping[str, Decimal], valuation: Valuation, unpriced: dic
             unpriced[asset] = rate
             equity = None
         elif equity is not None:
-            equity += EXACT.multiply(amount, rate)
+            equity = EXACT.add(equity, EXACT.multiply(amount, rate))
     return equity
 
 

@@ -21,7 +21,7 @@ from server.risk.jobs import Stressed
 from server.risk.liquidation import Book
 from server.risk.portfolio import Portfolio, Position, Returns
 from server.risk.stress import Holding, StressRequest
-from server.risk.valuation import DEFAULT_MAX_AGE_NS, Valuation
+from server.risk.valuation import DEFAULT_MAX_AGE_NS, EXACT, Valuation
 from server.risk.value_at_risk import ValueAtRiskReport, ValueAtRiskRequest
 
 _BOOK_DEPTH = 1_000
@@ -190,7 +190,7 @@ def _levels(levels: Sequence[Level], instrument: Instrument) -> tuple[tuple[floa
 
 
 def _filled(order: Held) -> Held:
-    return Held(order.instrument, order.buys - order.sells)
+    return Held(order.instrument, EXACT.subtract(order.buys, order.sells))
 
 
 def _moving(found: Exposure) -> list[Instrument]:

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 
 from server.base.errors import FieldViolation, InvalidRequest
-from server.base.instruments import NotADecimal, Registry, parse_decimal
+from server.base.instruments import Instrument, Registry
 from server.risk.covariance import Covariance
 from server.risk.exposures import Held
 from server.risk.history import DEFAULT_OBSERVATIONS, MAX_OBSERVATIONS, Window
 from server.risk.service import Supposed
 from server.risk.shocks import NAMED_SHOCKS
 from server.risk.stress import CustomShock, StressRequest
+from server.risk.valuation import EXACT
 from server.risk.value_at_risk import Method, Scaling, ValueAtRiskRequest
 from server.rpc.fields import Fields
 from tradewind.v1 import common_pb2
@@ -76,9 +77,8 @@ def model(
         ("covariance", Covariance, pb.CovarianceEstimator), ("scaling", Scaling, pb.HorizonScaling),
     ):  # fmt: skip
         number = fields.choice(f"model.{name}", getattr(message, name), enum, required=False)
-        member = next((each for each in kind if number and enum.Name(number).endswith(f"_{each.name}")), None)
-        if member is not None:
-            given[name] = member
+        if number in enum.values()[1:]:
+            given[name] = next(each for each in kind if enum.Name(number).endswith(f"_{each.name}"))
     for name in ("scenarios", "seed"):
         if value := getattr(message, name):
             given[name] = value
@@ -180,13 +180,14 @@ def supposed(fields: Fields, request: pb.WhatIfRequest, registry: Registry) -> S
     ordered: list[tuple[str, bool, Decimal]] = []
     for index, position in enumerate(request.added_positions):
         path = f"added_positions[{index}]"
-        fields.instrument(f"{path}.instrument", position.instrument, registry)
-        held.append((position.instrument, _quantity(fields, f"{path}.qty", position.qty, signed=True)))
+        instrument = fields.instrument(f"{path}.instrument", position.instrument, registry)
+        size = _quantity(fields, f"{path}.qty", position.qty.removeprefix("-"), instrument)
+        held.append((position.instrument, -size if position.qty.startswith("-") else size))
     for index, order in enumerate(request.added_orders):
         path = f"added_orders[{index}]"
-        fields.instrument(f"{path}.instrument", order.instrument, registry)
+        instrument = fields.instrument(f"{path}.instrument", order.instrument, registry)
         side = fields.choice(f"{path}.side", order.side, common_pb2.Side)
-        qty = _quantity(fields, f"{path}.qty", order.qty, signed=False)
+        qty = _quantity(fields, f"{path}.qty", order.qty, instrument)
         ordered.append((order.instrument, side == common_pb2.SIDE_BUY, qty))
     fields.check()
     return Supposed(
@@ -198,12 +199,7 @@ def supposed(fields: Fields, request: pb.WhatIfRequest, registry: Registry) -> S
     )
 
 
-def _quantity(fields: Fields, field: str, text: str, *, signed: bool) -> Decimal:
-    try:
-        qty = parse_decimal(text)
-    except NotADecimal as error:
-        fields.wrong(field, str(error), "INVALID_DECIMAL")
-        return _ZERO
-    if not qty or (qty < 0 and not signed):
-        fields.wrong(field, "must not be zero" if signed else "must be greater than zero", "OUT_OF_RANGE")
-    return qty
+def _quantity(fields: Fields, field: str, text: str, instrument: Instrument | None) -> Decimal:
+    """Base quantity, positive."""
+    lots = fields.qty(field, text, instrument)
+    return EXACT.multiply(Decimal(lots), instrument.lot_size) if instrument is not None else _ZERO

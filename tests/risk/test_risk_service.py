@@ -258,6 +258,23 @@ async def test_what_is_malformed_is_named(app: Running, fields: dict[str, Any], 
     assert path in answer.fields
 
 
+async def test_what_is_supposed_is_a_whole_number_of_lots(app: Running) -> None:
+    off, none, bad = "QTY_NOT_ON_LOT", "NOT_POSITIVE", "INVALID_DECIMAL"
+    for qty, reason in (("0.0001", off), ("-0.0001", off), ("0", none), ("-0", none), ("--1", none), ("x", bad)):
+        supposed = [risk_pb2.SupposedPosition(instrument=ETH, qty=qty)]
+        request = risk_pb2.WhatIfRequest(account="demo", added_positions=supposed)
+        answer = await refused(app.risk.WhatIf(request, metadata=app.admin))
+        assert answer.fields == {"added_positions[0].qty": reason}
+
+
+async def test_an_enumeration_value_of_a_newer_contract_is_refused(app: Running) -> None:
+    request = risk_pb2.GetValueAtRiskRequest(account="demo")
+    request.model.covariance = 7  # type: ignore[assignment]
+    request.model.scaling = -1  # type: ignore[assignment]
+    answer = await refused(app.risk.GetValueAtRisk(request, metadata=app.admin))
+    assert set(answer.fields.values()) == {"UNKNOWN_ENUM_VALUE"}
+
+
 async def test_computations_wait_in_a_bounded_queue_and_end_with_their_calls(app: Running) -> None:
     heavy = risk_pb2.RiskModel(
         methods=[risk_pb2.VAR_METHOD_MONTE_CARLO_STUDENT_T], scenarios=1_000_000, horizons=list(range(1, 33)),
