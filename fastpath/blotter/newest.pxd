@@ -12,6 +12,7 @@ cdef class Newest:
     cdef row_map_t rows           # account and number -> row
     cdef dict accounts            # account -> its rows; a new one is rare
 
+    cdef event_t* slot(self, uint32_t account, uint32_t number) except NULL    # of the newest event; zeros if there was none
     cdef int put(self, uint32_t number, const event_t* event) except -1
     cdef list of_account(self, uint32_t account)
     cdef list all(self)

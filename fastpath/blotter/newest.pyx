@@ -3,7 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from fastpath.containers.growing cimport grow
+from fastpath.containers.growing cimport grow_zeroed
 from fastpath.model.structs cimport event_t
 from fastpath.containers.row_map cimport NO_ROW, row_map_free, row_map_get, row_map_init, row_map_put, row_map_reserve
 
@@ -20,18 +20,21 @@ cdef class Newest:
         free(self.events)
         row_map_free(&self.rows)
 
-    cdef int put(self, uint32_t number, const event_t* event) except -1:
-        cdef uint64_t key = <uint64_t>event.account << 32 | number
+    cdef event_t* slot(self, uint32_t account, uint32_t number) except NULL:
+        cdef uint64_t key = <uint64_t>account << 32 | number
         cdef uint32_t row = row_map_get(&self.rows, key)
         if row == NO_ROW:
             row = self.count
-            if (not grow(<void**>&self.events, &self.capacity, sizeof(event_t), <size_t>row + 1)
+            if (not grow_zeroed(<void**>&self.events, &self.capacity, sizeof(event_t), <size_t>row + 1)
                     or not row_map_reserve(&self.rows)):
                 raise MemoryError
-            self.accounts.setdefault(event.account, []).append(row)
+            self.accounts.setdefault(account, []).append(row)
             row_map_put(&self.rows, key, row)
             self.count += 1
-        self.events[row] = event[0]
+        return &self.events[row]
+
+    cdef int put(self, uint32_t number, const event_t* event) except -1:
+        self.slot(event.account, number)[0] = event[0]
         return 0
 
     cdef list of_account(self, uint32_t account):

@@ -7,10 +7,12 @@ asks for one gets a copy as bytes, and decodes it.
 from array import array
 
 from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free
 
 from fastpath.blotter.fills cimport Fills
 from fastpath.blotter.newest cimport Newest
 from fastpath.blotter.orders cimport Orders
+from fastpath.containers.growing cimport grow_zeroed
 from fastpath.model.enums cimport (
     EVENT_BALANCE_CHANGED,
     EVENT_INSTRUMENT_DEFINED,
@@ -56,6 +58,11 @@ def changes(const uint8_t[::1] events):
     return accounts, instruments, fills
 
 
+cdef inline bint is_position(const event_t* event) noexcept:
+    """Whether a POSITION_CHANGED tells of one: whole lots, or what is beyond them."""
+    return event.of.position.open_qty != 0 or event.of.position.rest != 0 or event.money.rest_high != 0
+
+
 cdef class Tables:
     """All tables; `apply` brings them up to date. Closed orders and fills are bounded, the oldest are forgotten."""
 
@@ -65,6 +72,11 @@ cdef class Tables:
     cdef Newest newest_positions
     cdef readonly dict statuses       # instrument -> TradingStatus
     cdef size_t max_closed_orders
+    cdef uint32_t* holders            # by instrument: accounts with a position in it
+    cdef size_t instruments           # it has room for
+
+    def __dealloc__(self):
+        free(self.holders)
 
     def __init__(self, *, size_t closed_orders, size_t fills):
         self.orders = Orders()
@@ -86,10 +98,27 @@ cdef class Tables:
             elif event[i].kind == EVENT_BALANCE_CHANGED:
                 self.newest_balances.put(event[i].of.balance.asset, &event[i])
             elif event[i].kind == EVENT_POSITION_CHANGED:
-                self.newest_positions.put(event[i].instrument, &event[i])
+                self.put_position(&event[i])
             elif event[i].kind == EVENT_INSTRUMENT_DEFINED or event[i].kind == EVENT_TRADING_STATUS_CHANGED:
                 self.statuses[event[i].instrument] = event[i].detail.trading_status
         self.orders.forget_oldest(self.max_closed_orders)
+
+    cdef int put_position(self, const event_t* event) except -1:
+        """A position changes: its account begins or ceases to hold the instrument, or neither."""
+        cdef event_t* newest = self.newest_positions.slot(event.account, event.instrument)
+        cdef bint held = is_position(newest)
+        if not grow_zeroed(<void**>&self.holders, &self.instruments, sizeof(uint32_t), <size_t>event.instrument + 1):
+            raise MemoryError
+        if is_position(event) and not held:
+            self.holders[event.instrument] += 1
+        elif held and not is_position(event):
+            self.holders[event.instrument] -= 1
+        newest[0] = event[0]
+        return 0
+
+    def is_held(self, uint32_t instrument):
+        """Whether an account has a position in the instrument."""
+        return instrument < self.instruments and self.holders[instrument] > 0
 
     def open_ids(self, uint32_t account):
         """Ids of an account's open orders, ascending."""

@@ -24,6 +24,7 @@ from fastpath.model.enums cimport (
     EVENT_INSTRUMENT_DEFINED,
     EVENT_TRADING_STATUS_CHANGED,
     PAPER_MODEL_PESSIMISTIC,
+    REFERENCE_VALUATION,
     REJECT_REASON_AMOUNT_OVERFLOW,
     REJECT_REASON_ASSET_NOT_FOUND,
     REJECT_REASON_CAPACITY,
@@ -246,18 +247,25 @@ cdef void set_trading_status(state_t* state, const trading_status_t* command) no
 
 
 cdef void set_reference_prices(state_t* state, const reference_prices_t* command) noexcept nogil:
-    """The mark and index price of an instrument from now until a time: triggers watch them, nothing trades at them."""
+    """Prices of an instrument from now until a time; nothing trades at them. Triggers watch mark and index, positions are valued
+    by the valuation price; 0 takes it back."""
+    cdef bint values = command.sets == REFERENCE_VALUATION
     cdef instrument_t* instrument = find_instrument(state, command.instrument)
     if instrument == NULL:
         events_reject_command(&state.events, REJECT_REASON_INSTRUMENT_NOT_FOUND)
         return
-    if not 0 <= command.mark_price <= MAX_REFERENCE or not 0 <= command.index_price <= MAX_REFERENCE:
+    if (not 0 <= command.mark_price <= MAX_REFERENCE or not 0 <= command.index_price <= MAX_REFERENCE
+            or command.sets > REFERENCE_VALUATION or (values and command.index_price != 0)):
         events_reject_command(&state.events, REJECT_REASON_INVALID_COMMAND)
         return
-    if command.until_ns <= command.ts_ns:
+    if command.until_ns <= command.ts_ns and not (values and command.mark_price == 0):
         events_reject_command(&state.events, REJECT_REASON_EXPIRE_TIME_IN_PAST)
         return
-    instrument.mark_price = command.mark_price
-    instrument.index_price = command.index_price
-    instrument.reference_until_ns = command.until_ns
+    if values:
+        instrument.reference.valuation_price = command.mark_price
+        instrument.reference.valuation_until_ns = command.until_ns
+        return
+    instrument.reference.mark_price = command.mark_price
+    instrument.reference.index_price = command.index_price
+    instrument.reference.until_ns = command.until_ns
     touch_market(state, instrument)

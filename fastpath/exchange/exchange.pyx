@@ -73,6 +73,7 @@ from fastpath.state.state cimport bounds_t, find_instrument, instrument_t, state
 from fastpath.exchange.succession cimport succeed_instrument
 from fastpath.exchange.timers cimport next_arrival, next_timer, run_arrivals, run_timers, set_deadman_timer
 from fastpath.exchange.placing cimport place
+from fastpath.state.valuation cimport valuation_of, valuation_t
 from fastpath.state.triggers cimport WATCHED_PRICES, reach_t, trigger_reach
 
 OUTSIDE_ACCOUNT = <uint32_t>OUTSIDE      # the world: the other leg of deposits, the counterparty at mirrored venues
@@ -312,6 +313,17 @@ cdef class Exchange:
                 if shown.levels[i].consumed > 0:
                     levels.append((side + 1, shown.levels[i].price, shown.levels[i].consumed))
         return levels
+
+    def valuation(self, uint32_t instrument, int64_t ts_ns) -> tuple:
+        """(price, stale): what positions in the instrument are valued by at a time, in ticks, 0 if no price is known. Stale: it
+        holds no more. KeyError if there is no such instrument."""
+        self.guard()
+        cdef const instrument_t* found = find_instrument(self.state, instrument)
+        cdef valuation_t valuation
+        if found == NULL:
+            raise KeyError(instrument)
+        valuation = valuation_of(found, ts_ns)
+        return valuation.price, bool(valuation.stale)
 
     def watched(self, uint32_t instrument) -> list:
         """What conditional orders of the instrument wait for: (low, high) of the last, bid, ask, middle, mark and index price.

@@ -188,13 +188,17 @@ cpdef enum CommandKind:
     COMMAND_SESSION_CLOSED = 22      # cancel-on-disconnect of session (0: of all)
     COMMAND_SET_DEADMAN_TIMER = 23   # cancel all orders of account at expire_ns unless set again before; 0: off
     COMMAND_ARRIVALS = 24            # orders and changes on their way to a mirrored venue whose time has come get there
-    COMMAND_SET_REFERENCE_PRICES = 25    # of an instrument: mark price (price) and index price (trigger_price), 0: none; until expire_ns
+    COMMAND_SET_REFERENCE_PRICES = 25    # of an instrument: mark price (price) and index price (trigger_price), or valuation price (price); 0: none; until expire_ns
     COMMAND_SUCCEED_INSTRUMENT = 26  # instrument takes over from all others of its name: their orders end, their positions become its
     COMMAND_MIRROR_BEGIN = 30        # a new book snapshot of a venue's book follows; flags = MirrorState
     COMMAND_MIRROR_LEVEL = 31        # side, price, qty displayed by the venue
     COMMAND_MIRROR_TRADE = 32        # a trade printed at the venue: side = aggressor, price, qty (0: what it fills is known already)
     COMMAND_MIRROR_END = 33
     COMMAND_MIRROR_CANCELED = 34     # of display_qty at side and price, qty was canceled: the queue there moves up
+
+cpdef enum ReferenceKind:        # reference_prices_t.sets: which prices it sets, the others stay
+    REFERENCE_MARK_AND_INDEX = 0     # those that triggers watch
+    REFERENCE_VALUATION = 1          # the one that positions are valued by: no trigger watches it
 
 cpdef enum MirrorState:
     MIRROR_STALE = 0                 # no book snapshot to trust: takers are refused, nothing fills

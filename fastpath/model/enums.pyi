@@ -198,6 +198,10 @@ class CommandKind(IntEnum):
     COMMAND_MIRROR_END = 33
     COMMAND_MIRROR_CANCELED = 34
 
+class ReferenceKind(IntEnum):
+    REFERENCE_MARK_AND_INDEX = 0
+    REFERENCE_VALUATION = 1
+
 class MirrorState(IntEnum):
     MIRROR_STALE = 0
     MIRROR_LIVE = 1

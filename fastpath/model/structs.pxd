@@ -67,15 +67,17 @@ cdef packed struct reference_prices_t:   # SET_REFERENCE_PRICES: the same 192 by
     uint64_t seq
     ts_t     ts_ns
     uint8_t  kind
-    uint8_t  pad[11]
+    uint8_t  pad[3]
+    uint32_t sets                    #  20 ReferenceKind
+    uint32_t unused
     uint32_t instrument              #  28
-    uint64_t unused                  #  32
-    price_t  mark_price              #  40 0: none
-    qty_t    unused_2                #  48
+    uint64_t unused_2                #  32
+    price_t  mark_price              #  40 of the kind VALUATION: the valuation price. 0: none
+    qty_t    unused_3                #  48
     price_t  index_price             #  56 0: none
-    char     unused_3[24]            #  64
+    char     unused_4[24]            #  64
     ts_t     until_ns                #  88
-    char     unused_end[96]           #  96
+    char     unused_end[96]          #  96
 
 cdef packed struct mirror_command_t: # MIRROR_*: the same 192 bytes
     uint64_t seq

@@ -13,7 +13,7 @@ cdef dict CODES = {
     "uint8_t": "B", "uint16_t": "H", "uint32_t": "I", "uint64_t": "Q", "int64_t": "q",
     "price_t": "q", "qty_t": "q", "ts_t": "q", "char [36]": "36s",
 }
-cdef frozenset FILLERS = frozenset(("pad", "unused", "unused_2", "unused_3", "unused_end"))
+cdef frozenset FILLERS = frozenset(("pad", "unused", "unused_2", "unused_3", "unused_4", "unused_end"))
 cdef int MAX_PACKERS = 256
 
 

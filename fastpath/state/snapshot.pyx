@@ -24,10 +24,10 @@ from fastpath.model.structs cimport account_def_t, asset_def_t, instrument_def_t
 from fastpath.state.orders cimport WAIT_TRANSIT, is_trailing, order_is_open, order_record_t, orders_reindex, owner_of, waits_for_price
 from fastpath.book.pool cimport NIL, order_leaves, pool_take
 from fastpath.state.route cimport is_mirrored
-from fastpath.state.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, measure_instrument, note_scales, state_free, state_new
+from fastpath.state.state cimport TRIGGER_HEAPS, find_instrument, instrument_t, measure_instrument, note_scales, reference_t, state_free, state_new
 
 cdef enum:
-    VERSION = 6
+    VERSION = 7
 
 cdef const char* MAGIC = "TWSTATE\n"
 
@@ -68,9 +68,7 @@ cdef struct counters_t:
 cdef struct saved_instrument_t:
     instrument_def_t definition
     price_t  last_price
-    price_t  mark_price
-    price_t  index_price
-    ts_t     reference_until_ns
+    reference_t reference
     uint32_t outside_base_row
     uint32_t outside_quote_row
     uint32_t fee_row
@@ -130,9 +128,7 @@ cdef bytes save_instruments(const state_t* state):
             continue
         saved.definition = instrument.definition
         saved.last_price = instrument.last_price
-        saved.mark_price = instrument.mark_price
-        saved.index_price = instrument.index_price
-        saved.reference_until_ns = instrument.reference_until_ns
+        saved.reference = instrument.reference
         saved.outside_base_row = instrument.outside_base_row
         saved.outside_quote_row = instrument.outside_quote_row
         saved.fee_row = instrument.fee_row
@@ -315,9 +311,7 @@ cdef int load_instruments(state_t* state, cursor_t* cursor) except -1:
         instrument = &state.instruments[number]
         instrument.definition = saved.definition
         instrument.last_price = saved.last_price
-        instrument.mark_price = saved.mark_price
-        instrument.index_price = saved.index_price
-        instrument.reference_until_ns = saved.reference_until_ns
+        instrument.reference = saved.reference
         instrument.outside_base_row = saved.outside_base_row
         instrument.outside_quote_row = saved.outside_quote_row
         instrument.fee_row = saved.fee_row

@@ -28,6 +28,13 @@ cdef enum:
     MAX_TICKS = 0x2000000000000000    # of an order's price
     TRIGGER_HEAPS = 24            # (6 watched prices) x (rising, falling) x (fixed, trailing): see triggers.pyx
 
+cdef struct reference_t:          # prices that are told from outside; 0: none
+    price_t mark_price
+    price_t index_price
+    ts_t    until_ns              # mark and index price hold until then
+    price_t valuation_price       # see valuation.pxd
+    ts_t    valuation_until_ns
+
 cdef struct instrument_t:
     instrument_def_t definition   # kind 0: not defined
     # What its numbers are worth in the ledger. Follows from the definitions; not trading state.
@@ -38,9 +45,7 @@ cdef struct instrument_t:
     book_t*   book                # its own book, or the resting paper orders of its mirror
     mirror_t* mirror              # NULL: not mirrored
     price_t   last_price          # of the last trade (a mirrored one: of the last print); 0: none yet
-    price_t   mark_price          # 0: none
-    price_t   index_price
-    ts_t      reference_until_ns  # these two hold until then
+    reference_t reference
     uint32_t  outside_base_row    # ledger rows of the accounts that belong to nobody
     uint32_t  outside_quote_row
     uint32_t  fee_row

@@ -101,8 +101,10 @@ cdef uint64_t record_hash(uint64_t seed, const void* record) noexcept nogil:
 
 cdef uint64_t instrument_hash(const instrument_t* instrument) noexcept nogil:
     cdef uint64_t h = mix(record_hash(5, &instrument.definition), <uint64_t>instrument.last_price)
-    h = mix(mix(h, <uint64_t>instrument.mark_price), <uint64_t>instrument.index_price)
-    h = mix(h, <uint64_t>instrument.reference_until_ns)
+    h = mix(mix(h, <uint64_t>instrument.reference.mark_price), <uint64_t>instrument.reference.index_price)
+    h = mix(h, <uint64_t>instrument.reference.until_ns)
+    if instrument.reference.valuation_until_ns != 0:    # never told: as in journals from before there were any
+        h = mix(mix(h, <uint64_t>instrument.reference.valuation_price), <uint64_t>instrument.reference.valuation_until_ns)
     if is_mirrored(instrument):
         return mirror_hash(instrument.mirror, h)
     return book_hash(instrument.book, h)

@@ -61,9 +61,9 @@ cdef bint watched_price(
 
 
 cdef price_t reference_price(const state_t* state, const instrument_t* instrument, uint32_t watch) noexcept nogil:
-    if instrument.reference_until_ns <= state.events.command.ts_ns:
+    if instrument.reference.until_ns <= state.events.command.ts_ns:
         return 0
-    return instrument.mark_price if watch == WATCH_MARK else instrument.index_price
+    return instrument.reference.mark_price if watch == WATCH_MARK else instrument.reference.index_price
 
 
 cdef uint32_t heap_of(const order_record_t* order) noexcept nogil:

@@ -72,6 +72,7 @@ from server.storage.snapshot_files import SnapshotFiles
 from server.venues.internal import InternalVenue
 from server.venues.late_market import LateMarket
 from server.venues.paper import PaperVenue
+from server.venues.valuation_source import ValuationSource
 
 STOPPED_HARD = 130
 """Exit code after a second SIGINT."""
@@ -199,6 +200,10 @@ async def _start(
     runner.sources.add(paper)
     paper.start()
     parts.callback(paper.stop)
+    valuations = ValuationSource(engine, late, runner.wake, clock)
+    runner.sources.add(valuations)
+    valuations.start()
+    parts.callback(valuations.stop)
 
     info = ServerInfo(version("tradewind-server"), start_ns, config.feeds.mode)
     risk_metrics = RiskMetrics(registry, lambda: trading.is_halted)

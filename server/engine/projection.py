@@ -78,6 +78,10 @@ class Blotter:
         """Whether an open order has this OrderFlag."""
         return self.tables.any_open(flag)
 
+    def is_held(self, instrument: int) -> bool:
+        """Whether an account has a position in the instrument."""
+        return self.tables.is_held(instrument)
+
     def open_orders(self, account: int) -> list[OrderView]:
         """By order_id."""
         return [self.view(record) for record in self._open_records(self.tables.open_ids(account))]

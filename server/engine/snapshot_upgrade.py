@@ -152,11 +152,8 @@ def _groups_have_owners(sections: list[Section]) -> list[Section]:
 
 
 def _with_reference_prices(instruments: Section) -> Section:
-    before = np.frombuffer(instruments.elements, _INSTRUMENT_3)
-    after = np.zeros(len(before), _INSTRUMENT_4)
-    for name in _INSTRUMENT_3.names or ():
-        after[name] = before[name]
-    return replace(instruments, size=_INSTRUMENT_4.itemsize, elements=after.tobytes())
+    elements = _renewed(instruments, _INSTRUMENT_3, _INSTRUMENT_4)
+    return replace(instruments, size=_INSTRUMENT_4.itemsize, elements=elements)
 
 
 def _in_lines(rows: Section) -> Section:
@@ -203,6 +200,25 @@ def _widened(section: Section, before: np.dtype[np.void], after: np.dtype[np.voi
     return replace(section, size=after.itemsize, elements=new.tobytes())
 
 
+def _positions_are_valued(sections: list[Section]) -> list[Section]:
+    """6 to 7: instruments may have a valuation price, and until when it holds: none had."""
+    return [
+        replace(section, size=_INSTRUMENT_7.itemsize, elements=_renewed(section, _INSTRUMENT_4, _INSTRUMENT_7))
+        if section.tag == _INSTRUMENTS
+        else section
+        for section in sections
+    ]
+
+
+def _renewed(section: Section, before: np.dtype[np.void], after: np.dtype[np.void]) -> bytes:
+    """Fields of the same names, those that are new zeros."""
+    old = np.frombuffer(section.elements, before)
+    new = np.zeros(len(old), after)
+    for name in before.names or ():
+        new[name] = old[name]
+    return new.tobytes()
+
+
 # Of the structs in fastpath/state/orders.pxd and links.pxd what the step looks at, as of these versions.
 _INSTRUMENTS, _MIRRORS, _BALANCES, _POSITIONS, _ADJUSTMENTS, _GROUPS, _ORDERS = 5, 6, 7, 8, 9, 10, 11
 _WAITING, _TRANSIT, _TOUCHED_2, _CHANGES, _RESTS = 14, 15, 15, 17, 18
@@ -226,6 +242,9 @@ _MIRROR_3 = np.dtype([("instrument", "<u8"), ("sides", f"V{_SIDE_BYTES}", (4, 2)
 
 _INSTRUMENT_3 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("rows", "V16")])
 _INSTRUMENT_4 = np.dtype([("definition", "V192"), ("last_price", "<i8"), ("reference", "<i8", 3), ("rows", "V16")])
+_INSTRUMENT_7 = np.dtype([
+    ("definition", "V192"), ("last_price", "<i8"), ("reference", "<i8", 3), ("valuation", "<i8", 2), ("rows", "V16"),
+])  # fmt: skip
 _HEAP_ITEM = np.dtype([("key", "<i8"), ("number", "<u4"), ("heap", "<u4")])
 _LINE = 64
 
@@ -276,5 +295,6 @@ _STEPS: dict[int, Callable[[list[Section]], list[Section]]] = {
     3: _changes_travel,
     4: _groups_have_owners,
     5: _money_is_wide,
+    6: _positions_are_valued,
 }
 """From this version to the next."""

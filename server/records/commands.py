@@ -6,7 +6,7 @@ says what each field means. Definitions of assets, instruments and accounts are 
 
 from __future__ import annotations
 
-from fastpath.model.enums import CommandKind, MirrorState, Side
+from fastpath.model.enums import CommandKind, MirrorState, ReferenceKind, Side
 from fastpath.model.structs import COMMAND, MIRROR, REFERENCE_PRICES, SET_TRADING_STATUS
 
 # Looked up once: an enumeration member costs more than packing the record.
@@ -21,6 +21,7 @@ _TIMER = int(CommandKind.COMMAND_TIMER)
 _ARRIVALS = int(CommandKind.COMMAND_ARRIVALS)
 _SET_TRADING_STATUS = int(CommandKind.COMMAND_SET_TRADING_STATUS)
 _SET_REFERENCE_PRICES = int(CommandKind.COMMAND_SET_REFERENCE_PRICES)
+_VALUATION = int(ReferenceKind.REFERENCE_VALUATION)
 _SUCCEED_INSTRUMENT = int(CommandKind.COMMAND_SUCCEED_INSTRUMENT)
 _MIRROR_BEGIN = int(CommandKind.COMMAND_MIRROR_BEGIN)
 _MIRROR_LEVEL = int(CommandKind.COMMAND_MIRROR_LEVEL)
@@ -184,6 +185,13 @@ def set_reference_prices(*, instrument: int, mark: int, index: int, until_ns: in
     """Set the mark and index price of an instrument (0: none), which hold until a time."""
     return REFERENCE_PRICES.pack(
         kind=_SET_REFERENCE_PRICES, instrument=instrument, mark_price=mark, index_price=index, until_ns=until_ns
+    )
+
+
+def set_valuation_price(*, instrument: int, price: int, until_ns: int) -> bytes:
+    """Set the price in ticks that positions in an instrument are valued by, which holds until a time; 0: none."""
+    return REFERENCE_PRICES.pack(
+        kind=_SET_REFERENCE_PRICES, sets=_VALUATION, instrument=instrument, mark_price=price, until_ns=until_ns
     )
 
 

@@ -40,7 +40,8 @@ class Market:
         if what < 0.2:
             return self._record(EventKind.EVENT_BALANCE_CHANGED, account, asset=self._rng.randrange(1, 6))
         if what < 0.3:
-            return self._record(EventKind.EVENT_POSITION_CHANGED, account, instrument=self._rng.randrange(1, 6))
+            record = self._record(EventKind.EVENT_POSITION_CHANGED, account, instrument=self._rng.randrange(1, 6))
+            return record if self._rng.random() < 0.5 else _closed(record)
         if what < 0.6 or not self._orders:
             status = self._rng.choice((NEW, NEW, *PENDING[:1], REJECTED))
             if status is not REJECTED:
@@ -84,7 +85,14 @@ def same(tables: Tables, twin: BlotterTwin, rng: random.Random) -> None:
             assert (key in table) == (key in records)
     assert all(tables.orders.get(key) == record for key, record in twin.orders.items())
     assert tables.orders.get(2**63) is None
+    for instrument in range(8):
+        assert tables.is_held(instrument) == twin.is_held(instrument)
     assert tables.any_open(32) == any(Event(*EVENT.unpack(twin.orders[key])).flags & 32 for key in twin.open)
+
+
+def _closed(position: bytes) -> bytes:
+    """The same without lots, and without base units beyond whole lots (two words)."""
+    return EVENT.pack(*Event(*EVENT.unpack(position))._replace(position_qty=0, total=0, fee=0))
 
 
 def again(tables: Tables, closed_orders: int, fills: int) -> Tables:

@@ -35,6 +35,10 @@ class BlotterTwin:
         while len(self.fills) > self.fills_held:
             self._forget("fills", self.fills, min(self.fills))
 
+    def is_held(self, instrument: int) -> bool:
+        newest = decode_events(b"".join(record for (_, number), record in self.positions.items() if number == instrument))
+        return any(event.position_qty or event.total or event.fee for event in newest)
+
     def _apply(self, event: Event, record: bytes) -> None:
         if event.kind == EventKind.EVENT_BALANCE_CHANGED:
             self.balances[event.account, event.asset] = record

@@ -67,6 +67,8 @@ class Pair:
             assert {row[0]: row[1:] for row in self.core.positions(account)} == positions
         for instrument in self.twin.instruments:
             assert self.core.depth(instrument, 100) == self.twin.depth(instrument)
+            now_ns = self.twin.command.ts_ns
+            assert self.core.valuation(instrument, now_ns) == self.twin.valuation(instrument, now_ns)
         self.core.validate()
 
 
@@ -437,8 +439,12 @@ class Generator:
         return [
             Command(
                 kind=25, instrument=rng.choice((1, 1, 2, 3, 3, 9)), price=mark, trigger_price=index, expire_ns=until_ns
-            )
-        ]
+            ),
+            Command(
+                kind=25, instrument=rng.choice((1, 2, 3, 3, 9)), price=index, expire_ns=until_ns,
+                trigger_price=rng.choice((0, 0, 0, 0, mark)), flags=rng.choice((1, 1, 1, 1, 2)),
+            ),
+        ]  # fmt: skip
 
     def trade(self, seq: int) -> list[AnyCommand]:
         rng = self.rng

@@ -13,10 +13,11 @@ from server.base.instruments import Instrument, InstrumentKind
 from server.engine.orders import NewOrder
 from server.engine.setup import Setup, internal_spot
 from server.market.hub import MarketData
-from server.market.model import BookUpdate, FeedState, Level, Trade
+from server.market.model import BookUpdate, FeedState, Level, Quote, Trade
 from server.venues.internal import InternalVenue
 from server.venues.late_market import LateMarket
 from server.venues.paper import MARK_INTERVAL_NS, PaperVenue
+from server.venues.valuation_source import ValuationSource
 from tests.support.engine import GTC, LIMIT, MARKET, SETUP, House, house, pass_time
 
 MIRRORED = Instrument(
@@ -43,8 +44,14 @@ class Market:
     late: LateMarket
     """The hub as the paper venue hears of it."""
     instrument: Instrument
+    valuations: ValuationSource
     clock: Clock
     sequence: int = 0
+
+    def quote(self, bid: int, ask: int) -> None:
+        """The venue's best prices, in whole USDT."""
+        self.sequence += 1
+        self.hub.publish(Quote(self.instrument, bid * 100, 1, ask * 100, 1, None, self.sequence))
 
     def book(self, bids: list[Level], asks: list[Level], state: FeedState = FeedState.LIVE) -> None:
         """The venue's whole book: prices in whole USDT, quantities in lots."""
@@ -96,7 +103,12 @@ async def market(
         paper = PaperVenue(it.engine, late, it.runner.wake, clock)
         it.runner.sources.add(paper)
         paper.start()
-        yield Market(it, hub, paper, internal, late, it.trading.registry.instrument("binance:BTC/USDT"), clock)
+        valuations = ValuationSource(it.engine, late, it.runner.wake, clock)
+        it.runner.sources.add(valuations)
+        valuations.start()
+        instrument = it.trading.registry.instrument("binance:BTC/USDT")
+        yield Market(it, hub, paper, internal, late, instrument, valuations, clock)
+        valuations.stop()
         paper.stop()
         late.stop()
         internal.stop()

@@ -111,11 +111,10 @@ async def said(it: House) -> dict[str, Any]:
     return {"command_sequence": it.engine.command_sequence, "orders": orders, "balances": balances}
 
 
-def _billionths(asset: Asset, units: int) -> int:
-    """Of a coin, whatever the units of a version are."""
+def _billionths(asset: Asset, units: int) -> int | str:
+    """Of a coin, whatever the units of a version are; as text if that is no whole number."""
     amount = units * asset.unit * 10**9
-    assert amount == int(amount)
-    return int(amount)
+    return int(amount) if amount == int(amount) else str(amount)
 
 
 async def make(directory: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastpath.model.enums import CancelReason, EventKind
+from fastpath.model.enums import CancelReason, EventKind, ReferenceKind
 from tests.reference.exchange.ledger import (
     all_balances,
     average_cost,
@@ -225,10 +225,14 @@ def succeed(state: State, command: Command) -> None:
 def set_reference_prices(state: State, command: Command) -> None:
     if command.instrument not in state.instruments:
         raise Refused("INSTRUMENT_NOT_FOUND")
-    if not (0 <= command.price <= 2**60 and 0 <= command.trigger_price <= 2**60):
+    valuation = command.flags == ReferenceKind.REFERENCE_VALUATION
+    if not (0 <= command.price <= 2**60 and 0 <= command.trigger_price <= (0 if valuation else 2**60)) or command.flags > 1:
         raise Refused("INVALID_COMMAND")
-    if command.expire_ns <= command.ts_ns:
+    if command.expire_ns <= command.ts_ns and (command.price or not valuation):
         raise Refused("EXPIRE_TIME_IN_PAST")
+    if valuation:
+        state.valuations[command.instrument] = (command.price, command.expire_ns)
+        return
     for source, price in ((MARK, command.price), (INDEX, command.trigger_price)):
         state.reference_prices[command.instrument, source] = (price, command.expire_ns)
     state.touch(command.instrument)

@@ -67,6 +67,8 @@ class State:
         self.last_price: dict[int, int] = {}
         self.reference_prices: dict[tuple[int, int], tuple[int, int]] = {}
         """By instrument and TriggerSource (MARK, INDEX): the price (0: none) and until when it holds."""
+        self.valuations: dict[int, tuple[int, int]] = {}
+        """By instrument: the valuation price (0: none) and until when it holds."""
         self.changes: list[Change] = []
         self.touched: list[int] = []
         """Instruments whose conditional orders are to be looked at, in this order."""
@@ -97,6 +99,17 @@ class State:
         """The mark or index price that holds now."""
         price, until_ns = self.reference_prices.get((instrument, source), (0, 0))
         return price if price and until_ns > self.command.ts_ns else None
+
+    def valuation(self, instrument: int, ts_ns: int) -> tuple[int, bool]:
+        """What positions in the instrument are valued by, and whether that is stale."""
+        mark, mark_until_ns = self.reference_prices.get((instrument, 4), (0, 0))
+        if mark and mark_until_ns > ts_ns:
+            return mark, False
+        price, until_ns = self.valuations.get(instrument, (0, 0))
+        if price:
+            return price, until_ns <= ts_ns
+        mirror = self.mirrors.get(instrument)
+        return self.last_price.get(instrument, 0), mirror is not None and not mirror.live
 
     def touch(self, instrument: int) -> None:
         """Its market changed: conditional orders may be due."""
