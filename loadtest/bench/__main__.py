@@ -13,6 +13,11 @@ def main(names: list[str]) -> int:
     known = sorted(
         module.name for module in pkgutil.iter_modules(loadtest.bench.__path__) if not module.name.startswith("_")
     )
+    if {"-h", "--help"} & set(names):
+        print(f"Usage: python -m loadtest.bench [NAME ...]\n\nNames, all of them by default: {', '.join(known)}.")
+        print("Each prints a table and writes its figures as JSON under var/bench; NAME --help tells its options:")
+        print("  python -m loadtest.bench.matching --help")
+        return 0
     unknown = set(names) - set(known)
     if unknown:
         print(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(known)}", file=sys.stderr)

@@ -9,7 +9,6 @@ import pytest
 
 from server.base.errors import FailedPrecondition, InvalidRequest, NotFound
 from server.risk.covariance import Covariance
-from server.risk.exposure import Exposure, exposures
 from server.risk.liquidation import Book, cost_to_liquidate
 from server.risk.portfolio import Portfolio, Position, Returns
 from server.risk.shocks import NAMED_SHOCKS, coin_of
@@ -118,14 +117,3 @@ def test_malformed_stress_is_refused() -> None:
     for request in ({"recovery": 1.1}, {"recovery": math.nan}, {"confidence": 1.0}, {"horizon": 0}):
         with pytest.raises(InvalidRequest):
             StressRequest(**request)  # type: ignore[arg-type]
-
-
-def test_exposures_are_gross_and_net_by_asset_venue_and_strategy() -> None:
-    report = exposures(PORTFOLIO)
-    assert report.by_asset == (Exposure("BTC", 1000, 400), Exposure("USDC", 300, 0), Exposure("DOGE", 200, 0))
-    assert report.by_venue == (Exposure("binance", 1000, 0), Exposure("okx", 500, 400))
-    assert report.by_strategy == (Exposure("trend", 1000, 0), Exposure("pairs", 200, 400), Exposure("", 300, 0))
-    assert (report.total.gross, report.total.net) == (1900, 1100)
-    assert report.concentration == pytest.approx((1400**2 + 300**2 + 200**2) / 1900**2)
-    assert report.venue_concentration == pytest.approx((1500**2 + 550**2) / 2050**2)
-    assert exposures(Portfolio((Position("USDT", 1.0),))).concentration == 0
