@@ -1,6 +1,6 @@
 """The exchange: commands in, events out, and questions about the state between.
 
-The state is a function of the commands applied, and of nothing else: no clock, no chance, no other input. The same commands
+The state is a function of the commands applied, and of nothing else: no clock, no random numbers, no other input. The same commands
 give the same events and the same `state_hash`, in one batch or in many.
 """
 
