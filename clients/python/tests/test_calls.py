@@ -15,7 +15,7 @@ import tradewind
 from clients.python.tests.scripted import TOKEN, Call, Driver, Script, ScriptedServer
 from tradewind import errors
 from tradewind.connection import SERVICE_CONFIG, Connection
-from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, system_pb2
+from tradewind.v1 import accounts_pb2, common_pb2, market_data_pb2, orders_pb2, risk_pb2, system_pb2
 
 CODE = grpc.StatusCode
 
@@ -137,7 +137,7 @@ async def test_a_mutation_without_a_key_is_not_retried(driver: Driver, server: S
 def test_every_retried_method_is_in_the_contract() -> None:
     methods = {
         (service.full_name, method.name): method
-        for file in (system_pb2, market_data_pb2, orders_pb2, accounts_pb2)
+        for file in (system_pb2, market_data_pb2, orders_pb2, accounts_pb2, risk_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

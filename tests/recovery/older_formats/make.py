@@ -113,8 +113,8 @@ async def said(it: House) -> dict[str, Any]:
 
 def _billionths(asset: Asset, units: int) -> int | str:
     """Of a coin, whatever the units of a version are; as text if that is no whole number."""
-    amount = units * asset.unit * 10**9
-    return int(amount) if amount == int(amount) else str(amount)
+    whole, rest = divmod(units * 10**9, 10**asset.scale)
+    return whole if not rest else f"{whole}.{rest:0{asset.scale}d}".rstrip("0")
 
 
 async def make(directory: Path) -> dict[str, Any]:
