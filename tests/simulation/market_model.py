@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal, setcontext
+from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal
 
 UNIT = Decimal("1e-9")
 """Smallest unit of money."""
@@ -13,7 +13,8 @@ TAKER_FEE = Decimal("0.0005")
 """Makers pay nothing on internal books."""
 MIN_NOTIONAL = Decimal(1)
 
-setcontext(Context(prec=60))
+EXACT = Context(prec=60)
+"""The decimal context that the model must be used in: none of its amounts is rounded."""
 
 
 @dataclass
