@@ -97,8 +97,7 @@ async def test_paper_orders_take_what_is_displayed_once(tmp_path: Path) -> None:
             following = asyncio.create_task(market.follow(client))
             await until(lambda: market.history, "the book is LIVE")
             await take_at_random(client, rng)
-            replay.freeze("bybit")
-            await settled(market)
+            await freeze_in_step(replay, market, client)
             await take_all(client, market.history[-1])
             replay.thaw("bybit")
             await take_at_random(client, rng)
@@ -113,6 +112,18 @@ async def test_paper_orders_take_what_is_displayed_once(tmp_path: Path) -> None:
     for side in ("BUY", "SELL"):
         check_nothing_came_from_nowhere(market, [fill for fill in fills if fill.side == side])
     print(f"{len(fills)} fills, {len(market.history)} changes of the book")
+
+
+async def freeze_in_step(replay: ReplayExchange, market: Market, client: AsyncClient) -> None:
+    """Freeze the venue while its quote is not ahead of its book: such a book is rightly STALE after two seconds."""
+    while True:
+        replay.freeze("bybit")
+        await settled(market)
+        quote, shown = await client.get_quote(INSTRUMENT), market.history[-1]
+        if (quote.bid_price, quote.ask_price) == (max(shown.bids), min(shown.asks)):
+            return
+        replay.thaw("bybit")
+        await asyncio.sleep(SETTLE_S)
 
 
 async def settled(market: Market) -> None:
